@@ -1,0 +1,36 @@
+"""RLI: defect images from real photographs, by Residual Linear Interpolation and null embedding optimization.
+
+import rli
+model = rli.load("mini")
+photo = rli.read_image("photo.png", 128, 128)
+inversion = rli.invert(model, photo, "photo of a crack defect image")
+corroded, dented = rli.edit(model, inversion, ["photo of a crack corrosion image", "photo of a crack dent image"])
+"""
+
+from rli.editing import edit, reconstruct, vae_round_trip
+from rli.images import read_image, read_mask, to_uint8, write_png
+from rli.inversion import invert, invert_batch
+from rli.model import Model, load
+from rli.types import Edit, EditSettings, Inversion, InversionSettings, NonFiniteError, RLIError, Target
+
+__version__ = "0.1.0"
+__all__ = [
+    "Edit",
+    "EditSettings",
+    "Inversion",
+    "InversionSettings",
+    "Model",
+    "NonFiniteError",
+    "RLIError",
+    "Target",
+    "edit",
+    "invert",
+    "invert_batch",
+    "load",
+    "read_image",
+    "read_mask",
+    "reconstruct",
+    "to_uint8",
+    "vae_round_trip",
+    "write_png",
+]

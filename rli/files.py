@@ -1,0 +1,53 @@
+"""Files that are written whole or not at all, so that an interrupted run never leaves half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields the path of an empty temporary file beside `path` that keeps its suffix; it becomes `path` on success.
+
+    On an exception it is removed, and whatever stood at `path` stays as it was. Missing folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same folder, for a replacement is atomic only within one file system.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(_mode(path))
+        _sync(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Writes bytes, or text as UTF-8 with its line ends untouched, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def _mode(path: Path) -> int:
+    """The permissions a plain open() would give: the old file's, or what the umask leaves."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

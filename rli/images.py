@@ -1,0 +1,112 @@
+"""Image files ↔ tensors (1,3,H,W) float32 in [-1,1] and arrays (H,W,3) uint8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from rli.files import whole_file
+from rli.types import RLIError, one_of
+
+# Below this a photograph has nothing to work on.
+SMALLEST = 16
+
+
+def read_image(path: str | Path, height: int, width: int, fit: str = "resize") -> Tensor:
+    """A photograph of any mode (8 or 16 bit, grey, palette, CMYK; alpha is laid over white; EXIF rotation applied),
+    brought to height × width: fit resize stretches, letterbox keeps the aspect ratio and repeats the border.
+
+    Raises RLIError in one line when there is no readable image or it is smaller than 16 pixels a side.
+    """
+    image = _open(path)
+    if min(image.size) < SMALLEST:
+        raise RLIError(
+            f"{path}: {image.width}×{image.height} pixels are too few to work on (at least {SMALLEST} a side)"
+        )
+    return to_tensor(fitted(_rgb(image), height, width, fit))
+
+
+def read_mask(
+    path: str | Path, height: int, width: int, fit: str = "resize", photo_size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """A mask file as (H,W) bool: brighter than half is inside. Nearest neighbour, so that it stays a mask.
+
+    photo_size (width, height) of the photograph's file: raises RLIError when the mask's differs.
+    """
+    image = _open(path)
+    if photo_size is not None and image.size != tuple(photo_size):
+        raise RLIError(
+            f"{path}: the mask is {image.width}×{image.height} pixels, its photograph {photo_size[0]}×{photo_size[1]}: "
+            "they must have the same size"
+        )
+    grey = np.asarray(_rgb(image).convert("L"))
+    return fitted(Image.fromarray((grey > 127).astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) in pixels, as seen after EXIF rotation."""
+    return _open(path).size
+
+
+def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:
+    """The image as uint8 array of height × width; a letterbox repeats the photograph's border, a mask's is empty."""
+    one_of("data.fit", fit, ("resize", "letterbox"))
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
+    if fit == "resize":
+        return np.asarray(image.resize((width, height), method))
+    scale = min(width / image.width, height / image.height)
+    inner = (min(width, max(1, round(image.width * scale))), min(height, max(1, round(image.height * scale))))
+    array = np.asarray(image.resize(inner, method))
+    top, left = (height - inner[1]) // 2, (width - inner[0]) // 2
+    edges = [(top, height - inner[1] - top), (left, width - inner[0] - left)] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, edges, mode="constant" if nearest else "edge")
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """(H,W,3) uint8 → (1,3,H,W) in [-1,1]."""
+    return torch.from_numpy(np.array(array)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """(1,3,H,W) in [-1,1] → (H,W,3) uint8, rounded."""
+    return ((image[0].permute(1, 2, 0).float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def write_png(path: Path, array: np.ndarray) -> None:
+    """(H,W,3) uint8 or (H,W) bool (as 0/255), written whole or not at all."""
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
+
+
+def _open(path: str | Path) -> Image.Image:
+    """The first frame, fully decoded, in its own mode, upright."""
+    if not Path(path).is_file():
+        raise RLIError(f"{path}: there is no such file")
+    try:
+        with Image.open(path) as image:
+            image.seek(0)
+            return ImageOps.exif_transpose(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        reason = (
+            "it is not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())[:120]
+        )
+        raise RLIError(f"{path} cannot be read as an image: {reason}") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        # 16-bit files hold 0…65535; floating-point ones are taken as 0…1 unless they go beyond.
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+        return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,31 @@
+"""Masks from cross-attention maps, and the changes of size between pixels and latents."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def local_blend_mask(maps: Tensor, weights: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
+    """Where the chosen words look (Hertz et al. 2022, local editing): (B,1,h,w) bool.
+
+    maps (B,h',w',S) accumulated maps, weights (B,S) picks the words' tokens. Words summed, max-pooled 3×3, upsampled
+    to the latent's size, divided by the maximum, and compared with threshold. A row without words is empty.
+    """
+    heat = (maps * weights[:, None, None]).sum(-1).unsqueeze(1)
+    heat = F.interpolate(F.max_pool2d(heat, 3, 1, 1), size=size)
+    return heat > threshold * heat.amax((2, 3), keepdim=True)
+
+
+def to_latent(mask: np.ndarray | Tensor, size: tuple[int, int]) -> Tensor:
+    """A pixel mask (H,W) bool as (1,1,h,w) bool: a latent position belongs to it when any of its pixels does."""
+    import torch
+
+    pixels = torch.as_tensor(mask)[None, None].float()
+    return F.adaptive_max_pool2d(pixels, size) > 0
+
+
+def to_pixels(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """A latent mask (h,w) bool as (H,W) bool."""
+    return F.interpolate(mask[None, None].float(), size=size)[0, 0].bool().cpu().numpy()

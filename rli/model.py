@@ -1,0 +1,345 @@
+"""The frozen diffusion model behind one face: SDXL and Stable Diffusion 1 and 2, from a hub, a folder, or random."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rli.attention import Control
+from rli.ddim import cumulative_alphas
+from rli.types import Conditioning, NonFiniteError, RLIError, Step
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is known of a model before it is loaded.
+
+    weights: where they are by default; pipeline: the class that model_index.json must name; multiple: pixels that
+    height and width must be multiples of; native: the pixels that it was trained at.
+    """
+
+    weights: str
+    pipeline: str
+    multiple: int
+    native: int
+
+
+FAMILIES = {
+    "sdxl": Family("stabilityai/stable-diffusion-xl-base-1.0", "StableDiffusionXLPipeline", 32, 1024),
+    "sd14": Family("CompVis/stable-diffusion-v1-4", "StableDiffusionPipeline", 64, 512),
+    "sd15": Family("stable-diffusion-v1-5/stable-diffusion-v1-5", "StableDiffusionPipeline", 64, 512),
+    "sd20": Family("stabilityai/stable-diffusion-2", "StableDiffusionPipeline", 64, 768),
+    "sd21": Family("stabilityai/stable-diffusion-2-1", "StableDiffusionPipeline", 64, 768),
+    "mini": Family(str(Path(__file__).parent / "mini" / "weights"), "StableDiffusionXLPipeline", 16, 128),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Frozen parts and the face that every stage uses. Weights never collect gradients.
+
+    The UNet computes in `dtype`; the VAE always in float32, because SDXL's overflows in float16 and loses detail in
+    bfloat16. Text encoders rest on the CPU and visit the device to encode. abar: cumulative alphas by level.
+    """
+
+    name: str
+    unet: nn.Module
+    vae: nn.Module
+    tokenizers: tuple
+    text_encoders: tuple[nn.Module, ...]
+    abar: tuple[float, ...]
+    prediction: str
+    native: int
+    fingerprint: str
+    device: torch.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.dtype
+
+    @property
+    def is_sdxl(self) -> bool:
+        return len(self.text_encoders) == 2
+
+    def predict(
+        self, latent: Tensor, step: Step, text: Conditioning, phase: str, control: Control | None = None
+    ) -> Tensor:
+        """Noise prediction eps (B,C,h,w) float32 for a latent at level step.start, told timestep step.timestep.
+
+        Models that predict v are converted: eps = sqrt(abar)·v + sqrt(1-abar)·z (Salimans and Ho 2022). Raises
+        NonFiniteError, naming phase and step, when the UNet's output is not finite.
+        """
+        extra = {"text_embeds": text.pooled.to(self.dtype), "time_ids": text.time_ids} if self.is_sdxl else None
+        out = self.unet(
+            latent.to(self.dtype),
+            step.timestep,
+            encoder_hidden_states=text.tokens.to(self.dtype),
+            added_cond_kwargs=extra,
+            cross_attention_kwargs={"control": control} if control is not None else None,
+            return_dict=False,
+        )[0].float()
+        if not torch.isfinite(out).all():
+            raise NonFiniteError(
+                f"{phase}: the UNet's output is not finite at step {step.index} (timestep {step.timestep}); "
+                "use runtime.dtype=float32 or bfloat16"
+            )
+        if self.prediction == "v_prediction":
+            abar = self.abar[step.start]
+            out = abar**0.5 * out + (1 - abar) ** 0.5 * latent
+        return out
+
+
+def load(
+    name: str = "sdxl",
+    weights: str | None = None,
+    *,
+    vae: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    checkpointing: bool = False,
+    vae_tiling: bool = False,
+) -> Model:
+    """Load a model: name is a key of FAMILIES; weights a hub id, a local diffusers folder, or "random" (SDXL's shapes
+    with random weights: for measuring time and memory); vae an optional replacement, likewise.
+
+    device auto is CUDA where there is one; dtype auto is bfloat16 there and float32 on a CPU. checkpointing trades time
+    for memory in the optimization; vae_tiling encodes and decodes in overlapping tiles. Raises RLIError when the weights
+    are not to be had or are of another kind.
+    """
+    if name not in FAMILIES:
+        raise RLIError(f"model={name} is not known: choose one of {', '.join(FAMILIES)}")
+    family, device = FAMILIES[name], pick_device(device)
+    dtype = pick_dtype(dtype, device)
+    weights = weights or family.weights
+    if weights == "random":
+        if name != "sdxl":
+            raise RLIError(f"model.weights=random exists for model=sdxl only, not for model={name}")
+        from rli.random_model import random_parts
+
+        parts = random_parts("sdxl", dtype)
+    else:
+        with _quietly():
+            parts = _load_parts(name, family, weights, dtype)
+    if vae is not None:
+        with _quietly():
+            parts = replace(parts, vae=_load_vae(vae))
+    return assemble(name, parts, family.native, device, checkpointing=checkpointing, vae_tiling=vae_tiling)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the libraries' bars over a second's loading and their advice; downloads keep their own bar."""
+    import diffusers
+    import transformers
+
+    before = [(library.utils.logging, library.utils.logging.get_verbosity()) for library in (diffusers, transformers)]
+    try:
+        for logging, _ in before:
+            logging.set_verbosity_error()
+            logging.disable_progress_bar()
+        yield
+    finally:
+        for logging, verbosity in before:
+            logging.set_verbosity(verbosity)
+            logging.enable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A diffusers pipeline's parts, before they are frozen and placed."""
+
+    unet: nn.Module
+    vae: nn.Module
+    tokenizers: tuple
+    text_encoders: tuple[nn.Module, ...]
+    scheduler: dict
+
+
+def assemble(
+    name: str, parts: Parts, native: int, device: torch.device, *, checkpointing: bool = False, vae_tiling: bool = False
+) -> Model:
+    """Freeze the parts, put UNet and VAE on the device, and read the noise schedule from the scheduler's settings."""
+    for part in (parts.unet, parts.vae, *parts.text_encoders):
+        part.eval().requires_grad_(False)
+    if checkpointing:
+        parts.unet.enable_gradient_checkpointing()
+    if vae_tiling:
+        # By default a tile is the size the VAE was trained at, so that a photo of just that size is never cut.
+        parts.vae.enable_tiling()
+        factor = 2 ** (len(parts.vae.config.block_out_channels) - 1)
+        parts.vae.tile_sample_min_size, parts.vae.tile_latent_min_size = 64 * factor, 64
+    schedule = parts.scheduler
+    abar = cumulative_alphas(
+        schedule.get("beta_start", 0.00085),
+        schedule.get("beta_end", 0.012),
+        schedule.get("beta_schedule", "scaled_linear"),
+        schedule.get("num_train_timesteps", 1000),
+    )
+    prediction = schedule.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise RLIError(f"the weights predict “{prediction}”; only epsilon and v_prediction are supported")
+    return Model(
+        name=name,
+        unet=parts.unet.to(device),
+        vae=parts.vae.float().to(device),
+        tokenizers=parts.tokenizers,
+        text_encoders=parts.text_encoders,
+        abar=abar,
+        prediction=prediction,
+        native=native,
+        fingerprint=fingerprint(parts),
+        device=device,
+    )
+
+
+def fingerprint(parts: Parts) -> str:
+    """Names, shapes and 64 evenly spaced values of every weight, the vocabularies and the schedule, as a hash.
+
+    Distinguishes trained from fine-tuned weights in a second without reading gigabytes; stays the same wherever they lie.
+    """
+    digest = hashlib.sha256()
+    for part in (parts.unet, parts.vae, *parts.text_encoders):
+        for key, value in part.state_dict().items():
+            flat = value.flatten()
+            sample = flat[:: max(1, len(flat) // 64)].float().cpu().numpy()
+            digest.update(f"{key}{tuple(value.shape)}".encode() + sample.tobytes())
+    for tokenizer in parts.tokenizers:
+        digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    digest.update(json.dumps({k: v for k, v in sorted(parts.scheduler.items()) if k[0] != "_"}, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def pick_device(device: str) -> torch.device:
+    """auto is CUDA where there is one, else the CPU. Raises RLIError where CUDA is asked for and absent."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise RLIError(f"runtime.device={device} is not a device: use auto, cpu, cuda or cuda:N") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise RLIError(f"runtime.device={device}: no CUDA device is available; use runtime=cpu")
+    return chosen
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """auto is bfloat16 on CUDA and float32 on a CPU. Raises RLIError for float16 on a CPU."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise RLIError(f"runtime.dtype={dtype} is not known: choose one of auto, {', '.join(DTYPES)}")
+    if dtype == "float16" and device.type == "cpu":
+        raise RLIError("runtime.dtype=float16 needs CUDA: use float32 or bfloat16 on a CPU")
+    return DTYPES[dtype]
+
+
+@contextmanager
+def visiting(part: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """The part on the device for the length of the scope, then back on the CPU, so that it holds no device memory."""
+    home = next(part.parameters()).device
+    try:
+        yield part.to(device)
+    finally:
+        part.to(home)
+
+
+def check_size(name: str, height: int, width: int) -> None:
+    """Raises RLIError when the model cannot work at this size; needs no weights."""
+    multiple = FAMILIES[name].multiple
+    for side, value in (("height", height), ("width", width)):
+        if not isinstance(value, int) or value < multiple or value % multiple:
+            near = max(multiple, round(value / multiple) * multiple)
+            raise RLIError(
+                f"resolution.{side}={value} does not suit model={name}: use a multiple of {multiple}, such as {near}"
+            )
+
+
+def check_weights(name: str, weights: str | None) -> None:
+    """What can be said of weights before anything is loaded: raises RLIError for a folder of the wrong kind."""
+    family = FAMILIES[name]
+    weights = weights or family.weights
+    if weights == "random" or not _looks_local(weights):
+        return
+    folder = Path(weights).expanduser()
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise RLIError(f"model.weights={weights} is not a diffusers folder: it has no model_index.json")
+    try:
+        kind = json.loads(index.read_text())["_class_name"]
+    except (ValueError, KeyError, TypeError):
+        raise RLIError(f"model.weights={weights}: model_index.json cannot be read") from None
+    if kind != family.pipeline:
+        raise RLIError(f"model.weights={weights} holds a {kind}; model={name} needs a {family.pipeline}")
+
+
+def _looks_local(weights: str) -> bool:
+    """A hub id is “owner/name” and no more; everything else, and whatever exists, is a folder."""
+    return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
+
+
+def _load_parts(name: str, family: Family, weights: str, dtype: torch.dtype) -> Parts:
+    """The parts of a diffusers pipeline; half-precision files are preferred where the model is used in half precision."""
+    import diffusers
+
+    check_weights(name, weights)
+    pipeline = getattr(diffusers, family.pipeline)
+    local = _looks_local(weights)
+    options = (
+        {}
+        if family.pipeline.startswith("StableDiffusionXL")
+        else {"safety_checker": None, "requires_safety_checker": False}
+    )
+    variants = [None] if local or dtype == torch.float32 else ["fp16", None]
+    pipe = _first(
+        [
+            lambda variant=variant: pipeline.from_pretrained(
+                str(Path(weights).expanduser()) if local else weights,
+                dtype=dtype,
+                use_safetensors=True,
+                variant=variant,
+                **options,
+            )
+            for variant in variants
+        ],
+        f"model.weights={weights}",
+    )
+    second = (pipe.tokenizer_2, pipe.text_encoder_2) if hasattr(pipe, "text_encoder_2") else None
+    return Parts(
+        unet=pipe.unet,
+        vae=pipe.vae,
+        tokenizers=(pipe.tokenizer,) + (second[:1] if second else ()),
+        text_encoders=(pipe.text_encoder,) + (second[1:] if second else ()),
+        scheduler=dict(pipe.scheduler.config),
+    )
+
+
+def _load_vae(weights: str) -> nn.Module:
+    import diffusers
+
+    return _first(
+        [lambda: diffusers.AutoencoderKL.from_pretrained(weights, use_safetensors=True)], f"model.vae={weights}"
+    )
+
+
+def _first(loaders: Sequence[Callable], what: str):
+    """The first loader that succeeds; RLIError in one line when none does."""
+    reason = None
+    for loader in loaders:
+        try:
+            return loader()
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            reason = reason or error
+    line = " ".join(str(reason).split())[:200]
+    raise RLIError(
+        f"{what} cannot be loaded: give a local diffusers folder with safetensors, or a hub id that this machine can "
+        f"reach ({line})"
+    )

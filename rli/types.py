@@ -1,0 +1,275 @@
+"""The records that pass between stages, and the letters used for shapes.
+
+B photographs or batch rows, N targets of one photograph, T timesteps and as many moves between noise levels,
+H×W pixels, h×w latents, C latent channels, S text tokens, D width of a token embedding, P width of a pooled embedding.
+
+Images between stages are float32 tensors (B,3,H,W) in [-1,1]; images that leave for files, metrics and pages are
+uint8 arrays (H,W,3). Latents are float32 and already scaled. Every record is frozen: a stage returns a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class RLIError(ValueError):
+    """A bad value, file or combination: one line that says what is wrong and what to do."""
+
+
+class NonFiniteError(RLIError):
+    """NaN or infinity came out of the model; the message names the phase and the step."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the UNet is told beside the latent.
+
+    tokens (B,S,D) float32; pooled (B,P) float32 and time_ids (B,6) float32 for SDXL, None for Stable Diffusion 1 and 2.
+    """
+
+    tokens: Tensor
+    pooled: Tensor | None = None
+    time_ids: Tensor | None = None
+
+    @staticmethod
+    def cat(parts: Sequence[Conditioning]) -> Conditioning:
+        """The parts' rows, one after the other."""
+        columns = zip(*((p.tokens, p.pooled, p.time_ids) for p in parts), strict=True)
+        return Conditioning(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+    def repeat(self, count: int) -> Conditioning:
+        """Every row `count` times, whole batch after whole batch."""
+        return Conditioning.cat([self] * count)
+
+    def __getitem__(self, rows: slice) -> Conditioning:
+        return Conditioning(*(None if v is None else v[rows] for v in (self.tokens, self.pooled, self.time_ids)))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One sampling move: noise is predicted at `timestep`, the latent goes from level `start` to level `end`.
+
+    index counts the `total` timesteps from the noisiest (0); levels are indices into the cumulative alphas.
+    """
+
+    index: int
+    total: int
+    timestep: int
+    start: int
+    end: int
+
+    @property
+    def is_identity(self) -> bool:
+        """At the last level nothing moves, whatever is predicted."""
+        return self.start == self.end
+
+
+@dataclass(frozen=True)
+class NullEmbeddings:
+    """One null conditioning for each move, noisiest first: tokens (T,B,S,D), pooled (T,B,P) or None."""
+
+    tokens: Tensor
+    pooled: Tensor | None
+
+    def at(self, index: int, time_ids: Tensor | None) -> Conditioning:
+        """The null conditioning of one move, B rows."""
+        return Conditioning(self.tokens[index], None if self.pooled is None else self.pooled[index], time_ids)
+
+    def photo(self, b: int) -> NullEmbeddings:
+        """One photograph's, B=1, on the CPU."""
+        return self.map(lambda value: value[:, b : b + 1].cpu().contiguous())
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> NullEmbeddings:
+        return NullEmbeddings(change(self.tokens), None if self.pooled is None else change(self.pooled))
+
+
+@dataclass(frozen=True)
+class InversionSettings:
+    """How a photograph is inverted; together with photo, prompt and model this is the cache's key.
+
+    method: null_text (null embedding optimization), direct (the recorded difference is added back on the source
+    branch), negative_prompt (null = source prompt) or ddim (null = empty prompt).
+    steps: T, 1…1000. guidance: w >= 1. inner_steps: Adam iterations a step. learning_rate: at the noisiest step.
+    early_stop: loss under which a step ends (grows by 2e-5 a step). alignment: aligned, or the reference code's levels.
+    encode: the VAE posterior's mean, or a sample of it drawn with `seed`. residual: after null_text, what it could not
+    reach is added back on the source branch. alpha, location: Residual Linear Interpolation.
+    time_ids: size tells SDXL the real size, reference always 1024.
+    """
+
+    method: str = "null_text"
+    steps: int = 50
+    guidance: float = 5.0
+    inner_steps: int = 10
+    learning_rate: float = 1e-2
+    early_stop: float = 1e-5
+    alignment: str = "aligned"
+    encode: str = "mean"
+    seed: int = 33
+    residual: bool = False
+    alpha: float = 0.1
+    location: str = "up"
+    time_ids: str = "size"
+
+    def __post_init__(self) -> None:
+        one_of("inversion", self.method, ("null_text", "direct", "negative_prompt", "ddim"))
+        one_of("inversion.alignment", self.alignment, ("aligned", "reference"))
+        one_of("inversion.encode", self.encode, ("mean", "sample"))
+        one_of("rli", self.location, ("up", "mid", "down", "off"))
+        one_of("inversion.time_ids", self.time_ids, ("size", "reference"))
+        within("inversion.steps", self.steps, 1, 1000)
+        within("inversion.guidance", self.guidance, 1, 100)
+        within("inversion.inner_steps", self.inner_steps, 0, 10_000)
+        within("inversion.learning_rate", self.learning_rate, 0, 100)
+        within("inversion.early_stop", self.early_stop, 0, 1)
+        within("rli.alpha", self.alpha, 0, 1)
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """How prompt-to-prompt edits: Hertz et al. 2022, and the table settings of the paper (eq 2.0, cross 1.0, replace 0.8).
+
+    method: refine or replace. eq: factor on the changed word's attention maps, >= 0. cross, replace: shares in [0,1] of
+    the steps with cross-attention and self-attention injection. local_blend: keep everything outside the changed
+    words' maps. threshold: share of a map's maximum above which it belongs to the mask, in (0,1).
+    convention: standard, or the reference code's (its alignment quirks, cross counted in fiftieths of the steps).
+    """
+
+    method: str = "refine"
+    eq: float = 2.0
+    cross: float = 1.0
+    replace: float = 0.8
+    local_blend: bool = True
+    threshold: float = 0.3
+    convention: str = "standard"
+
+    def __post_init__(self) -> None:
+        one_of("edit", self.method, ("refine", "replace"))
+        one_of("edit.convention", self.convention, ("standard", "reference"))
+        within("edit.eq", self.eq, 0, 1000)
+        within("edit.cross", self.cross, 0, 1)
+        within("edit.replace", self.replace, 0, 1)
+        within("edit.threshold", self.threshold, 0, 1)
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Everything that the edits of one photograph need, and nothing that depends on an edit.
+
+    latent (1,C,h,w): the encoded photograph. walk (T+1,C,h,w): the source branch, noisiest first; its last entry is the
+    reconstruction's latent. nulls: one for each move, B=1. prompt: the source prompt. losses: for each move the loss at
+    each inner iteration. seconds: what making it took (kept when it comes from the cache).
+    """
+
+    prompt: str
+    settings: InversionSettings
+    latent: Tensor
+    walk: Tensor
+    nulls: NullEmbeddings
+    losses: tuple[tuple[float, ...], ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """One wanted defect: the name of its row, its prompt, and the changed words (found from the prompts when None)."""
+
+    name: str
+    prompt: str
+    source_word: str | None = None
+    target_word: str | None = None
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """Mean cross-attention of one word of a prompt: map (h,w) float32 >= 0."""
+
+    word: str
+    map: np.ndarray
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edited photograph: image (1,3,H,W) in [-1,1]; mask (H,W) bool, where the target may differ from the source;
+    maps of the target prompt's words; source_maps of the source prompt's."""
+
+    target: Target
+    image: Tensor
+    mask: np.ndarray
+    maps: tuple[TokenMap, ...] = ()
+    source_maps: tuple[TokenMap, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of results.csv; units and references are the contract's. None is an empty cell.
+
+    psnr, ssim, lpips: against the photograph; *_recon: against the reconstruction; psnr_vae: the VAE round trip against
+    the photograph; *_background: outside the edit mask, against the photograph. lpips follows the published protocol
+    (256×256, ImageNet-normalised); lpips_standard is the package's own (full size, [-1,1]).
+    """
+
+    image: str
+    defect: str
+    resolution: str
+    model: str
+    inversion: str
+    alpha: float
+    eq: float
+    cross: float
+    replace: float
+    psnr: float
+    ssim: float
+    lpips: float | None = None
+    psnr_recon: float | None = None
+    ssim_recon: float | None = None
+    lpips_recon: float | None = None
+    psnr_vae: float | None = None
+    psnr_background: float | None = None
+    ssim_background: float | None = None
+    seconds_inversion: float = 0.0
+    seconds_edit: float = 0.0
+    peak_memory_gb: float = 0.0
+    lpips_standard: float | None = None
+    lpips_standard_recon: float | None = None
+
+
+COLUMNS = tuple(f.name for f in fields(Row))
+
+
+@dataclass(frozen=True)
+class EditedPhoto:
+    """One edit as the outputs need it: image (H,W,3) uint8, mask (H,W) bool, token maps of source and target prompt."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    maps: tuple[TokenMap, ...] = ()
+    source_maps: tuple[TokenMap, ...] = ()
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One photograph's results: input and reconstruction (H,W,3) uint8, edits by defect name in row order, its rows,
+    and the losses of the null embedding optimization (a tuple of iterations for each move, noisiest first)."""
+
+    name: str
+    input: np.ndarray
+    reconstruction: np.ndarray
+    edits: dict[str, EditedPhoto]
+    rows: tuple[Row, ...]
+    losses: tuple[tuple[float, ...], ...] = ()
+    prompts: dict[str, str] = field(default_factory=dict)
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RLIError(f"{name}={value} is not known: choose one of {', '.join(allowed)}")
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+        raise RLIError(f"{name}={value} is out of range: it must be a number from {low} to {high}")
