@@ -20,7 +20,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tokens:
-    """A prompt as the tokenizer sees it: ids with begin and end, and each whitespace word with its span of positions."""
+    """A prompt as the tokenizer sees it: ids with begin and end, and each word with its span of positions."""
 
     ids: tuple[int, ...]
     words: tuple[str, ...]

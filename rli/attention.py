@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Prompt-to-prompt's 32×32: self-attention is injected, and maps are read, in layers whose shorter side is at most this.
+# Prompt-to-prompt's 32×32: self-attention is injected, and maps are read, where the shorter side is at most this.
 SIDE = 32
 
 
@@ -144,7 +144,7 @@ def map_size(unet: nn.Module, latent: tuple[int, int]) -> tuple[int, int]:
 
 @contextmanager
 def install(unet: nn.Module, location: str = "off", alpha: float = 0.0) -> Iterator[None]:
-    """Within the scope the UNet attends with `Processor`: RLI of strength alpha in the up, mid or down blocks, or off."""
+    """Within the scope the UNet attends with `Processor`: RLI of strength alpha in up, mid or down blocks, or off."""
     before = dict(unet.attn_processors)
     unet.set_attn_processor(
         {

@@ -48,7 +48,7 @@ def read(path: Path) -> Inversion | None:
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads(file.metadata()["inversion"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return Inversion(
             prompt=facts["prompt"],
             settings=InversionSettings(**facts["settings"]),

@@ -1,4 +1,4 @@
-"""DDIM arithmetic: noise levels, one move between them, guidance. Pure functions (Song et al. 2021, arXiv:2010.02502)."""
+"""DDIM arithmetic: noise levels, one move between them, guidance (Song et al. 2021, arXiv:2010.02502)."""
 
 from __future__ import annotations
 

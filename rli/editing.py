@@ -1,4 +1,4 @@
-"""The story: an inverted photograph, edited prompt-to-prompt (Hertz et al. 2022) along the source branch it recorded."""
+"""The story: an inverted photograph, edited prompt-to-prompt (Hertz et al. 2022) along its recorded walk."""
 
 from __future__ import annotations
 

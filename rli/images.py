@@ -76,13 +76,12 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return ((image[0].permute(1, 2, 0).float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def write_png(path: Path, array: np.ndarray) -> None:
+def write_png(path: str | Path, array: np.ndarray) -> None:
     """(H,W,3) uint8 or (H,W) bool (as 0/255), written whole or not at all."""
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG")
+    with whole_file(Path(path)) as part:
+        Image.fromarray(array).save(part, format="PNG")
 
 
 def _open(path: str | Path) -> Image.Image:

@@ -71,7 +71,7 @@ def invert_batch(
                 residual=settings.residual and null_text,
                 reference=settings.alignment == "reference",
             )
-            walk, nulls, losses = result.latents, result.nulls, result.losses
+            walk, nulls, losses = result.latents, result.nulls, result.losses if null_text else ()
     seconds = (time.perf_counter() - began) / count
     return [
         Inversion(

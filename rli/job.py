@@ -31,6 +31,7 @@ from rli.types import (
     RLIError,
     Row,
     Target,
+    whole,
 )
 
 ORIGINAL = "original"
@@ -38,9 +39,12 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done to every photograph. source: the prompt that describes it; original: whether the reconstruction
-    gets a row of its own; targets: the wanted defects; batch_size photographs are inverted together, target_batch
-    targets edited together. cache: the folder of kept inversions."""
+    """What is to be done to every photograph.
+
+    source: the prompt that describes it; original: whether the reconstruction gets a row of its own; targets: the
+    wanted defects; batch_size photographs are inverted together, target_batch targets edited together. cache: the
+    folder of kept inversions.
+    """
 
     model: str
     height: int
@@ -63,8 +67,8 @@ class Job:
         for name in names:
             if names.count(name) > 1 or name in (ORIGINAL, "input", "reconstruction") or not _is_file_name(name):
                 raise RLIError(f"the defect name “{name}” cannot be used: it must be unique and a plain file name")
-        if self.batch_size < 1 or self.target_batch < 1:
-            raise RLIError("inversion.batch_size and runtime.target_batch must be at least 1")
+        whole("inversion.batch_size", self.batch_size, 1, 10_000)
+        whole("runtime.target_batch", self.target_batch, 1, 10_000)
 
     @property
     def resolution(self) -> str:

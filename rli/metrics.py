@@ -46,8 +46,8 @@ class Lpips:
         self.network = network.eval().requires_grad_(False)
 
     def published(self, image: np.ndarray, reference: np.ndarray) -> float:
-        """The published protocol: 256×256, ImageNet-normalised. The network expects [-1,1], so that these values compare
-        with the published ones and with nothing else."""
+        """The published protocol: 256×256, ImageNet-normalised. The network expects [-1,1]: these values compare with
+        the published ones and with nothing else."""
         return self._distance(*(self._imagenet(to_tensor(x)) for x in (image, reference)))
 
     def standard(self, image: np.ndarray, reference: np.ndarray) -> float:

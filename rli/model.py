@@ -112,8 +112,8 @@ def load(
     with random weights: for measuring time and memory); vae an optional replacement, likewise.
 
     device auto is CUDA where there is one; dtype auto is bfloat16 there and float32 on a CPU. checkpointing trades time
-    for memory in the optimization; vae_tiling encodes and decodes in overlapping tiles. Raises RLIError when the weights
-    are not to be had or are of another kind.
+    for memory in the optimization; vae_tiling encodes and decodes in overlapping tiles. Raises RLIError when the
+    weights are not to be had or are of another kind.
     """
     if name not in FAMILIES:
         raise RLIError(f"model={name} is not known: choose one of {', '.join(FAMILIES)}")
@@ -127,11 +127,9 @@ def load(
 
         parts = random_parts("sdxl", dtype)
     else:
-        with _quietly():
-            parts = _load_parts(name, family, weights, dtype)
+        parts = _load_parts(name, family, weights, dtype)
     if vae is not None:
-        with _quietly():
-            parts = replace(parts, vae=_load_vae(vae))
+        parts = replace(parts, vae=_load_vae(vae))
     return assemble(name, parts, family.native, device, checkpointing=checkpointing, vae_tiling=vae_tiling)
 
 
@@ -204,7 +202,7 @@ def assemble(
 def fingerprint(parts: Parts) -> str:
     """Names, shapes and 64 evenly spaced values of every weight, the vocabularies and the schedule, as a hash.
 
-    Distinguishes trained from fine-tuned weights in a second without reading gigabytes; stays the same wherever they lie.
+    Tells trained from fine-tuned weights without hashing gigabytes, and stays the same wherever they lie.
     """
     digest = hashlib.sha256()
     for part in (parts.unet, parts.vae, *parts.text_encoders):
@@ -287,7 +285,7 @@ def _looks_local(weights: str) -> bool:
 
 
 def _load_parts(name: str, family: Family, weights: str, dtype: torch.dtype) -> Parts:
-    """The parts of a diffusers pipeline; half-precision files are preferred where the model is used in half precision."""
+    """The parts of a diffusers pipeline; half-precision files where the model is used in half precision."""
     import diffusers
 
     check_weights(name, weights)
@@ -335,7 +333,8 @@ def _first(loaders: Sequence[Callable], what: str):
     reason = None
     for loader in loaders:
         try:
-            return loader()
+            with _quietly():
+                return loader()
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             reason = reason or error
     line = " ".join(str(reason).split())[:200]

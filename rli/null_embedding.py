@@ -23,8 +23,8 @@ PUBLISHED_STEPS = 50
 
 @dataclass(frozen=True)
 class Walk:
-    """The source branch under guidance: latents (T+1,B,C,h,w) noisiest first, the null embeddings that led along it, and
-    for each move the losses (B,) of its iterations."""
+    """The source branch under guidance: latents (T+1,B,C,h,w) noisiest first, the null embeddings that led along it,
+    and for each move the losses (B,) of its iterations."""
 
     latents: Tensor
     nulls: NullEmbeddings
@@ -48,8 +48,8 @@ def optimize(
 ) -> Walk:
     """Walk from high noise to low; before each move fit the null embeddings to the trajectory's next latent.
 
-    trajectory (T+1,B,C,h,w), low noise first. text: source prompt, null: where the first step starts, B rows each; every
-    later step starts from its predecessor's result. inner_steps=0 is plain guided sampling. residual puts every move's
+    trajectory (T+1,B,C,h,w), low noise first. text: source prompt, null: where the first step starts, B rows each;
+    every later step starts from its predecessor's result. inner_steps=0 is plain guided sampling. residual puts every move's
     end on the trajectory, whatever the optimization left. reference: the published counting of steps whatever T is, and
     the early stop that looks at the loss from before the last update. Photographs of a batch stop independently.
     """
@@ -97,7 +97,7 @@ def _fit(
     threshold: float,
     reference: bool,
 ) -> tuple[Conditioning, Tensor, tuple[Tensor, ...]]:
-    """Minimise mean((residue - slope·eps(null))²) with Adam (Kingma and Ba 2015). Returns null, eps(null), losses (B,).
+    """Minimise mean((residue - slope·eps(null))²) with Adam (Kingma and Ba 2015): null, eps(null), losses (B,).
 
     Each photograph's updates end when its loss is under the threshold; the last prediction is the one that is returned,
     so that no forward is spent after the last update's own.
@@ -137,7 +137,7 @@ def _fit(
 def _adam(
     value: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], count: int, rate: float
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """One update with the usual constants (0.9, 0.999, 1e-8); a function, so that each photograph of a batch can stop."""
+    """One update with the usual constants (0.9, 0.999, 1e-8); written out, so that each photograph can stop."""
     first = 0.9 * moments[0] + 0.1 * grad
     second = 0.999 * moments[1] + 0.001 * grad.square()
     unbiased = first / (1 - 0.9**count), second / (1 - 0.999**count)

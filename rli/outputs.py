@@ -38,7 +38,7 @@ def write_outcome(
     write_results(rows, folder / "results.csv")
     frame = comparison(rows, published)
     write_comparison(frame, folder, heading(rows))
-    write_report(folder / "report.html", photos, frame, settings, versions(), title)
+    write_report(folder / "report.html", photos, frame, settings, versions(), title, rows)
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:

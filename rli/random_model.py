@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from rli.model import FAMILIES, Model, Parts, assemble
+from rli.model import Model, Parts, assemble
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that differ between SDXL (Podell et al. 2023, section 2.1, and its published configuration) and others."""
+    """The sizes that set SDXL (Podell et al. 2023, section 2.1, and its configuration) apart from others."""
 
     channels: tuple[int, ...]
     transformers: tuple[int, ...]
@@ -28,12 +28,13 @@ SHAPES = {
     "sdxl": Shape(
         (320, 640, 1280), (1, 2, 10), (5, 10, 20), 2, ((768, 12, 12), (1280, 32, 20)), (128, 256, 512, 512), 256
     ),
+    "tiny": Shape((32, 32, 64), (1, 1, 1), (1, 2, 4), 1, ((32, 2, 2), (32, 2, 2)), (32, 32, 32, 32), 16),
     "midsize": Shape((96, 192, 384), (1, 1, 2), (3, 6, 12), 2, ((128, 2, 4), (192, 2, 6)), (32, 64, 96, 96), 64),
 }
 
 
 def random_model(
-    shape: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu", checkpointing: bool = False
+    shape: str = "tiny", *, dtype: torch.dtype = torch.float32, device: str = "cpu", checkpointing: bool = False
 ) -> Model:
     """A frozen model of the named shape."""
     return assemble(shape, random_parts(shape, dtype), 1024, torch.device(device), checkpointing=checkpointing)
@@ -42,13 +43,13 @@ def random_model(
 def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
     """Parts drawn from a generator with this seed; the same on every machine. The tokenizers are the miniature's."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    from rli.mini.tokenizer import tokenizers
 
     size = SHAPES[shape]
     (width, layers, heads), (width_2, layers_2, heads_2) = size.text
-    tokenizers = tuple(
-        CLIPTokenizer.from_pretrained(FAMILIES["mini"].weights, subfolder=s) for s in ("tokenizer", "tokenizer_2")
-    )
+    pair = tokenizers()
 
     def text_config(width: int, layers: int, heads: int, activation: str) -> CLIPTextConfig:
         return CLIPTextConfig(
@@ -59,9 +60,9 @@ def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
             num_attention_heads=heads,
             projection_dim=width,
             hidden_act=activation,
-            bos_token_id=tokenizers[0].bos_token_id,
-            eos_token_id=tokenizers[0].eos_token_id,
-            pad_token_id=tokenizers[0].pad_token_id,
+            bos_token_id=pair[0].bos_token_id,
+            eos_token_id=pair[0].eos_token_id,
+            pad_token_id=pair[0].pad_token_id,
         )
 
     with torch.device("meta"):
@@ -96,7 +97,7 @@ def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
     return Parts(
         unet=_filled(unet, dtype, generator),
         vae=_filled(vae, torch.float32, generator),
-        tokenizers=tokenizers,
+        tokenizers=pair,
         text_encoders=tuple(_drawn(encoder, generator) for encoder in encoders),
         scheduler={
             "beta_start": 0.00085,

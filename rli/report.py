@@ -52,24 +52,47 @@ class Plan:
     opened: int = 3
 
 
-def write_report(path: Path, photos: Sequence[PhotoResult], comparison: pd.DataFrame, settings: Mapping[str, Any],
-                 versions: Mapping[str, str], title: str = "Defect images") -> None:
+def write_report(
+    path: Path,
+    photos: Sequence[PhotoResult],
+    comparison: pd.DataFrame,
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+    title: str = "Defect images",
+    rows: Sequence[Row] | None = None,
+) -> None:
     """Writes the page to `path`, whole or not at all.
 
     comparison: the frame of `results.comparison` (may be empty). settings: nested, any values. versions: name to
-    version. Photographs are rendered one after the other, so their number is not limited by memory.
+    version. rows: what figures and tables are about, where that is more than the rows of the `photos` that are shown.
+    Photographs are rendered one after the other, so their number is not limited by memory.
     """
     plan = plan_of(photos)
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rows = [row for photo in photos for row in photo.rows]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows = [row for photo in photos for row in photo.rows] if rows is None else rows
     varied = [name for name in _varied(rows) if name != "resolution"]
     stream = environment.get_template("report.html.j2").stream(
-        title=title, facts=_facts(rows), headline=headline(photos), summary=_summary(rows), rows=_all_rows(rows),
-        comparisons=list(_comparisons(comparison)), plan=plan,
+        title=title,
+        facts=_facts(rows),
+        headline=headline(rows, photos),
+        summary=_summary(rows),
+        rows=_all_rows(rows),
+        comparisons=list(_comparisons(comparison)),
+        plan=plan,
+        shown=len(photos),
+        total=_photographs(rows),
         photos=(_photo(photo, i, plan, varied) for i, photo in enumerate(photos)),
-        settings=_nested(settings), versions=dict(versions),
-        scales={"pixel": PIXEL_SCALE, "edge": EDGE_SCALE}, bars={name: _bar(name) for name in ("jet", "hot", "magma")})
+        settings=_nested(settings),
+        versions=dict(versions),
+        scales={"pixel": PIXEL_SCALE, "edge": EDGE_SCALE},
+        bars={name: _bar(name) for name in ("jet", "hot", "magma")},
+    )
     with whole_file(Path(path)) as part:
         stream.dump(str(part), encoding="utf-8")
 
@@ -86,23 +109,44 @@ def plan_of(photos: Sequence[PhotoResult]) -> Plan:
     return Plan(side=max(160, math.isqrt(int(80e6 / len(pictures)))), quality=82, **few)
 
 
-def headline(photos: Sequence[PhotoResult]) -> list[dict[str, str]]:
+def headline(rows: Sequence[Row], photos: Sequence[PhotoResult]) -> list[dict[str, str]]:
     """The figures at the page's top, each a label, a value and a note; those that were not measured are left out."""
-    rows = [row for photo in photos for row in photo.rows]
     edits, originals = [r for r in rows if r.defect != ORIGINAL], [r for r in rows if r.defect == ORIGINAL]
     masks = [float(edit.mask.mean()) for photo in photos for edit in photo.edits.values()]
     tiles = [
-        ("Photographs", str(len(photos)), f"{len(edits)} edits, {len({r.defect for r in edits})} defects"),
-        ("Reconstruction", _told("{:.1f} dB", _mean(originals, "psnr")), _joined(
-            _told("SSIM {:.3f}", _mean(originals, "ssim")), _told("VAE alone {:.1f} dB", _mean(rows, "psnr_vae")))),
-        ("Background kept", _told("{:.1f} dB", _mean(edits, "psnr_background")), _joined(
-            _told("SSIM {:.3f}", _mean(edits, "ssim_background")), "outside the masks")),
-        ("Edit to reconstruction", _told("{:.1f} dB", _mean(edits, "psnr_recon")), _joined(
-            _told("SSIM {:.3f}", _mean(edits, "ssim_recon")), _told("LPIPS {:.3f}", _mean(edits, "lpips_recon")))),
-        ("Edited area", f"{100 * np.mean(masks):.1f} %" if masks else "", "of the image, mean mask"),
-        ("Inversion", _told("{:.1f} s", _mean(originals or rows, "seconds_inversion")), _joined(
-            _told("{:.1f} s an edit", _mean(edits, "seconds_edit")),
-            _told("{:.1f} GB at most", max((r.peak_memory_gb for r in rows), default=None)))),
+        (
+            "Photographs",
+            str(len({row.image for row in rows})),
+            f"{_counted(len(edits), 'edit')}, {_counted(len({r.defect for r in edits}), 'defect')}",
+        ),
+        (
+            "Reconstruction",
+            _told("{:.1f} dB", _mean(originals, "psnr")),
+            _joined(
+                _told("SSIM {:.3f}", _mean(originals, "ssim")), _told("VAE alone {:.1f} dB", _mean(rows, "psnr_vae"))
+            ),
+        ),
+        (
+            "Background kept",
+            _told("{:.1f} dB", _mean(edits, "psnr_background")),
+            _joined(_told("SSIM {:.3f}", _mean(edits, "ssim_background")), "outside the masks"),
+        ),
+        (
+            "Edit to reconstruction",
+            _told("{:.1f} dB", _mean(edits, "psnr_recon")),
+            _joined(
+                _told("SSIM {:.3f}", _mean(edits, "ssim_recon")), _told("LPIPS {:.3f}", _mean(edits, "lpips_recon"))
+            ),
+        ),
+        ("Edited area", f"{100 * np.mean(masks):.1f} %" if masks else "", "of the image, mean of the masks"),
+        (
+            "Inversion",
+            _told("{:.1f} s", _mean(originals or rows, "seconds_inversion")),
+            _joined(
+                _told("{:.1f} s an edit", _mean(edits, "seconds_edit")),
+                _told("{:.1f} GB at most", max((r.peak_memory_gb for r in rows), default=None)),
+            ),
+        ),
     ]
     return [{"label": label, "value": value, "note": note} for label, value, note in tiles if value]
 
@@ -146,7 +190,9 @@ def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int =
     cell: longer side of a picture in pixels; columns: pictures in a line before the next one begins.
     """
     gap, label, font = cell // 16, cell // 8, _font(cell // 13)
-    lines = [tiles[i:i + columns] for tiles in (_tiles(p, cell) for p in photos) for i in range(0, len(tiles), columns)]
+    lines = [
+        tiles[i : i + columns] for tiles in (_tiles(p, cell) for p in photos) for i in range(0, len(tiles), columns)
+    ]
     width = max((sum(t.width + gap for _, t in line) for line in lines), default=0) + gap
     heights = [max(tile.height for _, tile in line) + label + gap for line in lines]
     sheet = Image.new("RGB", (width, sum(heights) + gap), "white")
@@ -163,8 +209,11 @@ def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int =
 
 def _tiles(photo: PhotoResult, cell: int) -> list[tuple[str, Image.Image]]:
     """A photograph's pictures, enlarged or reduced to `cell`, with their labels."""
-    pictures = {"input": photo.input, "reconstruction": photo.reconstruction,
-                **{name: edit.image for name, edit in photo.edits.items() if name != ORIGINAL}}
+    pictures = {
+        "input": photo.input,
+        "reconstruction": photo.reconstruction,
+        **{name: edit.image for name, edit in photo.edits.items() if name != ORIGINAL},
+    }
     size = _fitted(photo.input.shape, cell, enlarge=True)
     return [(name, Image.fromarray(p).resize(size, Image.Resampling.LANCZOS)) for name, p in pictures.items()]
 
@@ -179,25 +228,47 @@ def _photo(photo: PhotoResult, index: int, plan: Plan, varied: Sequence[str]) ->
     original = rows.get(ORIGINAL)
     height, width = photo.input.shape[:2]
     edits = [_edit(photo, name, edit, rows.get(name), plan) for name, edit in photo.edits.items() if name != ORIGINAL]
-    backgrounds = [row.psnr_background for row in photo.rows if row.psnr_background is not None]
     return {
-        "name": photo.name, "index": index, "width": width, "height": height, "opened": index < plan.opened,
+        "name": photo.name,
+        "index": index,
+        "width": width,
+        "height": height,
+        "opened": index < plan.opened,
         "settings": [f"{name} {getattr(photo.rows[-1], name)}" for name in varied if photo.rows],
-        "source": _source(photo), "input": _inlined(photo.input, plan),
-        "reconstruction": _inlined(photo.reconstruction, plan), "original": _references(original),
+        "source": _source(photo),
+        "input": _inlined(photo.input, plan),
+        "reconstruction": _inlined(photo.reconstruction, plan),
+        "original": _references(original),
         "ceiling": _figure("psnr", original.psnr_vae if original else None),
-        "seconds": _figure("seconds", photo.rows[0].seconds_inversion if photo.rows else None),
-        "psnr": _figure("psnr", original.psnr if original else None),
-        "background": _figure("psnr", float(np.mean(backgrounds)) if backgrounds else None),
+        "key_figures": [(label, value, unit) for label, value, unit in _key_figures(photo, len(edits)) if value != "–"],
         "maps": _differences(photo.input, photo.reconstruction, plan),
-        "edits": edits, "chart": loss_chart(photo.losses), "words": list(_strips(photo, plan)),
+        "edits": edits,
+        "chart": loss_chart(photo.losses),
+        "words": list(_strips(photo, plan)),
     }
 
 
+def _key_figures(photo: PhotoResult, edits: int) -> list[tuple[str, str, str]]:
+    """What a closed section says of its photograph: label, figure, unit."""
+    original = [row for row in photo.rows if row.defect == ORIGINAL]
+    return [
+        ("reconstruction", _figure("psnr", _mean(original, "psnr")), " dB"),
+        ("background", _figure("psnr", _mean(photo.rows, "psnr_background")), " dB"),
+        ("", _counted(edits, "edit") if edits else "–", ""),
+        ("inversion", _figure("seconds", _mean(photo.rows[:1], "seconds_inversion")), " s"),
+    ]
+
+
 def _edit(photo: PhotoResult, name: str, edit: EditedPhoto, row: Row | None, plan: Plan) -> dict[str, Any]:
-    return {"name": name, "picture": _inlined(edit.image, plan), "outline": outline(edit.mask),
-            "prompt": _marked(_source(photo), photo.prompts.get(name, "")), "references": _references(row),
-            "area": f"{100 * edit.mask.mean():.1f}", "maps": _differences(photo.input, edit.image, plan)}
+    return {
+        "name": name,
+        "picture": _inlined(edit.image, plan),
+        "outline": outline(edit.mask),
+        "prompt": _marked(_source(photo), photo.prompts.get(name, "")),
+        "references": _references(row),
+        "area": f"{100 * edit.mask.mean():.1f}",
+        "maps": _differences(photo.input, edit.image, plan),
+    }
 
 
 def _source(photo: PhotoResult) -> str:
@@ -209,11 +280,16 @@ def _references(row: Row | None) -> list[tuple[str, list[str]]]:
     out."""
     if row is None:
         return []
-    values = {"to reconstruction": [getattr(row, f"{m}_recon") for m in METRICS],
-              "to photo": [getattr(row, m) for m in METRICS],
-              "background": [row.psnr_background, row.ssim_background, None]}
-    return [(name, [_figure(m, v) for m, v in zip(METRICS, figures, strict=True)])
-            for name, figures in values.items() if any(v is not None for v in figures)]
+    values = {
+        "to reconstruction": [getattr(row, f"{m}_recon") for m in METRICS],
+        "to photo": [getattr(row, m) for m in METRICS],
+        "background": [row.psnr_background, row.ssim_background, None],
+    }
+    return [
+        (name, [_figure(m, v) for m, v in zip(METRICS, figures, strict=True)])
+        for name, figures in values.items()
+        if not all(map(_missing, figures))
+    ]
 
 
 def _differences(photo: np.ndarray, other: np.ndarray, plan: Plan) -> dict[str, str]:
@@ -227,14 +303,19 @@ def _strips(photo: PhotoResult, plan: Plan) -> Iterator[dict[str, Any]]:
     shown = set()
     for name, edit in photo.edits.items():
         target = photo.prompts.get(name, "")
-        for kind, maps, changed in (("source", edit.source_maps, _changed(target, _source(photo))),
-                                    ("target", edit.maps, _changed(_source(photo), target))):
+        for kind, maps, changed in (
+            ("source", edit.source_maps, _changed(target, _source(photo))),
+            ("target", edit.maps, _changed(_source(photo), target)),
+        ):
             key = tuple((m.word, m.map.tobytes()) for m in maps)
             chosen = [m for m in maps if plan.every_word or m.word in changed]
             if chosen and key not in shown:
                 shown.add(key)
-                yield {"label": "source" if kind == "source" else name, "kind": kind,
-                       "words": [_word(photo.input, m, m.word in changed, plan) for m in chosen]}
+                yield {
+                    "label": "source" if kind == "source" else name,
+                    "kind": kind,
+                    "words": [_word(photo.input, m, m.word in changed, plan) for m in chosen],
+                }
 
 
 def _word(photo: np.ndarray, word: TokenMap, changed: bool, plan: Plan) -> dict[str, Any]:
@@ -280,8 +361,14 @@ def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int 
     every = max(1, math.ceil((high - low) / 5))
     ticks = [0, *(round(k * (len(losses) - 1) / 5) for k in range(1, 6))]
     return {
-        "width": width, "height": height, "left": left, "right": right, "top": top, "bottom": bottom,
-        "before": line(1), "after": line(2),
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": right,
+        "top": top,
+        "bottom": bottom,
+        "before": line(1),
+        "after": line(2),
         "y": [{"at": round(y(e), 1), "power": str(e).replace("-", "−")} for e in range(low, high + 1, every)],
         "x": [{"at": round(x(i), 1), "label": i + 1} for i in dict.fromkeys(ticks)],
         "iterations": sum(map(len, losses)),
@@ -294,13 +381,34 @@ def _summary(rows: Sequence[Row]) -> dict[str, Any]:
     if not rows:
         return {"keys": [], "lines": []}
     frame, varied = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS)), _varied(rows)
-    figures = ["psnr_recon", "ssim_recon", "lpips_recon", "psnr", "ssim", "lpips", "psnr_background", "ssim_background",
-               "psnr_vae", "seconds_edit"]
+    figures = [
+        "psnr_recon",
+        "ssim_recon",
+        "lpips_recon",
+        "psnr",
+        "ssim",
+        "lpips",
+        "psnr_background",
+        "ssim_background",
+        "psnr_vae",
+        "seconds_edit",
+    ]
     frame[figures] = frame[figures].astype("float64")
     groups = frame.groupby(["defect", *varied], sort=False, dropna=False)
-    lines = [{"keys": [*map(str, keys)], "photos": group["image"].nunique(),
-              "cells": [_figure(name.split("_")[0], group[name].mean()) for name in figures]} for keys, group in groups]
+    lines = [
+        {
+            "keys": [*map(str, keys)],
+            "photos": group["image"].nunique(),
+            "cells": [_figure(name.split("_")[0], group[name].mean()) for name in figures],
+        }
+        for keys, group in groups
+    ]
     return {"keys": ["Defect", *map(str.capitalize, varied)], "lines": lines}
+
+
+def _photographs(rows: Sequence[Row]) -> int:
+    """How many results of a photograph the rows tell of: one that a sweep did twice counts twice."""
+    return len({(row.image, *(getattr(row, name) for name in SETTINGS)) for row in rows})
 
 
 def _varied(rows: Sequence[Row]) -> list[str]:
@@ -311,8 +419,15 @@ def _all_rows(rows: Sequence[Row], limit: int = 300) -> dict[str, Any]:
     """Every row as results.csv has it; beyond `limit` the file itself is the better place to read them."""
     texts = ("image", "defect", "resolution", "model", "inversion", "alpha", "eq", "cross", "replace")
     shown = rows if len(rows) <= limit else ()
-    return {"columns": COLUMNS, "texts": len(texts), "total": len(rows), "lines": [
-        [str(v) if c in texts else _figure(c.split("_")[0], v) for c, v in asdict(row).items()] for row in shown]}
+    return {
+        "columns": COLUMNS,
+        "texts": len(texts),
+        "total": len(rows),
+        "title": "The one row" if len(rows) == 1 else f"All {len(rows)} rows",
+        "lines": [
+            [str(v) if c in texts else _figure(c.split("_")[0], v) for c, v in asdict(row).items()] for row in shown
+        ],
+    }
 
 
 def _comparisons(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -325,10 +440,16 @@ def _comparisons(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for size in (r for r in sizes if frame[f"photos_{r}"].sum() > 0):
         beside = size in published
         heads = ["ours", "published", "difference"] if beside else ["ours", *(f"at {r}" for r in published)]
-        lines = [{"defect": row["defect"], "photos": int(row[f"photos_{size}"]), "cells": [
-            cell for m in METRICS for cell in _compared(row, m, size, published)],
-            "photo": [_figure(m, row[f"photo_{m}_{size}"]) for m in METRICS]}
-            for _, row in frame.iterrows() if row[f"photos_{size}"] > 0]
+        lines = [
+            {
+                "defect": row["defect"],
+                "photos": int(row[f"photos_{size}"]),
+                "cells": [cell for m in METRICS for cell in _compared(row, m, size, published)],
+                "photo": [_figure(m, row[f"photo_{m}_{size}"]) for m in METRICS],
+            }
+            for _, row in frame.iterrows()
+            if row[f"photos_{size}"] > 0
+        ]
         yield {"size": size.replace("x", "×"), "beside": beside, "heads": heads, "lines": lines}
 
 
@@ -337,14 +458,23 @@ def _compared(row: pd.Series, metric: str, size: str, published: Sequence[str]) 
     ours = (_figure(metric, row[f"{metric}_{size}"]), f"± {_figure(metric, spread)}" if np.isfinite(spread) else "")
     if size not in published:
         return [ours, *((_figure(metric, row[f"published_{metric}_{r}"]), "") for r in published)]
-    return [ours, (_figure(metric, row[f"published_{metric}_{size}"]), ""),
-            (_figure(metric, row[f"difference_{metric}_{size}"], sign=True), "")]
+    return [
+        ours,
+        (_figure(metric, row[f"published_{metric}_{size}"]), ""),
+        (_figure(metric, row[f"difference_{metric}_{size}"], sign=True), ""),
+    ]
 
 
 def _facts(rows: Sequence[Row]) -> list[str]:
     """What was run, for the line under the title."""
-    return [f"{label} {' / '.join(dict.fromkeys(str(getattr(row, name)) for row in rows))}" for label, name in (
-        ("model", "model"), ("resolution", "resolution"), ("inversion", "inversion"))] if rows else []
+    return (
+        [
+            f"{label} {' / '.join(dict.fromkeys(str(getattr(row, name)) for row in rows))}"
+            for label, name in (("model", "model"), ("resolution", "resolution"), ("inversion", "inversion"))
+        ]
+        if rows
+        else []
+    )
 
 
 def _nested(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -364,13 +494,22 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(_text, value)) or "–"
     return {None: "–", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _mean(rows: Iterable[Row], name: str) -> float | None:
-    values = [v for row in rows if (v := getattr(row, name)) is not None]
+    values = [v for row in rows if not _missing(v := getattr(row, name))]
     return float(np.mean(values)) if values else None
+
+
+def _missing(value: float | None) -> bool:
+    """Not measured (None), or not to be measured (NaN: there is no background beside a mask of the whole image)."""
+    return value is None or math.isnan(value)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _told(text: str, value: float | None) -> str:
@@ -383,7 +522,7 @@ def _joined(*parts: str) -> str:
 
 def _figure(quantity: str, value: float | None, sign: bool = False) -> str:
     """A figure as it is read: two decimals for dB, three for SSIM and LPIPS, one for the rest; a dash for none."""
-    if value is None or math.isnan(value):
+    if _missing(value):
         return "–"
     if math.isinf(value):
         return "∞"

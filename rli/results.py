@@ -70,8 +70,12 @@ def heading(rows: Sequence[Row] | pd.DataFrame) -> dict[str, str]:
     frame = rows if isinstance(rows, pd.DataFrame) else frame_of(rows)
     edits = frame[frame["defect"] != ORIGINAL]
     settings = {name: _values((edits if len(edits) else frame)[name]) for name in SETTINGS}
-    return {"model": _values(frame["model"]), "inversion": _values(frame["inversion"]),
-            "photographs": str(frame["image"].nunique()), **settings}
+    return {
+        "model": _values(frame["model"]),
+        "inversion": _values(frame["inversion"]),
+        "photographs": str(frame["image"].nunique()),
+        **settings,
+    }
 
 
 def write_comparison(frame: pd.DataFrame, folder: Path, info: Mapping[str, str]) -> None:
@@ -91,7 +95,7 @@ def comparison_markdown(frame: pd.DataFrame, info: Mapping[str, str]) -> str:
     tables = [_beside(frame, r) if r in published else _apart(frame, r, published) for r in measured]
     missing = [r for r in published if r not in measured and any(m in published for m in measured)]
     note = [f"Also published, and not measured here: {', '.join(missing)}.\n"] if missing else []
-    facts = ", ".join(f"{name} {_escaped(value)}" for name, value in info.items())
+    facts = "; ".join(f"{name}: {_escaped(value)}" for name, value in info.items())
     return "\n".join(["# Comparison with the published figures\n", f"{facts}.\n", _READING, *tables, *note])
 
 
@@ -138,23 +142,51 @@ def _sizes(table: pd.DataFrame, measured: Iterable[str]) -> list[str]:
 
 def _beside(frame: pd.DataFrame, size: str) -> str:
     """Ours, published and their difference at one resolution."""
-    head = ["Defect", *(f"{m.upper()} {what}" for m in METRICS for what in ("ours", "published", "difference")),
-            *_photo_head(), "Photos"]
-    rows = [[_escaped(row["defect"]),
-             *chain.from_iterable((_ours(row, m, size), _figure(m, row[f"published_{m}_{size}"]),
-                                   _figure(m, row[f"difference_{m}_{size}"], sign=True)) for m in METRICS),
-             *_photo_cells(row, size)]
-            for _, row in frame.iterrows() if row[f"photos_{size}"]]
+    head = [
+        "Defect",
+        *(f"{m.upper()} {what}" for m in METRICS for what in ("ours", "published", "difference")),
+        *_photo_head(),
+        "Photos",
+    ]
+    rows = [
+        [
+            _escaped(row["defect"]),
+            *chain.from_iterable(
+                (
+                    _ours(row, m, size),
+                    _figure(m, row[f"published_{m}_{size}"]),
+                    _figure(m, row[f"difference_{m}_{size}"], sign=True),
+                )
+                for m in METRICS
+            ),
+            *_photo_cells(row, size),
+        ]
+        for _, row in frame.iterrows()
+        if row[f"photos_{size}"]
+    ]
     return f"## {_name(size)}\n\n{_markdown(head, rows)}\n"
 
 
 def _apart(frame: pd.DataFrame, size: str, published: list[str]) -> str:
     """Ours at a resolution for which nothing is published, the published figures of other resolutions beside it."""
-    head = ["Defect", *(f"{m.upper()} ours" for m in METRICS), *_photo_head(),
-            *(f"{m.upper()} published at {r}" for r in published for m in METRICS), "Photos"]
-    rows = [[_escaped(row["defect"]), *(_ours(row, m, size) for m in METRICS), *_photo_cells(row, size)[:-1],
-             *(_figure(m, row[f"published_{m}_{r}"]) for r in published for m in METRICS), _photo_cells(row, size)[-1]]
-            for _, row in frame.iterrows() if row[f"photos_{size}"]]
+    head = [
+        "Defect",
+        *(f"{m.upper()} ours" for m in METRICS),
+        *_photo_head(),
+        *(f"{m.upper()} published at {r}" for r in published for m in METRICS),
+        "Photos",
+    ]
+    rows = [
+        [
+            _escaped(row["defect"]),
+            *(_ours(row, m, size) for m in METRICS),
+            *_photo_cells(row, size)[:-1],
+            *(_figure(m, row[f"published_{m}_{r}"]) for r in published for m in METRICS),
+            _photo_cells(row, size)[-1],
+        ]
+        for _, row in frame.iterrows()
+        if row[f"photos_{size}"]
+    ]
     note = f"Nothing is published at {_name(size)}, so no difference is computed."
     return f"## {_name(size)}\n\n{note}\n\n{_markdown(head, rows)}\n"
 

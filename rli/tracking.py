@@ -14,10 +14,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
+from ssl import SSLError
 from statistics import fmean
 from typing import Any, Protocol
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 from PIL import Image
@@ -59,19 +63,27 @@ class WandbTracker:
     mode: str
 
     def log(self, rows: Sequence[Row], photos: Sequence[PhotoResult]) -> None:
-        with _forgiving("the results were not tracked"), _kept_in(self.folder):
+        with _forgiving("the results were not tracked"), _kept_in(self.folder, self.mode):
             self.run.log({"results": _table(rows, photos)})
             self.run.summary.update(summary(rows))
 
     def finish(self, failed: bool = False) -> None:
-        with _forgiving("the tracked run was not ended properly"), _kept_in(self.folder):
+        with _forgiving("the tracked run was not ended properly"), _kept_in(self.folder, self.mode):
             self.run.finish(exit_code=int(failed))
             _teardown()
 
 
 @contextmanager
-def open_tracker(kind: str, folder: Path, config: Mapping[str, Any], mode: str = "auto", project: str = "rli",
-                 name: str | None = None, group: str | None = None, tags: Sequence[str] = ()) -> Iterator[Tracker]:
+def open_tracker(
+    kind: str,
+    folder: Path,
+    config: Mapping[str, Any],
+    mode: str = "auto",
+    project: str = "rli",
+    name: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+) -> Iterator[Tracker]:
     """A tracker of `kind` "wandb" or "off" for the time of the block; a block that raises leaves a run marked failed.
 
     The other arguments are `start`'s.
@@ -86,8 +98,16 @@ def open_tracker(kind: str, folder: Path, config: Mapping[str, Any], mode: str =
     tracker.finish()
 
 
-def start(folder: Path, config: Mapping[str, Any], mode: str = "auto", project: str = "rli", name: str | None = None,
-          group: str | None = None, tags: Sequence[str] = (), timeout: float = 10) -> Tracker:
+def start(
+    folder: Path,
+    config: Mapping[str, Any],
+    mode: str = "auto",
+    project: str = "rli",
+    name: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+    timeout: float = 10,
+) -> Tracker:
     """Starts a wandb run in `folder`.
 
     mode: offline needs neither key nor network; online goes offline after `timeout` seconds where the server does not
@@ -106,15 +126,18 @@ def start(folder: Path, config: Mapping[str, Any], mode: str = "auto", project: 
     if wanted == "off":
         return Untracked()
     if wanted == "online":
-        with suppress(Exception):
-            return _started(wandb, folder, "online", timeout, facts)
-        _abandon(wandb, folder)
-        _say("the W&B server could not be reached or refused the key, so the run is tracked offline: "
-             "send it later with `wandb sync`")
+        if _answers(_settings(wandb, folder).base_url, min(timeout, 5)):
+            with suppress(Exception):
+                return _started(wandb, folder, "online", timeout, facts)
+            _abandon(folder)
+        _say(
+            "the W&B server could not be reached or refused the key, so the run is tracked offline: "
+            "send it later with `wandb sync`"
+        )
     try:
         return _started(wandb, folder, "offline", timeout, facts)
     except Exception as error:
-        _abandon(wandb, folder)
+        _abandon(folder)
         _say(f"tracking could not start ({type(error).__name__}), so the run is not tracked")
         return Untracked()
 
@@ -123,20 +146,33 @@ def summary(rows: Sequence[Row]) -> dict[str, float]:
     """Means over photographs as {"psnr/rust": 27.5, …}, units as in Row; figures that are missing everywhere are left
     out."""
     defects = dict.fromkeys(row.defect for row in rows)
-    chosen = {f"{metric}/{defect}": [getattr(row, metric) for row in rows if row.defect == defect]
-              for defect in defects for metric in SUMMARISED}
-    values = {name: [value for value in column if value is not None] for name, column in chosen.items()}
+    chosen = {
+        f"{metric}/{defect}": [getattr(row, metric) for row in rows if row.defect == defect]
+        for defect in defects
+        for metric in SUMMARISED
+    }
+    values = {name: [v for v in column if v is not None and not math.isnan(v)] for name, column in chosen.items()}
     return {name: fmean(numbers) for name, numbers in values.items() if numbers}
 
 
 def _started(wandb: Any, folder: Path, mode: str, timeout: float, facts: Mapping[str, Any]) -> WandbTracker:
     # What is turned off would tell about the machine rather than about the run.
-    wishes = {"silent": True, "console": "off", "init_timeout": timeout, "finish_timeout": 300, "disable_git": True,
-              "disable_code": True, "save_code": False, "disable_job_creation": True, "x_disable_stats": True,
-              "x_disable_machine_info": True, "x_save_requirements": False}
+    wishes = {
+        "silent": True,
+        "console": "off",
+        "init_timeout": timeout,
+        "finish_timeout": 300,
+        "disable_git": True,
+        "disable_code": True,
+        "save_code": False,
+        "disable_job_creation": True,
+        "x_disable_stats": True,
+        "x_disable_machine_info": True,
+        "x_save_requirements": False,
+    }
     known = wandb.Settings.model_fields  # some came with later releases than others
     settings = wandb.Settings(**{name: value for name, value in wishes.items() if name in known})
-    with _kept_in(folder):
+    with _kept_in(folder, mode):
         run = wandb.init(mode=mode, dir=folder, reinit="create_new", settings=settings, **facts)
     return WandbTracker(run, folder, mode)
 
@@ -145,9 +181,7 @@ def _mode(wandb: Any, mode: str, folder: Path) -> str:
     """online, offline or off: what the wish and this computer's wandb configuration come to."""
     if mode == "offline":
         return mode
-    with _kept_in(folder):
-        settings = wandb.setup().settings
-        _teardown()
+    settings = _settings(wandb, folder)
     asked = {"dryrun": "offline", "offline": "offline", "disabled": "off"}.get(settings.mode, "online")
     if mode == "auto" and asked != "online":
         return asked
@@ -156,6 +190,27 @@ def _mode(wandb: Any, mode: str, folder: Path) -> str:
     if mode == "online":
         _say("no W&B key is configured, so the run is tracked offline: `wandb login`, or set WANDB_API_KEY")
     return "offline"
+
+
+def _settings(wandb: Any, folder: Path) -> Any:
+    """wandb's own reading of the environment and of its settings files; starts nothing."""
+    with _kept_in(folder):
+        settings = wandb.setup().settings
+        _teardown()
+    return settings
+
+
+def _answers(url: str, timeout: float) -> bool:
+    """Whether a server is there at all. wandb would find out too, but keeps the process from ending while it waits."""
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=timeout).close()
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, SSLError)  # which certificates to trust is wandb's to judge
+    except (OSError, ValueError, HTTPException):
+        return False
+    return True
 
 
 def _in_netrc(url: str) -> bool:
@@ -168,7 +223,7 @@ def _in_netrc(url: str) -> bool:
     return False
 
 
-def _abandon(wandb: Any, folder: Path) -> None:
+def _abandon(folder: Path) -> None:
     """Ends wandb's service after a failed start, so that it does not go on trying, and clears what that start left."""
     with suppress(Exception), _kept_in(folder):
         _teardown()
@@ -187,11 +242,20 @@ def _teardown() -> None:
 
 
 @contextmanager
-def _kept_in(folder: Path) -> Iterator[None]:
-    """wandb stages pictures and logs under the home folder unless these say otherwise at the moment it does."""
+def _kept_in(folder: Path, mode: str = "online") -> Iterator[None]:
+    """wandb stages pictures and logs under the home folder unless these say otherwise at the moment it does.
+
+    Its reports about itself go out even when a run is offline, unless the environment says so too.
+    """
     inside = folder / "wandb"
-    with _variables({"WANDB_SILENT": "true", "WANDB_DIR": str(folder), "WANDB_DATA_DIR": str(inside / "staging"),
-                     "WANDB_CACHE_DIR": str(inside / "cache"), "WANDB_ARTIFACT_DIR": str(inside / "artifacts")}):
+    places = {
+        "DIR": folder,
+        "DATA_DIR": inside / "staging",
+        "CACHE_DIR": inside / "cache",
+        "ARTIFACT_DIR": inside / "artifacts",
+    }
+    quiet = {"MODE": "offline", "ERROR_REPORTING": "false"} if mode == "offline" else {}
+    with _variables({f"WANDB_{name}": str(value) for name, value in {"SILENT": "true", **places, **quiet}.items()}):
         yield
 
 
@@ -237,8 +301,13 @@ def _pictures(photo: PhotoResult) -> dict[Any, Any]:
     edits = {("edit", name): _picture(edit.image) for name, edit in photo.edits.items()}
     masks = {("mask", name): _picture(edit.mask.astype(np.uint8) * 255) for name, edit in photo.edits.items()}
     reconstruction = _picture(photo.reconstruction)
-    return {"input": _picture(photo.input), "reconstruction": reconstruction, ("edit", "original"): reconstruction,
-            **edits, **masks}
+    return {
+        "input": _picture(photo.input),
+        "reconstruction": reconstruction,
+        ("edit", "original"): reconstruction,
+        **edits,
+        **masks,
+    }
 
 
 def _picture(pixels: np.ndarray, side: int = 512) -> Any:

@@ -1,7 +1,7 @@
 """The records that pass between stages, and the letters used for shapes.
 
 B photographs or batch rows, N targets of one photograph, T timesteps and as many moves between noise levels,
-H×W pixels, h×w latents, C latent channels, S text tokens, D width of a token embedding, P width of a pooled embedding.
+H×W pixels, h×w latents, C latent channels, S text tokens, D width of a token embedding, P of a pooled embedding.
 
 Images between stages are float32 tensors (B,3,H,W) in [-1,1]; images that leave for files, metrics and pages are
 uint8 arrays (H,W,3). Latents are float32 and already scaled. Every record is frozen: a stage returns a new one.
@@ -121,9 +121,10 @@ class InversionSettings:
         one_of("inversion.encode", self.encode, ("mean", "sample"))
         one_of("rli", self.location, ("up", "mid", "down", "off"))
         one_of("inversion.time_ids", self.time_ids, ("size", "reference"))
-        within("inversion.steps", self.steps, 1, 1000)
+        whole("inversion.steps", self.steps, 1, 1000)
+        whole("inversion.inner_steps", self.inner_steps, 0, 10_000)
+        whole("runtime.seed", self.seed, 0, 2**63 - 1)
         within("inversion.guidance", self.guidance, 1, 100)
-        within("inversion.inner_steps", self.inner_steps, 0, 10_000)
         within("inversion.learning_rate", self.learning_rate, 0, 100)
         within("inversion.early_stop", self.early_stop, 0, 1)
         within("rli.alpha", self.alpha, 0, 1)
@@ -131,7 +132,7 @@ class InversionSettings:
 
 @dataclass(frozen=True)
 class EditSettings:
-    """How prompt-to-prompt edits: Hertz et al. 2022, and the table settings of the paper (eq 2.0, cross 1.0, replace 0.8).
+    """How prompt-to-prompt edits (Hertz et al. 2022); the defaults are the paper's table settings.
 
     method: refine or replace. eq: factor on the changed word's attention maps, >= 0. cross, replace: shares in [0,1] of
     the steps with cross-attention and self-attention injection. local_blend: keep everything outside the changed
@@ -273,3 +274,8 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def within(name: str, value: float, low: float, high: float) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
         raise RLIError(f"{name}={value} is out of range: it must be a number from {low} to {high}")
+
+
+def whole(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RLIError(f"{name}={value} is out of range: it must be a whole number from {low} to {high}")

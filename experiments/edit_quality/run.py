@@ -1,0 +1,155 @@
+"""Do edits show the wanted defect, and leave the rest alone? `python -m experiments.edit_quality.run`.
+
+Cracked surfaces that no training saw, edited to five defects on the embedded miniature. A classifier trained on
+procedural surfaces only, never on an edit, names the defects; the background is what lies more than 14 pixels from
+the true mask of the crack.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch import nn
+
+from rli.editing import edit, reconstruct
+from rli.files import whole_file, write_whole
+from rli.images import to_tensor, to_uint8
+from rli.inversion import invert
+from rli.metrics import psnr
+from rli.mini.classifier import defect_probabilities, load_classifier
+from rli.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
+from rli.model import Model, load
+from rli.progress import shown
+from rli.types import EditSettings, InversionSettings, Target
+
+SOURCE = "photo of a crack defect image"
+WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
+MARGIN = 14  # pixels
+SETTINGS = {
+    "null_text (default)": (InversionSettings(), EditSettings()),
+    "null_text with residual": (InversionSettings(residual=True), EditSettings()),
+    "direct": (InversionSettings(method="direct"), EditSettings()),
+    "negative_prompt": (InversionSettings(method="negative_prompt"), EditSettings()),
+    "no local blend": (InversionSettings(), EditSettings(local_blend=False)),
+    "cross 0.8, replace 0.4": (InversionSettings(), EditSettings(cross=0.8, replace=0.4)),
+}
+
+
+def measure(
+    model: Model, classifier: nn.Module, drawn: Surface, name: str, label: str, steps: int
+) -> tuple[list[dict], list[np.ndarray]]:
+    """Rows and pictures (photograph, reconstruction, edits) of one surface under one setting."""
+    inversion_settings, edit_settings = SETTINGS[label]
+    inversion = invert(model, to_tensor(drawn.image), SOURCE, replace(inversion_settings, steps=steps))
+    targets = [Target(word, f"photo of a crack {word} image") for word in WANTED]
+    edits = edit(model, inversion, targets, edit_settings)
+    back = reconstruct(model, inversion)
+    named = defect_probabilities(classifier, torch.cat([back, *(e.image for e in edits)])).numpy()
+    far = distance_transform_edt(~drawn.mask) > MARGIN
+    shown_back = to_uint8(back)
+    rows = []
+    for k, done in enumerate(edits, start=1):
+        image, index = to_uint8(done.image), DEFECTS.index(done.target.name)
+        changed = np.abs(image.astype(int) - shown_back).max(2) > 16
+        rows.append(
+            {
+                "settings": label,
+                "image": name,
+                "material": drawn.material,
+                "defect": done.target.name,
+                "before": named[0, index],
+                "after": named[k, index],
+                "top": top(named[k]),
+                "background": min(psnr(image, shown_back, far), 99.0),
+                "mask_share": done.mask.mean(),
+                "changed_share": changed.mean(),
+            }
+        )
+    return rows, [drawn.image, shown_back, *(to_uint8(e.image) for e in edits)]
+
+
+def top(probabilities: np.ndarray) -> str:
+    """The likeliest word beside the crack, which every edit keeps."""
+    others = [k for k, word in enumerate(DEFECTS) if word != "crack"]
+    return DEFECTS[max(others, key=lambda k: probabilities[k])]
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each setting and defect, and over all defects: shares named before and after, and the background in dB."""
+    rows = rows.assign(
+        named_before=rows["before"] > 0.5,
+        named_after=rows["after"] > 0.5,
+        first=rows["top"] == rows["defect"],
+        background_30=rows["background"] >= 30,
+    )
+    columns = ["named_before", "named_after", "first", "background", "background_30", "mask_share", "changed_share"]
+    each = rows.groupby(["settings", "defect"], sort=False)[columns].mean().reset_index()
+    total = rows.groupby("settings", sort=False)[columns].mean().reset_index().assign(defect="all")
+    worst = rows.groupby("settings", sort=False)["background"].min()
+    table = pd.concat([total, each])
+    return table.assign(background_worst=table["settings"].map(worst)).round(4)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    head = (
+        "| Settings | Defect | Named before | Named after | Likeliest word | Background dB | of 30 dB or more | Mask |"
+    )
+    rows = (
+        f"| {r.settings} | {r.defect} | {r.named_before:.0%} | {r.named_after:.0%} | {r.first:.0%} | {r.background:.1f} | "
+        f"{r.background_30:.0%} | {r.mask_share:.0%} |"
+        for r in table.itertuples()
+    )
+    return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *rows])
+
+
+def picture(path: Path, pictures: list[list[np.ndarray]]) -> None:
+    """A row for each surface: photograph, reconstruction, edits."""
+    matplotlib.use("Agg")
+    heads = ("photograph", "reconstruction", *WANTED)
+    figure, axes = plt.subplots(
+        len(pictures), len(heads), figsize=(1.6 * len(heads), 1.65 * len(pictures)), squeeze=False
+    )
+    for line, images in zip(axes, pictures, strict=True):
+        for axis, image in zip(line, images, strict=True):
+            axis.imshow(image, interpolation="nearest")
+            axis.axis("off")
+    for axis, head in zip(axes[0], heads, strict=True):
+        axis.set_title(head, fontsize=10)
+    figure.tight_layout(pad=0.3)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--surfaces", type=int, default=20)
+    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    asked = parser.parse_args()
+    model, classifier = load("mini"), load_classifier()
+    surfaces = [surface(UNSEEN + 1000 + k, ("crack",)) for k in range(asked.surfaces)]
+    rows, pictures = [], {label: [] for label in asked.settings}
+    for label, k in shown([(label, k) for label in asked.settings for k in range(len(surfaces))], "edits"):
+        measured, images = measure(model, classifier, surfaces[k], str(k), label, asked.steps)
+        rows += measured
+        pictures[label].append(images)
+    table = summary(pd.DataFrame(rows))
+    write_whole(asked.out / "edits.csv", pd.DataFrame(rows).round(4).to_csv(index=False))
+    write_whole(asked.out / "results.csv", table.to_csv(index=False))
+    for label, images in pictures.items():
+        picture(asked.out / f"{''.join(c if c.isalnum() else '_' for c in label)}.png", images[:8])
+    print(markdown(table))
+
+
+if __name__ == "__main__":
+    main()

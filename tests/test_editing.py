@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+from rli import attention, editing, inversion, text
+from rli.alignment import Plan
+from rli.attention import MapStore
+from rli.ddim import sampling_steps
+from rli.types import EditSettings, InversionSettings, RLIError, Target
+
+SOURCE = "photo of a crack defect image"
+RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"
+
+
+@pytest.fixture(scope="module", params=["null_text", "ddim", "negative_prompt"])
+def inverted(request, tiny, photo):
+    return inversion.invert(tiny, photo, SOURCE, InversionSettings(method=request.param, steps=6, inner_steps=2))
+
+
+@pytest.fixture(scope="module")
+def direct(tiny, photo):
+    return inversion.invert(tiny, photo, SOURCE, InversionSettings(method="direct", steps=6))
+
+
+def test_an_edit_to_the_same_prompt_is_the_reconstruction(tiny, inverted):
+    """Everything injected from the source, nothing amplified, the target prompt the source's."""
+    same = Plan(torch.eye(77)[None], torch.zeros(1, 77), torch.ones(1, 77), torch.zeros(1, 77), torch.zeros(1, 77))
+    store = MapStore(attention.map_size(tiny.unet, (8, 8)))
+    texts = text.encode_prompts(tiny, [SOURCE, SOURCE], (64, 64))
+    settings = EditSettings(local_blend=False)
+    with attention.install(tiny.unet, "up", 0.1):
+        latents, _ = editing._sample(
+            tiny, inverted.walk, texts, inverted.nulls, same, settings, sampling_steps(6), store, 5.0, None
+        )
+    assert torch.allclose(latents, inverted.walk[-1:], rtol=1e-3, atol=1e-2 * float(inverted.walk[-1].abs().max()))
+
+
+def test_targets_edited_together_come_out_as_alone(tiny, direct):
+    together = editing.edit(tiny, direct, [RUST, LONG])
+    apart = editing.edit(tiny, direct, [RUST, LONG], batch=1)
+    for a, b in zip(together, apart, strict=True):
+        assert torch.allclose(a.image, b.image, atol=2e-2)
+        assert (a.mask == b.mask).mean() > 0.99
+
+
+def test_outside_the_given_mask_nothing_changes(tiny, direct):
+    mask = np.zeros((64, 64), bool)
+    mask[16:32, 24:48] = True
+    latents = []
+    decode = editing.codec.decode
+    try:
+        editing.codec.decode = lambda model, z: latents.append(z) or decode(model, z)
+        done = editing.edit(tiny, direct, [RUST], mask=mask)[0]
+    finally:
+        editing.codec.decode = decode
+    inside = editing.masks.to_latent(mask, (8, 8))
+    changed = (latents[0] != direct.walk[-1:]).any(1, keepdim=True)
+    assert torch.equal(changed, inside)
+    assert np.array_equal(done.mask, mask)
+
+
+def test_a_mask_of_another_size_is_refused(tiny, direct):
+    with pytest.raises(RLIError, match="10×20 pixels, the photograph 64×64"):
+        editing.edit(tiny, direct, [RUST], mask=np.ones((20, 10), bool))
+
+
+@pytest.mark.parametrize("method", ["refine", "replace"])
+def test_every_knob_changes_the_edit(tiny, direct, method):
+    def image(**options):
+        return editing.edit(tiny, direct, [RUST], EditSettings(method=method, local_blend=False, **options))[0].image
+
+    plain = image()
+    for knob in ({"eq": 5.0}, {"cross": 0.2}, {"replace": 0.0}):
+        assert not torch.allclose(plain, image(**knob), atol=1e-4), knob
+
+
+def test_word_maps_have_a_name_for_every_word(tiny, direct):
+    done = editing.edit(tiny, direct, [Target("x", LONG)])[0]
+    assert [m.word for m in done.maps] == LONG.split()
+    assert [m.word for m in done.source_maps] == SOURCE.split()
+    assert done.maps[0].map.shape == (4, 4)
+
+
+def test_prompts_of_another_length_cannot_be_replaced(tiny, direct):
+    with pytest.raises(RLIError, match="as many words"):
+        editing.edit(tiny, direct, [LONG], EditSettings(method="replace"))
+
+
+def test_no_target_is_no_edit(tiny, direct):
+    assert editing.edit(tiny, direct, []) == []
+
+
+def test_photographs_need_not_be_square(tiny):
+    wide = torch.rand(1, 3, 32, 96) * 2 - 1
+    done = inversion.invert(tiny, wide, SOURCE, InversionSettings(steps=3, inner_steps=1))
+    edited = editing.edit(tiny, done, [RUST])[0]
+    assert edited.image.shape == wide.shape
+    assert edited.mask.shape == (32, 96)
+
+
+@pytest.mark.parametrize("wrong", [{"replace": 8.2}, {"cross": -0.1}, {"threshold": 2}, {"method": "x"}, {"eq": -1}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(RLIError):
+        EditSettings(**wrong)

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from conftest import relative
+
+from rli import attention, codec, editing, inversion, text
+from rli.ddim import guide, move, sampling_steps
+from rli.types import InversionSettings, NonFiniteError, RLIError
+
+SOURCE = "photo of a crack defect image"
+SHORT = {"steps": 6, "inner_steps": 2}
+
+
+def invert(model, photo, **options):
+    return inversion.invert(model, photo, SOURCE, InversionSettings(**{**SHORT, **options}))
+
+
+def test_direct_gives_back_the_vae_s_round_trip(tiny, photo):
+    done = invert(tiny, photo, method="direct")
+    assert torch.equal(editing.reconstruct(tiny, done), editing.vae_round_trip(tiny, done))
+
+
+def test_the_residual_gives_back_the_vae_s_round_trip_after_null_text(tiny, photo):
+    done = invert(tiny, photo, residual=True)
+    assert torch.equal(done.walk[-1:], done.latent)
+    assert not torch.equal(done.nulls.tokens[0], done.nulls.tokens[-1])
+
+
+def test_aligned_inversion_ends_on_the_sampler_s_first_level(tiny, photo):
+    up = inversion.inversion_steps(6)
+    with attention.install(tiny.unet):
+        walked = inversion.walk_up(lambda z, step: torch.zeros_like(z), torch.ones(1, 4, 8, 8), up, tiny.abar)
+    assert torch.allclose(walked[-1], torch.full_like(walked[-1], (tiny.abar[up[-1].end] / tiny.abar[0]) ** 0.5))
+
+
+def test_negative_prompt_reconstructs_as_guidance_one_does(tiny, photo):
+    a = invert(tiny, photo, method="negative_prompt", guidance=5.0)
+    b = invert(tiny, photo, method="ddim", guidance=1.0)
+    assert torch.allclose(a.walk, b.walk)
+
+
+@pytest.mark.parametrize("method", ["null_text", "ddim"])
+def test_sampling_with_the_recorded_nulls_walks_the_recorded_way(tiny, photo, method):
+    """The independent way: plain guided sampling from the inversion's end."""
+    done = invert(tiny, photo, method=method)
+    cond = text.encode_prompts(tiny, [SOURCE], (64, 64))
+    latent = done.walk[:1]
+    with torch.no_grad(), attention.install(tiny.unet, "up", 0.1):
+        for step in sampling_steps(6)[:-1]:
+            null = done.nulls.at(step.index, cond.time_ids)
+            eps = guide(tiny.predict(latent, step, null, "x"), tiny.predict(latent, step, cond, "x"), 5.0)
+            latent = move(latent, eps, tiny.abar[step.start], tiny.abar[step.end])
+    assert torch.allclose(latent, done.walk[-1:], rtol=1e-3, atol=1e-3)
+
+
+def test_photographs_inverted_together_come_out_as_alone(tiny, photo):
+    both = torch.cat([photo, photo.flip(3)])
+    together = inversion.invert_batch(tiny, both, SOURCE, InversionSettings(**SHORT))
+    for b, one in enumerate(together):
+        alone = invert(tiny, both[b : b + 1])
+        assert torch.allclose(one.latent, alone.latent, atol=1e-5)
+        assert relative(one.walk, alone.walk) < 1e-3  # random weights amplify rounding from step to step
+
+
+def test_twice_is_the_same(tiny, photo):
+    a, b = invert(tiny, photo), invert(tiny, photo)
+    assert torch.equal(a.walk, b.walk)
+    assert torch.equal(a.nulls.tokens, b.nulls.tokens)
+
+
+def test_rli_takes_part_in_the_inversion(tiny, photo):
+    assert not torch.equal(invert(tiny, photo, alpha=0.4).walk[0], invert(tiny, photo, alpha=0.1).walk[0])
+    assert torch.equal(invert(tiny, photo, alpha=0.0).walk[0], invert(tiny, photo, location="off").walk[0])
+
+
+def test_a_sampled_latent_depends_on_the_seed_and_the_mean_does_not(tiny, photo):
+    assert torch.equal(codec.encode(tiny, photo, "mean", 1), codec.encode(tiny, photo, "mean", 2))
+    assert torch.equal(codec.encode(tiny, photo, "sample", 1), codec.encode(tiny, photo, "sample", 1))
+    assert not torch.equal(codec.encode(tiny, photo, "sample", 1), codec.encode(tiny, photo, "sample", 2))
+
+
+def test_one_step_is_the_vae_s_round_trip(tiny, photo):
+    done = invert(tiny, photo, steps=1)
+    assert torch.equal(done.walk[-1:], done.latent)
+
+
+def test_nan_names_the_phase_and_the_step(tiny, photo, monkeypatch):
+    forward, calls = tiny.unet.forward, []
+
+    def broken(*args, **kwargs):
+        calls.append(1)
+        out = forward(*args, **kwargs)
+        return (out[0] * float("nan"),) if len(calls) == 3 else out
+
+    monkeypatch.setattr(tiny.unet, "forward", broken)
+    with pytest.raises(NonFiniteError, match=r"inversion: .* at step 2 \(timestep 498\)"):
+        invert(tiny, photo)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"method": "magic"}, {"steps": 0}, {"guidance": 0.5}, {"alpha": 1.1}, {"alignment": "no"}, {"location": "left"}],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(RLIError):
+        InversionSettings(**wrong)

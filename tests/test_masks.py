@@ -1,0 +1,39 @@
+import numpy as np
+import torch
+
+from rli.masks import local_blend_mask, to_latent, to_pixels
+
+
+def test_the_mask_is_where_the_chosen_word_looks():
+    maps = torch.zeros(2, 8, 8, 4)
+    maps[0, 2, 3, 1] = 1.0
+    maps[1, 6, 6, 2] = 1.0
+    maps[:, :, :, 3] = 5.0  # a word that nobody asked for
+    mask = local_blend_mask(maps, torch.tensor([[0, 1.0, 0, 0], [0, 0, 1.0, 0]]), (16, 16), 0.3)
+    assert mask.shape == (2, 1, 16, 16)
+    assert mask[0, 0].nonzero().amin(0).tolist() == [2, 4]  # pooled 3×3, then doubled
+    assert mask[0, 0].nonzero().amax(0).tolist() == [7, 9]
+    assert not (mask[0] & mask[1]).any()
+
+
+def test_the_threshold_is_a_share_of_the_maximum():
+    maps = torch.linspace(0, 1, 64).view(1, 8, 8, 1)
+    shares = [
+        local_blend_mask(k * maps, torch.ones(1, 1), (8, 8), t).float().mean() for k in (1, 100) for t in (0.3, 0.6)
+    ]
+    assert shares[0] > shares[1]
+    assert shares[:2] == shares[2:]
+
+
+def test_no_word_is_no_mask():
+    assert not local_blend_mask(torch.rand(1, 8, 8, 4), torch.zeros(1, 4), (8, 8), 0.3).any()
+
+
+def test_a_latent_position_belongs_when_any_pixel_does():
+    mask = np.zeros((32, 32), bool)
+    mask[9, 17] = True
+    latent = to_latent(mask, (4, 4))
+    assert latent[0, 0].nonzero().tolist() == [[1, 2]]
+    back = to_pixels(latent[0, 0], (32, 32))
+    assert back.sum() == 64
+    assert back[9, 17]

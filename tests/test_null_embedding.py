@@ -1,0 +1,111 @@
+import pytest
+import torch
+
+from rli.ddim import cumulative_alphas, guide, move, sampling_steps
+from rli.null_embedding import optimize
+from rli.types import Conditioning
+
+ABAR = cumulative_alphas(0.00085, 0.012, "scaled_linear", 1000)
+STEPS = sampling_steps(5)
+OPTIONS = {"guidance": 5.0, "inner_steps": 4, "learning_rate": 1e-2, "early_stop": 0.0}
+
+
+class Toy:
+    """A differentiable predictor: noise that depends on latent, timestep, token and pooled embeddings."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(1)
+        self.mix = torch.randn(6, 4 * 8 * 8, generator=generator) * 0.3
+        self.calls = 0
+
+    def __call__(self, latent, step, cond):
+        self.calls += 1
+        told = (cond.tokens.mean(1) + cond.pooled).tanh() @ self.mix
+        return 0.1 * latent + told.view(-1, 4, 8, 8) * (1 + step.timestep / 1000)
+
+
+def conditioning(seed, rows=1):
+    generator = torch.Generator().manual_seed(seed)
+    return Conditioning(torch.randn(rows, 7, 6, generator=generator), torch.randn(rows, 6, generator=generator))
+
+
+def trajectory(rows=1):
+    return torch.randn(len(STEPS) + 1, rows, 4, 8, 8, generator=torch.Generator().manual_seed(3)) * 0.3
+
+
+def test_it_is_adam_on_the_published_loss():
+    predict, text, null, path = Toy(), conditioning(1), conditioning(2), trajectory()
+    result = optimize(predict, path, STEPS, ABAR, text, null, **OPTIONS, reference=True)
+    latent, tokens, pooled = path[-1], null.tokens.clone(), null.pooled.clone()
+    for step in STEPS[:-1]:
+        tokens, pooled = tokens.detach().requires_grad_(), pooled.detach().requires_grad_()
+        adam = torch.optim.Adam([tokens, pooled], lr=1e-2 * (1 - step.index / 100))
+
+        def guided(step=step, latent=latent, tokens=tokens, pooled=pooled):
+            eps = guide(predict(latent, step, Conditioning(tokens, pooled)), predict(latent, step, text), 5.0)
+            return move(latent, eps, ABAR[step.start], ABAR[step.end])
+
+        for _ in range(4):
+            adam.zero_grad()
+            loss = (guided() - path[-2 - step.index]).square().mean()
+            loss.backward()
+            adam.step()
+        latent = guided().detach()
+        assert torch.allclose(result.nulls.tokens[step.index], tokens, atol=1e-5)
+        assert torch.allclose(result.latents[step.index + 1], latent, atol=1e-5)
+
+
+def test_losses_fall():
+    result = optimize(Toy(), trajectory(), STEPS, ABAR, conditioning(1), conditioning(2), **OPTIONS)
+    assert len(result.losses) == len(STEPS) - 1
+    assert all(history[-1] < history[0] for history in result.losses)
+
+
+def test_photographs_of_a_batch_do_not_notice_each_other():
+    text, null, path = conditioning(1, 3), conditioning(2, 3), trajectory(3)
+    options = {**OPTIONS, "early_stop": 20.0}  # one stops before the others
+    together = optimize(Toy(), path, STEPS, ABAR, text, null, **options)
+    lengths = set()
+    for b in range(3):
+        alone = optimize(Toy(), path[:, b : b + 1], STEPS, ABAR, text[b : b + 1], null[b : b + 1], **options)
+        assert torch.allclose(together.latents[:, b : b + 1], alone.latents, atol=1e-5)
+        lengths.add(tuple(map(len, alone.losses)))
+    assert len(lengths) > 1
+
+
+def test_without_iterations_it_is_guided_sampling():
+    predict, text, null, path = Toy(), conditioning(1), conditioning(2), trajectory()
+    result = optimize(predict, path, STEPS, ABAR, text, null, **{**OPTIONS, "inner_steps": 0})
+    latent = path[-1]
+    for step in STEPS[:-1]:
+        eps = guide(predict(latent, step, null), predict(latent, step, text), 5.0)
+        latent = move(latent, eps, ABAR[step.start], ABAR[step.end])
+    assert torch.allclose(result.latents[-1], latent, atol=1e-6)
+    assert torch.equal(result.nulls.tokens[-1], null.tokens)
+
+
+def test_with_guidance_one_the_null_is_never_asked():
+    predict = Toy()
+    optimize(predict, trajectory(), STEPS, ABAR, conditioning(1), conditioning(2), **{**OPTIONS, "guidance": 1.0})
+    assert predict.calls == len(STEPS) - 1
+
+
+def test_the_residual_puts_the_walk_on_the_trajectory():
+    path = trajectory()
+    result = optimize(Toy(), path, STEPS, ABAR, conditioning(1), conditioning(2), **OPTIONS, residual=True)
+    assert torch.equal(result.latents[:-1], path.flip(0)[:-1])
+
+
+def test_calls_are_one_conditional_and_one_more_than_the_iterations_a_step():
+    predict = Toy()
+    optimize(predict, trajectory(), STEPS, ABAR, conditioning(1), conditioning(2), **OPTIONS)
+    assert predict.calls == (len(STEPS) - 1) * (1 + 4 + 1)
+
+
+@pytest.mark.parametrize(("reference", "iterations"), [(False, 0), (True, 1)])
+def test_the_reference_makes_at_least_one_update(reference, iterations):
+    options = {**OPTIONS, "early_stop": 1e9}
+    result = optimize(
+        Toy(), trajectory(), STEPS, ABAR, conditioning(1), conditioning(2), **options, reference=reference
+    )
+    assert {len(history) for history in result.losses} == {iterations + 1}
