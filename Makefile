@@ -20,7 +20,7 @@ lint: .venv/tested
 
 train-mini: .venv/installed
 	.venv/bin/python -m rli.mini.train --out rli/mini/weights --work $(WORK)
-	.venv/bin/python -m rli.mini.classifier
+	.venv/bin/python -m rli.mini.classifier --work $(WORK)
 
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache build *.egg-info

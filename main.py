@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rli.dataset import Photo, photos
 from rli.job import Failure, Job, run, write_photo
-from rli.model import check_weights, load, pick_device, pick_dtype
+from rli.model import check_weights, load, pick_device, pick_dtype, wants_checkpointing
 from rli.outputs import aggregate, write_failures, write_outcome, write_status
 from rli.types import EditSettings, InversionSettings, RLIError, Target
 
@@ -75,11 +75,20 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
 
     runtime, where = cfg["runtime"], cfg["model"]
     job = settings(cfg)
-    pick_dtype(runtime["dtype"], pick_device(runtime["device"]))
+    device = pick_device(runtime["device"])
+    pick_dtype(runtime["dtype"], device)
+    checkpointing = wants_checkpointing(runtime["checkpointing"], device, job.height, job.width)
     check_weights(job.model, where["weights"])
     todo = sources(cfg, job)
-    savers = {key: runtime[key] for key in ("device", "dtype", "checkpointing", "vae_tiling")}
-    model = load(job.model, where["weights"], vae=where["vae"], **savers)
+    model = load(
+        job.model,
+        where["weights"],
+        vae=where["vae"],
+        device=runtime["device"],
+        dtype=runtime["dtype"],
+        checkpointing=checkpointing,
+        vae_tiling=runtime["vae_tiling"],
+    )
     lpips = load_lpips()
     if lpips is None:
         print(

@@ -22,6 +22,7 @@ from rli.inversion import Progress, invert_batch, quiet
 from rli.metrics import Lpips, psnr, ssim
 from rli.model import Model, check_size
 from rli.types import (
+    ORIGINAL,
     EditedPhoto,
     EditSettings,
     Inversion,
@@ -33,8 +34,6 @@ from rli.types import (
     Target,
     whole,
 )
-
-ORIGINAL = "original"
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,15 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return DTYPES[dtype]
 
 
+def wants_checkpointing(choice: bool | str, device: torch.device, height: int, width: int) -> bool:
+    """auto recomputes activations on CUDA above 512×512, where they outweigh SDXL's weights. Raises RLIError."""
+    if choice == "auto":
+        return device.type == "cuda" and height * width > 512 * 512
+    if not isinstance(choice, bool):
+        raise RLIError(f"runtime.checkpointing={choice} is not known: choose one of auto, true, false")
+    return choice
+
+
 @contextmanager
 def visiting(part: nn.Module, device: torch.device) -> Iterator[nn.Module]:
     """The part on the device for the length of the scope, then back on the CPU, so that it holds no device memory."""

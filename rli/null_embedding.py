@@ -49,9 +49,9 @@ def optimize(
     """Walk from high noise to low; before each move fit the null embeddings to the trajectory's next latent.
 
     trajectory (T+1,B,C,h,w), low noise first. text: source prompt, null: where the first step starts, B rows each;
-    every later step starts from its predecessor's result. inner_steps=0 is plain guided sampling. residual puts every move's
-    end on the trajectory, whatever the optimization left. reference: the published counting of steps whatever T is, and
-    the early stop that looks at the loss from before the last update. Photographs of a batch stop independently.
+    every later step starts from its predecessor's result. inner_steps=0 is plain guided sampling. residual puts every
+    move's end on the trajectory, whatever the optimization left. reference: the published counting of steps whatever T
+    is, and the early stop that looks at the loss from before the last update. Photographs of a batch stop on their own.
     """
     latent, walk, tokens, pooled, losses = trajectory[-1], [trajectory[-1]], [], [], []
     for step in steps:

@@ -17,10 +17,12 @@ import pandas as pd
 from PIL import Image
 
 from rli.files import write_whole
+from rli.images import write_png
 from rli.job import Failure
+from rli.pictures import contact_sheet
 from rli.report import write_report
 from rli.results import comparison, heading, read_results, write_comparison, write_results
-from rli.types import EditedPhoto, PhotoResult, RLIError, Row
+from rli.types import ORIGINAL, EditedPhoto, PhotoResult, RLIError, Row
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
 STATUS = "status.json"
@@ -34,8 +36,9 @@ def write_outcome(
     published: Path,
     title: str,
 ) -> None:
-    """results.csv, comparison.csv, comparison.md and report.html; the page shows `photos`, the tables all rows."""
+    """results.csv, comparison.csv, comparison.md, overview.png and report.html; pictures show `photos`, tables all rows."""
     write_results(rows, folder / "results.csv")
+    write_png(folder / "overview.png", contact_sheet(photos[:4]))
     frame = comparison(rows, published)
     write_comparison(frame, folder, heading(rows))
     write_report(folder / "report.html", photos, frame, settings, versions(), title, rows)
@@ -120,7 +123,7 @@ def _photo(job: Path, name: str, rows: Sequence[Row]) -> PhotoResult:
     edits = {
         row.defect: EditedPhoto(read(row.defect), read(f"{row.defect}_mask") > 0)
         for row in rows
-        if row.defect != "original"
+        if row.defect != ORIGINAL
     }
     return PhotoResult(
         f"{name} · {_overrides(job) or job.name}", read("input"), read("reconstruction"), edits, tuple(rows)

@@ -1,14 +1,10 @@
-"""report.html, one page that holds everything it shows, and the contact sheet.
+"""report.html, one page that holds everything it shows.
 
-Pictures are inlined; nothing is loaded from anywhere, and the page's own policy forbids it. Scales are fixed, so that
-maps of different pages can be compared: pixel differences from 0 to 64 of 255 grey levels, edge differences from 0 to
-0.2 of the Sobel magnitude of luminance in [0,1].
+Pictures are inlined; nothing is loaded from anywhere, and the page's own policy forbids it.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,23 +12,27 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image, ImageDraw, ImageFont
-from skimage.color import rgb2gray
-from skimage.filters import sobel
-from skimage.measure import approximate_polygon, find_contours
+from PIL import Image
 
 from rli.files import whole_file
-from rli.types import COLUMNS, EditedPhoto, PhotoResult, Row, TokenMap
+from rli.pictures import (
+    EDGE_SCALE,
+    PIXEL_SCALE,
+    bar,
+    data_uri,
+    difference_map,
+    edge_difference_map,
+    fitted,
+    heat,
+    outline,
+)
+from rli.types import COLUMNS, ORIGINAL, EditedPhoto, PhotoResult, Row, TokenMap
 
 METRICS = ("psnr", "ssim", "lpips")
 SETTINGS = ("resolution", "model", "inversion", "alpha", "eq", "cross", "replace")
-ORIGINAL = "original"
-PIXEL_SCALE = 64  # grey levels of 255 at which the map of pixel differences ends
-EDGE_SCALE = 0.2  # Sobel magnitude at which the map of edge differences ends
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def write_report(
         settings=_nested(settings),
         versions=dict(versions),
         scales={"pixel": PIXEL_SCALE, "edge": EDGE_SCALE},
-        bars={name: _bar(name) for name in ("jet", "hot", "magma")},
+        bars={name: bar(name) for name in ("jet", "hot", "magma")},
     )
     with whole_file(Path(path)) as part:
         stream.dump(str(part), encoding="utf-8")
@@ -149,77 +149,6 @@ def headline(rows: Sequence[Row], photos: Sequence[PhotoResult]) -> list[dict[st
         ),
     ]
     return [{"label": label, "value": value, "note": note} for label, value, note in tiles if value]
-
-
-def difference_map(photo: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Mean absolute difference of two (H,W,3) uint8 pictures over the channels, in jet: (H,W,3) uint8."""
-    difference = np.abs(photo.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
-    return _coloured(difference / PIXEL_SCALE, "jet")
-
-
-def edge_difference_map(photo: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Absolute difference of the Sobel magnitudes of two (H,W,3) uint8 pictures, in hot: (H,W,3) uint8."""
-    return _coloured(np.abs(sobel(rgb2gray(photo)) - sobel(rgb2gray(other))) / EDGE_SCALE, "hot")
-
-
-def heat(photo: np.ndarray, values: np.ndarray, side: int) -> np.ndarray:
-    """A word's map (h,w) >= 0, in magma up to its own maximum, over the darkened photograph (H,W,3) uint8.
-
-    Returns (H',W',3) uint8 with the photograph's proportions and at most `side` pixels.
-    """
-    size = _fitted(photo.shape, side)
-    ground = np.asarray(Image.fromarray(photo).convert("L").resize(size, Image.Resampling.BOX), np.float32)[..., None]
-    peak = float(values.max()) or 1.0
-    shares = Image.fromarray((values / peak).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    weight = np.clip(np.asarray(shares), 0, 1)
-    blended = 0.3 * ground + 0.8 * _coloured(weight, "magma").astype(np.float32)
-    return np.clip(blended, 0, 255).astype(np.uint8)
-
-
-def outline(mask: np.ndarray) -> str:
-    """The border of a mask (H,W) bool as the data of an SVG path, in pixels from the picture's upper left corner."""
-    # A rim of background closes the contours that touch the picture's edge.
-    contours = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
-    lines = (approximate_polygon(contour, 0.35) - 0.5 for contour in contours)
-    return " ".join("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in line[:-1]) + "Z" for line in lines)
-
-
-def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int = 5) -> np.ndarray:
-    """Every photograph with its reconstruction and edits as one labelled picture, (H,W,3) uint8 on white.
-
-    cell: longer side of a picture in pixels; columns: pictures in a line before the next one begins.
-    """
-    gap, label, font = cell // 16, cell // 8, _font(cell // 13)
-    lines = [
-        tiles[i : i + columns] for tiles in (_tiles(p, cell) for p in photos) for i in range(0, len(tiles), columns)
-    ]
-    width = max((sum(t.width + gap for _, t in line) for line in lines), default=0) + gap
-    heights = [max(tile.height for _, tile in line) + label + gap for line in lines]
-    sheet = Image.new("RGB", (width, sum(heights) + gap), "white")
-    draw, top = ImageDraw.Draw(sheet), gap // 2
-    for line, height in zip(lines, heights, strict=True):
-        left = gap
-        for name, tile in line:
-            draw.text((left, top + label // 2), name, fill=(40, 44, 52), font=font, anchor="lm")
-            sheet.paste(tile, (left, top + label))
-            left += tile.width + gap
-        top += height
-    return np.asarray(sheet)
-
-
-def _tiles(photo: PhotoResult, cell: int) -> list[tuple[str, Image.Image]]:
-    """A photograph's pictures, enlarged or reduced to `cell`, with their labels."""
-    pictures = {
-        "input": photo.input,
-        "reconstruction": photo.reconstruction,
-        **{name: edit.image for name, edit in photo.edits.items() if name != ORIGINAL},
-    }
-    size = _fitted(photo.input.shape, cell, enlarge=True)
-    return [(name, Image.fromarray(p).resize(size, Image.Resampling.LANCZOS)) for name, p in pictures.items()]
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def _photo(photo: PhotoResult, index: int, plan: Plan, varied: Sequence[str]) -> dict[str, Any]:
@@ -530,33 +459,9 @@ def _figure(quantity: str, value: float | None, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
-def _coloured(values: np.ndarray, colormap: str) -> np.ndarray:
-    """Values (H,W), clipped to [0,1], as (H,W,3) uint8."""
-    return (matplotlib.colormaps[colormap](np.clip(values, 0, 1))[..., :3] * 255).round().astype(np.uint8)
-
-
-def _bar(colormap: str) -> str:
-    return data_uri(_coloured(np.linspace(0, 1, 128)[None].repeat(2, 0), colormap), None)
-
-
-def _fitted(shape: tuple[int, ...], side: int, enlarge: bool = False) -> tuple[int, int]:
-    """(width, height) with the proportions of (H,W,…) and `side` as the longer one; smaller ones stay, or grow."""
-    scale = side / max(shape[:2])
-    scale = scale if enlarge else min(1.0, scale)
-    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
-
-
 def _inlined(pixels: np.ndarray, plan: Plan) -> str:
     """A picture (H,W,3) uint8 within the plan's size and quality, as a data URI."""
-    size = _fitted(pixels.shape, plan.side)
+    size = fitted(pixels.shape, plan.side)
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
     return data_uri(pixels, plan.quality)
-
-
-def data_uri(pixels: np.ndarray, quality: int | None) -> str:
-    """(H,W,3) uint8 as an inline WebP, lossless where quality is None."""
-    buffer = io.BytesIO()
-    options = {"lossless": True, "quality": 60} if quality is None else {"quality": quality}
-    Image.fromarray(pixels).save(buffer, "WEBP", method=4, **options)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from rli.files import write_whole
-from rli.types import COLUMNS, Row
+from rli.types import COLUMNS, ORIGINAL, Row
 
 TEXT = ("image", "defect", "resolution", "model", "inversion")
 METRICS = ("psnr", "ssim", "lpips")
 SETTINGS = ("alpha", "eq", "cross", "replace")
-ORIGINAL = "original"
 
 
 def frame_of(rows: Sequence[Row]) -> pd.DataFrame:

@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# The name of the row that compares the reconstruction with the photograph.
+ORIGINAL = "original"
+
 
 class RLIError(ValueError):
     """A bad value, file or combination: one line that says what is wrong and what to do."""

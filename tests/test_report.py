@@ -12,16 +12,8 @@ import pytest
 from PIL import Image
 from skimage import data, transform
 
-from rli.report import (
-    PIXEL_SCALE,
-    contact_sheet,
-    difference_map,
-    edge_difference_map,
-    loss_chart,
-    outline,
-    plan_of,
-    write_report,
-)
+from rli.pictures import PIXEL_SCALE, contact_sheet, difference_map, edge_difference_map, outline
+from rli.report import loss_chart, plan_of, write_report
 from rli.results import comparison
 from rli.types import EditedPhoto, PhotoResult, Row, TokenMap
 
