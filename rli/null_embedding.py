@@ -72,7 +72,7 @@ def optimize(
                 slope,
                 iterations=inner_steps,
                 rate=learning_rate * (1 - clock / (2 * PUBLISHED_STEPS)),
-                threshold=early_stop + 2e-5 * clock,
+                threshold=early_stop + 2e-5 * clock if early_stop else 0.0,
                 reference=reference,
             )
             losses.append(history)

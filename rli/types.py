@@ -98,7 +98,8 @@ class InversionSettings:
     method: null_text (null embedding optimization), direct (the recorded difference is added back on the source
     branch), negative_prompt (null = source prompt) or ddim (null = empty prompt).
     steps: T, 1…1000. guidance: w >= 1. inner_steps: Adam iterations a step. learning_rate: at the noisiest step.
-    early_stop: loss under which a step ends (grows by 2e-5 a step). alignment: aligned, or the reference code's levels.
+    early_stop: loss under which a step ends (grows by 2e-5 a step; 0: never). alignment: aligned, or the reference
+    code's levels.
     encode: the VAE posterior's mean, or a sample of it drawn with `seed`. residual: after null_text, what it could not
     reach is added back on the source branch. alpha, location: Residual Linear Interpolation.
     time_ids: size tells SDXL the real size, reference always 1024.

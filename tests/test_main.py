@@ -32,7 +32,8 @@ def place(tmp_path, monkeypatch):
 
 def run(monkeypatch, *arguments: str) -> tuple[int, str, str]:
     """Exit status, stdout, stderr of one command."""
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    for name in ("HYDRA_FULL_ERROR", main.WANTS_TRACE):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.argv", ["main.py", *arguments])
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -58,7 +59,7 @@ def photo(tmp_path):
 
 
 def test_every_configuration_file_composes():
-    files = [f for f in CONF.glob("*/*.yaml") if not f.stem.startswith("_")]
+    files = [f for f in CONF.glob("*/*.yaml") if f.parent.name != "base"]
     assert len(files) > 40
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for file in files:
@@ -188,7 +189,9 @@ BAD = {
     "runtime.dtype=float16": "needs CUDA",
     "data=image": "needs data.path",
     "defect=custom": "needs defect.target",
-    "runtime.seed=x": "seed",
+    "runtime.seed=x": "runtime.seed=x",
+    "+edit.foo=1": "edit.foo is not a setting",
+    "inversion=null": "must be a string",
 }
 
 
@@ -242,8 +245,19 @@ def test_a_full_disk_ends_in_one_line_and_leaves_no_half_file(monkeypatch, place
 def test_a_traceback_can_be_asked_for(monkeypatch):
     monkeypatch.setattr("sys.argv", ["main.py", *QUICK, "edit.replace=8.2"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(main.RLIError):
-        main.command()
+    err = io.StringIO()
+    with redirect_stderr(err):
+        assert main.command() == 2
+    monkeypatch.delenv(main.WANTS_TRACE)
+    assert "Traceback" in err.getvalue()
+    assert "edit.replace=8.2" in err.getvalue().splitlines()[-1]
+
+
+def test_a_bug_shows_its_traceback_and_is_no_user_error(monkeypatch):
+    monkeypatch.setattr(main, "settings", lambda cfg: 1 / 0)
+    status, _, err = run(monkeypatch, *QUICK, "hydra.run.dir=out")
+    assert status == 1
+    assert "ZeroDivisionError" in err
 
 
 def test_the_readme_s_five_lines_run(place, photo):

@@ -1,0 +1,221 @@
+"""How the reference implementation spends, with our numbers.
+
+The same inversion, null embeddings and edits as rli's, within rounding, computed at the reference's price (method:
+sections 2, 4 and 6): float32, weights that collect gradients, attention probabilities formed in every layer, every
+map of at most 32×32 positions kept, four rows for each target and step, each target inverted afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from experiments.cost.meter import Meter
+from rli import alignment, attention, codec, ddim, masks, text
+from rli.attention import SIDE, inject
+from rli.editing import BLEND_START
+from rli.model import Model
+from rli.null_embedding import PUBLISHED_STEPS
+from rli.types import Conditioning, EditSettings, InversionSettings, NullEmbeddings, Step, Target
+
+
+@dataclass
+class MapKeeper:
+    """The edit of one UNet call, and the reference's store: maps (2,heads,hw,S) of one call, and their sums over calls.
+
+    Rows of a call: source and target under the null embedding, then source and target under their prompts.
+    """
+
+    wishes: alignment.Plan
+    cross: bool = False
+    self_: bool = False
+    call: list[tuple[bool, Tensor]] = field(default_factory=list)
+    sums: list[tuple[bool, Tensor]] = field(default_factory=list)
+
+    def __call__(self, probs: Tensor, is_self: bool) -> Tensor:
+        null, maps = probs.chunk(2)
+        small = maps.shape[2] <= SIDE**2
+        if is_self and self.self_ and small:
+            maps = torch.cat([maps[:1], maps[:1]])
+        elif not is_self and self.cross:
+            wishes = self.wishes
+            maps = torch.cat([maps[:1], inject(maps[:1], maps[1:], wishes.mapper, wishes.own, wishes.factor)])
+        if small:
+            self.call.append((is_self, maps))
+        return torch.cat([null, maps])
+
+    def close_call(self) -> None:
+        """Add the call's maps to the sums."""
+        self.sums = [
+            (is_self, maps if before is None else before + maps)
+            for (is_self, maps), (_, before) in zip(
+                self.call, self.sums or [(None, None)] * len(self.call), strict=True
+            )
+        ]
+        self.call = []
+
+    def words(self, size: tuple[int, int]) -> Tensor:
+        """(2,h,w,S): cross-attention of the layers of this size, averaged over heads, summed over layers and calls."""
+        chosen = [maps for is_self, maps in self.sums if not is_self and maps.shape[2] == size[0] * size[1]]
+        return torch.stack([maps.mean(1) for maps in chosen]).sum(0).unflatten(1, size)
+
+
+class Materialised:
+    """Attention whose probabilities are a tensor in every layer of every call; RLI as in rli.attention.Processor."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        control: MapKeeper | None = None,
+    ) -> Tensor:
+        x, is_self = hidden_states, encoder_hidden_states is None
+        context = x if is_self else encoder_hidden_states
+        q, k, v = (
+            project(states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for project, states in ((attn.to_q, x), (attn.to_k, context), (attn.to_v, context))
+        )
+        probs = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
+        if control is not None:
+            probs = control(probs, is_self)
+        out = attn.to_out[0]((probs @ v).transpose(1, 2).flatten(2))
+        return torch.lerp(out, x, self.alpha) if is_self and self.alpha else out
+
+
+@contextmanager
+def spending(unet: nn.Module, location: str, alpha: float) -> Iterator[None]:
+    """Within the scope attention is materialised and the weights collect gradients."""
+    with attention.install(unet, location, alpha):
+        unet.set_attn_processor({name: Materialised(p.alpha) for name, p in unet.attn_processors.items()})
+        unet.requires_grad_(True)
+        try:
+            yield
+        finally:
+            unet.requires_grad_(False)
+            unet.zero_grad(set_to_none=True)
+
+
+def run(
+    model: Model,
+    image: Tensor,
+    prompt: str,
+    targets: Sequence[Target],
+    inversion: InversionSettings,
+    edits: EditSettings,
+    meter: Meter,
+) -> list[Tensor]:
+    """Every target by itself, from the photograph on: images [reconstruction, edit] (2,3,H,W) in [-1,1] of each."""
+    with spending(model.unet, inversion.location, inversion.alpha):
+        return [_one(model, image, prompt, target, inversion, edits, meter) for target in targets]
+
+
+def _one(
+    model: Model,
+    image: Tensor,
+    prompt: str,
+    target: Target,
+    inversion: InversionSettings,
+    edits: EditSettings,
+    meter: Meter,
+) -> Tensor:
+    with meter.phase("encode"):
+        latent = codec.encode(model, image, inversion.encode, inversion.seed)
+        texts = text.encode_prompts(model, [prompt, target.prompt, ""], tuple(image.shape[-2:]), inversion.time_ids)
+    with meter.phase("inversion"):
+        trajectory = _walk_up(model, latent, texts[:1], inversion)
+    with meter.phase("optimization"):
+        nulls = _optimize(model, trajectory, texts[:1], texts[2:], inversion, meter)
+    with meter.phase("edits"):
+        latents = _edit(model, trajectory[-1], texts[:2], nulls, prompt, target, inversion, edits)
+    with meter.phase("decode"):
+        return codec.decode(model, latents)
+
+
+@torch.no_grad()
+def _walk_up(model: Model, latent: Tensor, source: Conditioning, settings: InversionSettings) -> list[Tensor]:
+    trajectory = [latent]
+    for step in ddim.inversion_steps(settings.steps, settings.alignment, len(model.abar)):
+        eps = model.predict(latent, step, source, "inversion")
+        latent = ddim.move(latent, eps, model.abar[step.start], model.abar[step.end])
+        trajectory.append(latent)
+    return trajectory
+
+
+def _optimize(
+    model: Model,
+    trajectory: list[Tensor],
+    source: Conditioning,
+    null: Conditioning,
+    settings: InversionSettings,
+    meter: Meter,
+) -> NullEmbeddings:
+    """Algorithm 1 of Mokady et al. 2023, the identity at the last level included (metered by itself)."""
+    latent, tokens, pooled, kept = trajectory[-1], null.tokens, null.pooled, []
+    for step in ddim.sampling_steps(settings.steps, len(model.abar)):
+        goal = trajectory[-2 - step.index]
+        with meter.phase("identity step") if step.is_identity else nullcontext():
+            tokens, pooled = (v.detach().clone().requires_grad_() for v in (tokens, pooled))
+            candidate = Conditioning(tokens, pooled, null.time_ids)
+            clock = step.index * PUBLISHED_STEPS / step.total
+            adam = torch.optim.Adam([tokens, pooled], lr=settings.learning_rate * (1 - clock / (2 * PUBLISHED_STEPS)))
+            with torch.no_grad():
+                eps_text = model.predict(latent, step, source, "null optimization")
+            for _ in range(settings.inner_steps):
+                eps_null = model.predict(latent, step, candidate, "null optimization")
+                loss = F.mse_loss(_move(model, step, latent, eps_null, eps_text, settings.guidance), goal)
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+            with torch.no_grad():
+                both = Conditioning.cat([candidate, source])
+                eps = model.predict(torch.cat([latent, latent]), step, both, "null optimization")
+                latent = _move(model, step, latent, eps[:1], eps[1:], settings.guidance)
+        kept.append((tokens.detach(), pooled.detach()))
+    return NullEmbeddings(*(torch.stack(values) for values in zip(*kept, strict=True)))
+
+
+@torch.no_grad()
+def _edit(
+    model: Model,
+    noisiest: Tensor,
+    texts: Conditioning,
+    nulls: NullEmbeddings,
+    prompt: str,
+    target: Target,
+    inversion: InversionSettings,
+    settings: EditSettings,
+) -> Tensor:
+    """Source and target sampled side by side: latents (2,C,h,w)."""
+    wishes = alignment.plan(model.tokenizers[0], prompt, [target], settings).to(model.device)
+    size = tuple(noisiest.shape[-2:])
+    map_size = attention.map_size(model.unet, size)
+    keeper, z = MapKeeper(wishes), noisiest.repeat(2, 1, 1, 1)
+    chosen = torch.cat([wishes.source_words, wishes.target_words])
+    for step in ddim.sampling_steps(inversion.steps, len(model.abar)):
+        keeper.cross = step.index < settings.cross * step.total
+        keeper.self_ = step.index < settings.replace * step.total
+        both = Conditioning.cat([nulls.at(step.index, texts.time_ids[:1]).repeat(2), texts])
+        eps = model.predict(torch.cat([z, z]), step, both, "editing", keeper)
+        keeper.close_call()
+        if step.is_identity:
+            continue  # predicted, as published; used by nothing, as in rli
+        z = _move(model, step, z, *eps.chunk(2), inversion.guidance)
+        if settings.local_blend and step.index >= BLEND_START * step.total:
+            seen = masks.local_blend_mask(keeper.words(map_size), chosen, size, settings.threshold)
+            z = torch.where(seen.any(0), z, z[:1])
+    return z
+
+
+def _move(model: Model, step: Step, z: Tensor, eps_null: Tensor, eps_text: Tensor, guidance: float) -> Tensor:
+    return ddim.move(z, ddim.guide(eps_null, eps_text, guidance), model.abar[step.start], model.abar[step.end])
