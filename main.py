@@ -22,8 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from rli.dataset import Photo, photos
 from rli.job import Failure, Job, run, write_photo
-from rli.model import check_weights, load, pick_device, pick_dtype, wants_checkpointing
+from rli.model import load, pick_device, pick_dtype, wants_checkpointing
 from rli.outputs import aggregate, write_failures, write_outcome, write_status
+from rli.parts import check_weights
 from rli.types import EditSettings, InversionSettings, RLIError, Target
 
 ROOT = Path(__file__).parent

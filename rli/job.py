@@ -20,7 +20,8 @@ from rli.editing import edit, reconstruct, vae_round_trip
 from rli.images import to_uint8, write_png
 from rli.inversion import Progress, invert_batch, quiet
 from rli.metrics import Lpips, psnr, ssim
-from rli.model import Model, check_size
+from rli.model import Model
+from rli.parts import check_size
 from rli.types import (
     ORIGINAL,
     EditedPhoto,

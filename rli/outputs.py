@@ -36,7 +36,7 @@ def write_outcome(
     published: Path,
     title: str,
 ) -> None:
-    """results.csv, comparison.csv, comparison.md, overview.png and report.html; pictures show `photos`, tables all rows."""
+    """Tables of all rows (results.csv, comparison.csv, comparison.md); overview.png and report.html show `photos`."""
     write_results(rows, folder / "results.csv")
     write_png(folder / "overview.png", contact_sheet(photos[:4]))
     frame = comparison(rows, published)

@@ -1,4 +1,4 @@
-"""Models of SDXL's architecture with random weights: for time, memory and shapes, where pictures do not matter."""
+"""Parts of SDXL's architecture with random weights: for time, memory and shapes, where pictures do not matter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from rli.model import Model, Parts, assemble
+from rli.parts import Parts
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,6 @@ SHAPES = {
     "tiny": Shape((32, 32, 64), (1, 1, 1), (1, 2, 4), 1, ((32, 2, 2), (32, 2, 2)), (32, 32, 32, 32), 16),
     "midsize": Shape((96, 192, 384), (1, 1, 2), (3, 6, 12), 2, ((128, 2, 4), (192, 2, 6)), (32, 64, 96, 96), 64),
 }
-
-
-def random_model(
-    shape: str = "tiny", *, dtype: torch.dtype = torch.float32, device: str = "cpu", checkpointing: bool = False
-) -> Model:
-    """A frozen model of the named shape."""
-    return assemble(shape, random_parts(shape, dtype), 1024, torch.device(device), checkpointing=checkpointing)
 
 
 def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from rli.mini.surfaces import UNSEEN, surface
-from rli.model import Model
-from rli.random_model import random_model
+from rli.model import Model, random_model
 
 
 @pytest.fixture(scope="session")

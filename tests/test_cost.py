@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.cost.run import OURS, REFERENCE, Setup, rows, rows_expected, spend, table
+from experiments.cost.results import BEGIN, END, OURS, REFERENCE, Setup, keep, read, rows, table
+from experiments.cost.run import rows_expected, spend
 from rli.metrics import psnr
 
 ROOT = Path(__file__).parents[1]
@@ -48,11 +49,22 @@ def test_the_model_is_left_as_it_was(both, tiny):
     assert not tiny.unet._forward_hooks
 
 
-def test_table_names_every_phase_and_the_ratio(both):
-    text = table(pd.DataFrame([line for way in (REFERENCE, OURS) for line in rows(both[way], both[REFERENCE])]))
-    assert "**tiny, 64×64, 5 steps, 2 inner iterations, 2 defects**" in text
-    for name in ("encode", "inversion", "optimization", "identity step", "edits", "decode", "all", "times faster"):
-        assert f"| {name} |" in text
+def test_results_are_kept_in_the_place_of_older_ones(both, tmp_path):
+    (tmp_path / "README.md").write_text(f"before\n{BEGIN}old\n{END}after\n")
+    lines = pd.DataFrame([line for way in (REFERENCE, OURS) for line in rows(both[way], both[REFERENCE])])
+    for part in (lines, lines[lines["way"] == OURS], lines.assign(defects=8)):
+        keep(part, tmp_path)
+    kept, text = read(tmp_path / "results.csv"), (tmp_path / "README.md").read_text()
+    assert len(kept) == 2 * len(lines)
+    assert table(kept) in text and text.startswith("before") and text.endswith("after\n") and "old" not in text
+    assert "**tiny, 64×64, 5 steps, 2 inner iterations, 8 defects**" in text
+    for name in ("encode", "inversion", "optimization", "identity step", "edits", "decode", "all", "**times faster**"):
+        assert f"| {name}" in text
+
+
+def test_the_page_shows_the_kept_results():
+    folder = ROOT / "experiments" / "cost"
+    assert table(read(folder / "results.csv")) in (folder / "README.md").read_text()
 
 
 @pytest.mark.slow

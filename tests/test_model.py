@@ -8,18 +8,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from rli import codec, editing, inversion, text
 from rli.mini.tokenizer import tokenizers
-from rli.model import (
-    FAMILIES,
-    Parts,
-    assemble,
-    check_size,
-    check_weights,
-    fingerprint,
-    load,
-    pick_device,
-    pick_dtype,
-    wants_checkpointing,
-)
+from rli.model import assemble, load, pick_device, pick_dtype, wants_checkpointing
+from rli.parts import FAMILIES, Parts, check_size, check_weights, fingerprint
 from rli.random_model import random_parts
 from rli.types import InversionSettings, RLIError, Step
 
@@ -128,13 +118,16 @@ def test_sdxl_goes_through_save_and_load(tiny, tmp_path):
     assert ours.time_ids.tolist() == [[64, 64, 0, 0, 64, 64]]
     with_vae = load("sdxl", str(tmp_path), vae=str(tmp_path / "vae"), device="cpu")
     assert with_vae.fingerprint == loaded.fingerprint
+    half = load("sdxl", str(tmp_path), device="cpu", dtype="bfloat16")
+    assert half.unet.dtype == half.text_encoders[0].dtype == torch.bfloat16
+    assert torch.equal(half.vae.decoder.conv_in.weight, tiny.vae.decoder.conv_in.weight)
 
 
 def test_weights_are_frozen_and_the_fingerprint_sees_a_change():
     parts = random_parts("tiny", torch.float32)
     before = fingerprint(parts)
     assert before == fingerprint(random_parts("tiny", torch.float32))
-    model = assemble("tiny", parts, 64, torch.device("cpu"))
+    model = assemble("tiny", parts, torch.device("cpu"))
     assert not any(p.requires_grad for part in (model.unet, model.vae, *model.text_encoders) for p in part.parameters())
     with torch.no_grad():
         next(parts.unet.parameters()).mul_(1.001)
@@ -142,7 +135,7 @@ def test_weights_are_frozen_and_the_fingerprint_sees_a_change():
 
 
 def test_bfloat16_keeps_latents_embeddings_and_the_vae_in_float32(photo):
-    model = assemble("tiny", random_parts("tiny", torch.bfloat16), 64, torch.device("cpu"))
+    model = assemble("tiny", random_parts("tiny", torch.bfloat16), torch.device("cpu"))
     done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=3, inner_steps=1))
     assert {done.walk.dtype, done.latent.dtype, done.nulls.tokens.dtype, model.vae.dtype} == {torch.float32}
     assert model.unet.dtype == torch.bfloat16
@@ -153,14 +146,14 @@ def test_checkpointing_changes_memory_not_numbers(photo, tiny):
     settings = InversionSettings(steps=3, inner_steps=2)
     plain = inversion.invert(tiny, photo, SOURCE, settings)
     try:
-        saving = assemble("tiny", parts, 64, torch.device("cpu"), checkpointing=True)
+        saving = assemble("tiny", parts, torch.device("cpu"), checkpointing=True)
         assert relative(inversion.invert(saving, photo, SOURCE, settings).nulls.tokens, plain.nulls.tokens) < 1e-5
     finally:
         tiny.unet.disable_gradient_checkpointing()
 
 
 def test_tiles_agree_with_the_whole_inside(photo):
-    model = assemble("tiny", random_parts("tiny", torch.float32), 64, torch.device("cpu"), vae_tiling=True)
+    model = assemble("tiny", random_parts("tiny", torch.float32), torch.device("cpu"), vae_tiling=True)
     assert model.vae.tile_latent_min_size * 8 == model.vae.tile_sample_min_size
     wide = torch.rand(1, 3, 64, 1024) * 2 - 1
     assert codec.encode(model, wide).shape == (1, 4, 8, 128)

@@ -12,8 +12,10 @@ MODULES = sorted((ROOT / "rli").rglob("*.py"))
 LEVELS = [
     {"types", "files", "progress"},
     {"ddim", "attention", "masks", "alignment", "images", "results", "tracking", "report", "pictures"},
-    {"model", "metrics"},
-    {"text", "codec", "null_embedding", "random_model", "dataset"},
+    {"parts", "metrics"},
+    {"random_model"},
+    {"model"},
+    {"text", "codec", "null_embedding", "dataset"},
     {"inversion"},
     {"editing", "cache"},
     {"job"},

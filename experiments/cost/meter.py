@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 @dataclass
 class Spent:
-    """One phase: rows count batch rows, so that a call with a batch of 4 is 4 forwards. peak_gb in 2^30 bytes."""
+    """One phase. seconds by the clock and of the processor (threads summed; what other jobs delay counts in the first
+    alone); forwards and backwards in batch rows, so that a call with a batch of 4 is 4; peak_gb in 2^30 bytes."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     forwards: int = 0
     backwards: int = 0
     peak_gb: float = 0.0
@@ -31,7 +33,7 @@ class Meter:
     device: torch.device
     phases: dict[str, Spent] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
-    _began: float = 0.0
+    _began: tuple[float, float] = (0.0, 0.0)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -80,10 +82,11 @@ class Meter:
             torch.cuda.synchronize(self.device)
         if self._open:
             spent = self._spent()
-            spent.seconds += time.perf_counter() - self._began
+            spent.seconds += time.perf_counter() - self._began[0]
+            spent.cpu_seconds += time.process_time() - self._began[1]
             spent.peak_gb = max(spent.peak_gb, peak_gb(self.device))
         reset_peak(self.device)
-        self._began = time.perf_counter()
+        self._began = time.perf_counter(), time.process_time()
 
 
 def reset_peak(device: torch.device) -> None:

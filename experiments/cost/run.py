@@ -7,11 +7,9 @@ iterations: seconds, UNet rows and peak memory of every phase, and the quality o
 from __future__ import annotations
 
 import argparse
-import platform
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,54 +19,23 @@ import torch
 from torch import Tensor
 
 from experiments.cost import reference_way
-from experiments.cost.meter import Meter, Spent, peak_gb, reset_peak
+from experiments.cost.meter import Meter, peak_gb, reset_peak
+from experiments.cost.results import OURS, REFERENCE, Measured, Setup, keep, rows, table, title
 from rli import codec
 from rli.dataset import photos
 from rli.editing import edit, reconstruct
-from rli.files import write_whole
 from rli.images import to_uint8
 from rli.inversion import invert
 from rli.metrics import psnr
-from rli.model import DTYPES, Model, load, pick_device
-from rli.random_model import random_model
+from rli.model import DTYPES, Model, load, pick_device, random_model
 from rli.types import EditSettings, InversionSettings, Target
 
 SOURCE = "photo of a crack defect image"
 WORDS = ("corrosion", "rust", "dent", "blistering", "peeling", "wear", "degradation", "scratch")
-REFERENCE, OURS = "reference", "ours"
 LABELS = {"inversion": "inversion", "null": "optimization", "editing": "edits"}  # first words of rli's progress
-PHASES = ("encode", "inversion", "optimization", "identity step", "edits", "decode")
 # size, steps, inner iterations, unless others are asked for. Fixed beforehand: the mid-size model's photograph takes
 # the reference's way a minute and a half on one CPU thread.
-USUAL = {"mini": (128, 50, 10), "midsize": (256, 8, 10), "sdxl": (512, 50, 10)}
-
-
-@dataclass(frozen=True)
-class Setup:
-    """One measurement: way is reference (float32 whatever dtype says) or ours; frugal: checkpointing and VAE tiles."""
-
-    model: str
-    size: int
-    steps: int
-    inner: int
-    defects: int
-    way: str
-    dtype: str
-    device: str = "cpu"
-    threads: int = 1
-    frugal: bool = False
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What came of it. rest_gb: memory with the model at rest; images (1+N,H,W,3) uint8: reconstruction, edits."""
-
-    setup: Setup
-    phases: dict[str, Spent]
-    rest_gb: float
-    psnr: float
-    psnr_vae: float
-    images: np.ndarray
+USUAL = {"mini": (128, 50, 10), "midsize": (256, 6, 10), "sdxl": (512, 50, 10)}
 
 
 def rows_expected(setup: Setup) -> tuple[int, int]:
@@ -157,96 +124,6 @@ def apart(setup: Setup) -> Measured | None:
             return None
 
 
-def machine(setup: Setup) -> dict[str, str]:
-    """What ran: processor, torch, GPU."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    gpu = torch.cuda.get_device_name(setup.device) if setup.device.startswith("cuda") else ""
-    return {"cpu": (names or [platform.processor()])[0], "torch": torch.__version__, "gpu": gpu}
-
-
-def rows(measured: Measured, standard: Measured) -> list[dict]:
-    """Lines of results.csv: one for each phase and one for all. agreement: PSNR against the images of `standard`, the
-    reference's way with as many defects, of the reconstruction and of the worst edit; infinite where they are equal."""
-    agreement = [psnr(a, b) for a, b in zip(measured.images, standard.images, strict=True)]
-    phases = measured.phases
-    spent = {
-        **{name: phases[name] for name in PHASES if name in phases},
-        "all": Spent(
-            seconds=sum(s.seconds for s in phases.values()),
-            forwards=sum(s.forwards for s in phases.values()),
-            backwards=sum(s.backwards for s in phases.values()),
-            peak_gb=max(s.peak_gb for s in phases.values()),
-        ),
-    }
-    common = {
-        "rest_gb": measured.rest_gb,
-        "psnr": measured.psnr,
-        "psnr_vae": measured.psnr_vae,
-        "agreement": agreement[0],
-        "agreement_edits": min(agreement[1:]),
-    }
-    about = {**machine(measured.setup), **asdict(measured.setup)}
-    return [{**about, "phase": name, **asdict(s), **common} for name, s in spent.items()]
-
-
-def merge(new: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The kept results with the new ones in the place of those of the same machine and setup."""
-    if not path.is_file():
-        return new
-    key = ["cpu", "gpu", "model", "size", "device", "threads"]
-    old = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
-    fresh = set(new[key].astype(str).itertuples(index=False, name=None))
-    stay = [tuple(row) not in fresh for row in old[key].astype(str).itertuples(index=False, name=None)]
-    return pd.concat([old[stay], new], ignore_index=True)
-
-
-def table(results: pd.DataFrame) -> str:
-    """Markdown: a table for each number of defects; seconds and peak GB by phase, then rows, quality and the ratio."""
-    blocks = []
-    for (model, size, steps, inner, defects), part in results.groupby(["model", "size", "steps", "inner", "defects"]):
-        columns = {
-            _title(*key): p.set_index("phase") for key, p in part.groupby(["way", "dtype", "frugal"], sort=False)
-        }
-        first = next(iter(columns.values())).loc["all"]
-        what = f"{model}, {size}×{size}, {steps} steps, {inner} inner iterations"
-        lines = [
-            f"**{what}, {defects} defect{'s' * (defects > 1)}**",
-            "",
-            "| | " + " | ".join(columns) + " |",
-            "| --- |" + " ---: |" * len(columns),
-        ]
-        for phase in (*PHASES, "all"):
-            lines.append(_line(phase, [_spent(c.loc[phase]) if phase in c.index else "" for c in columns.values()]))
-        alls = [column.loc["all"] for column in columns.values()]
-        lines += [
-            _line("rows forward / backward", [f"{a.forwards} / {a.backwards}" for a in alls]),
-            _line("model at rest, GB", [f"{a.rest_gb:.2f}" for a in alls]),
-            _line("times faster", [f"{first.seconds / a.seconds:.2f}" for a in alls]),
-            _line("PSNR to photo / VAE round trip, dB", [f"{a.psnr:.2f} / {a.psnr_vae:.2f}" for a in alls]),
-            _line(
-                "agreement, reconstruction / worst edit, dB",
-                ["", *(f"{a.agreement:.1f} / {a.agreement_edits:.1f}" for a in alls[1:])],
-            ),
-        ]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def _title(way: str, dtype: str, frugal: bool) -> str:
-    name = "the reference's way" if way == REFERENCE else "ours"
-    return f"{name}, {dtype}" + ", checkpointing and tiles" * (way == OURS and bool(frugal))
-
-
-def _spent(phase: pd.Series) -> str:
-    return f"{phase.seconds:.2f} s, {phase.peak_gb:.2f} GB"
-
-
-def _line(name: str, cells: Sequence[str]) -> str:
-    return f"| {name} | " + " | ".join(cells) + " |"
-
-
 def setups(args: argparse.Namespace) -> list[Setup]:
     """For each number of defects the reference's way in float32 and ours in every dtype."""
     usual = dict(zip(("size", "steps", "inner"), USUAL[args.model], strict=True))
@@ -256,6 +133,7 @@ def setups(args: argparse.Namespace) -> list[Setup]:
         Setup(**shared, defects=defects, way=way, dtype=dtype, frugal=args.frugal and way == OURS)
         for defects in args.defects
         for way, dtype in [(REFERENCE, "float32"), *((OURS, dtype) for dtype in args.dtype)]
+        if way in args.ways
     ]
 
 
@@ -268,25 +146,27 @@ def main() -> None:
     parser.add_argument("--defects", type=int, nargs="+", default=[1, 8], help="numbers of defects, 8 at most")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES, help="of our way")
+    parser.add_argument("--ways", nargs="+", default=[REFERENCE, OURS], choices=[REFERENCE, OURS])
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--frugal", action="store_true", help="our way with checkpointing and VAE tiles")
     parser.add_argument("--out", type=Path, default=Path("experiments/cost"), help="folder of results.csv")
     args = parser.parse_args()
     if not all(1 <= count <= len(WORDS) for count in args.defects):
         parser.error(f"--defects: 1 to {len(WORDS)}")
-    lines, standard = [], None
+    lines, standards = [], {}
     for setup in setups(args):
         measured = apart(setup)
-        name = f"{_title(setup.way, setup.dtype, setup.frugal)}, {setup.defects} defects"
+        name = f"{title(setup.way, setup.dtype, setup.frugal)}, {setup.defects} defects"
         if measured is None:
             print(f"{name}: out of memory", flush=True)
             continue
-        standard = measured if setup.way == REFERENCE else standard
-        lines += rows(measured, standard or measured)
+        if setup.way == REFERENCE:
+            standards[setup.defects] = measured
+        lines += rows(measured, standards.get(setup.defects))
         print(f"{name}: {lines[-1]['seconds']:.1f} s, {lines[-1]['peak_gb']:.2f} GB", flush=True)
-    results = pd.DataFrame(lines)
-    write_whole(args.out / "results.csv", merge(results, args.out / "results.csv").to_csv(index=False).encode())
-    print("\n" + table(results))
+    if lines:
+        keep(pd.DataFrame(lines), args.out)
+        print("\n" + table(pd.DataFrame(lines)))
 
 
 if __name__ == "__main__":

@@ -103,8 +103,8 @@ def markdown(table: pd.DataFrame) -> str:
         "| Settings | Defect | Named before | Named after | Likeliest word | Background dB | of 30 dB or more | Mask |"
     )
     rows = (
-        f"| {r.settings} | {r.defect} | {r.named_before:.0%} | {r.named_after:.0%} | {r.first:.0%} | {r.background:.1f} | "
-        f"{r.background_30:.0%} | {r.mask_share:.0%} |"
+        f"| {r.settings} | {r.defect} | {r.named_before:.0%} | {r.named_after:.0%} | {r.first:.0%} | "
+        f"{r.background:.1f} | {r.background_30:.0%} | {r.mask_share:.0%} |"
         for r in table.itertuples()
     )
     return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *rows])

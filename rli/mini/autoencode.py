@@ -98,5 +98,5 @@ def train(work: pathlib.Path, budget: Budget, pool_size: int = 8000, batch: int 
                 tqdm.write(f"autoencoder step {step + 1} loss {total / 100:.4f}")
                 total = 0.0
     result = stage.average.eval()
-    standardise(result, to_tensor(pictures(300, offset=9_000_000)))
+    standardise(result, to_tensor(pictures(min(300, pool_size), offset=9_000_000)))
     return result

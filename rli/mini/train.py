@@ -101,10 +101,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=11_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="ends the denoiser's training earlier")
     parser.add_argument("--pools", type=int, nargs=len(SIZES), default=POOLS, help="encoded pictures of each size")
+    parser.add_argument("--pictures", type=int, default=8_000, help="pictures that the autoencoder is trained on")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.manual_seed(asked.seed)
-    vae = autoencode.train(asked.work, Budget(asked.vae_steps, asked.vae_minutes))
+    vae = autoencode.train(asked.work, Budget(asked.vae_steps, asked.vae_minutes), asked.pictures)
     offsets = (0, 1_000_000, 1_500_000)
     assert FRESH + asked.steps < UNSEEN
     pools = [

@@ -1,0 +1,65 @@
+"""The miniature's training, a few steps of it: the command runs, goes on where it was, and leaves an SDXL folder."""
+
+import sys
+
+import pytest
+import torch
+
+from rli.mini import WEIGHTS, train
+from rli.mini.tokenizer import PIECES, tokenizers
+from rli.model import load
+from rli.parts import FAMILIES
+
+SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mini")
+    argv, fingerprints = sys.argv, []
+    try:
+        for steps in (1, 1, 2):  # the second call finds nothing to do, the third goes on
+            sys.argv = [
+                "train",
+                "--out",
+                str(folder / "out"),
+                "--work",
+                str(folder / "work"),
+                "--steps",
+                str(steps),
+                *SMALL,
+            ]
+            train.main()
+            fingerprints.append(load("mini", str(folder / "out"), device="cpu").fingerprint)
+    finally:
+        sys.argv = argv
+    return folder, fingerprints
+
+
+def test_a_finished_training_is_not_repeated_and_a_longer_one_goes_on(trained):
+    fingerprints = trained[1]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+def test_the_folder_is_a_stock_pipeline(trained):
+    from diffusers import StableDiffusionXLPipeline
+
+    pipe = StableDiffusionXLPipeline.from_pretrained(trained[0] / "out", dtype=torch.float32)
+    made = pipe("photo of a crack rust image", num_inference_steps=2, height=64, width=64, output_type="pt").images
+    assert made.shape == (1, 3, 64, 64)
+
+
+def test_the_words_split_as_they_were_trained():
+    for tokenizer in tokenizers():
+        for pieces in PIECES:
+            assert tokenizer.tokenize("".join(pieces)) == [*pieces[:-1], pieces[-1] + "</w>"]
+        prompt = "photo of a crack rust image"
+        assert tokenizer.decode(tokenizer(prompt).input_ids, skip_special_tokens=True).split() == prompt.split()
+
+
+def test_the_shipped_weights_are_small_and_plain():
+    files = [f for f in WEIGHTS.rglob("*") if f.is_file()]
+    assert (WEIGHTS / "model_index.json") in files
+    assert sum(f.stat().st_size for f in files) <= 12 * 2**20
+    assert {f.suffix for f in files} <= {".safetensors", ".json", ".txt"}
+    assert str(WEIGHTS) == FAMILIES["mini"].weights
