@@ -127,7 +127,7 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
     print(f"{len(rows)} rows in {folder / 'results.csv'}; page: {folder / 'report.html'}")
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def main(cfg: DictConfig) -> None:
     """One job. In a multirun a bad one says so in its own folder, so that the others go on.
 
@@ -160,8 +160,10 @@ class SweepEnd(Callback):
         folder = Path(config.hydra.sweep.dir)
         failures = aggregate(folder, PUBLISHED, config.report.photos)
         print(f"sweep: {folder / 'results.csv'}; page: {folder / 'report.html'}")
-        if failures:
-            raise RLIError(f"{len(failures)} of the jobs failed: see {folder / 'failed.csv'} ({failures[0].reason})")
+        if failures:  # an exception would end as a warning of Hydra's
+            where, first = folder / "failed.csv", failures[0].reason
+            print(f"error: {len(failures)} of the jobs failed: see {where} ({first})", file=sys.stderr)
+            sys.exit(2)
 
 
 def one_line(error: BaseException) -> str:

@@ -163,9 +163,9 @@ def main() -> None:
         if setup.way == REFERENCE:
             standards[setup.defects] = measured
         lines += rows(measured, standards.get(setup.defects))
+        keep(pd.DataFrame(lines), args.out)  # at once: an interrupted command leaves what it measured
         print(f"{name}: {lines[-1]['seconds']:.1f} s, {lines[-1]['peak_gb']:.2f} GB", flush=True)
     if lines:
-        keep(pd.DataFrame(lines), args.out)
         print("\n" + table(pd.DataFrame(lines)))
 
 
