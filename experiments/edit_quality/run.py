@@ -28,7 +28,7 @@ from rli.mini.classifier import defect_probabilities, load_classifier
 from rli.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
 from rli.model import Model, load
 from rli.progress import shown
-from rli.types import EditSettings, InversionSettings, Target
+from rli.types import EditSettings, Inversion, InversionSettings, Target
 
 SOURCE = "photo of a crack defect image"
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
@@ -44,13 +44,11 @@ SETTINGS = {
 
 
 def measure(
-    model: Model, classifier: nn.Module, drawn: Surface, name: str, label: str, steps: int
+    model: Model, classifier: nn.Module, drawn: Surface, name: str, label: str, inversion: Inversion
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Rows and pictures (photograph, reconstruction, edits) of one surface under one setting."""
-    inversion_settings, edit_settings = SETTINGS[label]
-    inversion = invert(model, to_tensor(drawn.image), SOURCE, replace(inversion_settings, steps=steps))
     targets = [Target(word, f"photo of a crack {word} image") for word in WANTED]
-    edits = edit(model, inversion, targets, edit_settings)
+    edits = edit(model, inversion, targets, SETTINGS[label][1])
     back = reconstruct(model, inversion)
     named = defect_probabilities(classifier, torch.cat([back, *(e.image for e in edits)])).numpy()
     far = distance_transform_edt(~drawn.mask) > MARGIN
@@ -139,10 +137,15 @@ def main() -> None:
     model, classifier = load("mini"), load_classifier()
     surfaces = [surface(UNSEEN + 1000 + k, ("crack",)) for k in range(asked.surfaces)]
     rows, pictures = [], {label: [] for label in asked.settings}
-    for label, k in shown([(label, k) for label in asked.settings for k in range(len(surfaces))], "edits"):
-        measured, images = measure(model, classifier, surfaces[k], str(k), label, asked.steps)
-        rows += measured
-        pictures[label].append(images)
+    for k, drawn in enumerate(shown(surfaces, "surfaces")):
+        inversions = {}  # settings that differ in the edit only share one
+        for label in asked.settings:
+            settings = replace(SETTINGS[label][0], steps=asked.steps)
+            if settings not in inversions:
+                inversions[settings] = invert(model, to_tensor(drawn.image), SOURCE, settings)
+            measured, images = measure(model, classifier, drawn, str(k), label, inversions[settings])
+            rows += measured
+            pictures[label].append(images)
     table = summary(pd.DataFrame(rows))
     write_whole(asked.out / "edits.csv", pd.DataFrame(rows).round(4).to_csv(index=False))
     write_whole(asked.out / "results.csv", table.to_csv(index=False))
