@@ -33,8 +33,8 @@ from rli.types import EditSettings, InversionSettings, Target
 SOURCE = "photo of a crack defect image"
 WORDS = ("corrosion", "rust", "dent", "blistering", "peeling", "wear", "degradation", "scratch")
 LABELS = {"inversion": "inversion", "null": "optimization", "editing": "edits"}  # first words of rli's progress
-# size, steps, inner iterations, unless others are asked for. Fixed beforehand: the mid-size model's photograph takes
-# the reference's way a minute and a half on one CPU thread.
+# size, steps, inner iterations, unless others are asked for. Few steps for the mid-size model,
+# because the reference's way takes seven seconds for each on one CPU thread.
 USUAL = {"mini": (128, 50, 10), "midsize": (256, 6, 10), "sdxl": (512, 50, 10)}
 
 
