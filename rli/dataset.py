@@ -126,7 +126,7 @@ def _sample(name: str, height: int, width: int, *, fit: str) -> Tensor:
     if name == "surface":
         from rli.mini.surfaces import UNSEEN, surface
 
-        return to_tensor(surface(UNSEEN, ("crack",), height, width, "painted steel").image)
+        return to_tensor(surface(UNSEEN + 7, ("crack",), height, width, "coated carbide").image)
     import skimage.data
 
     return to_tensor(fitted(Image.fromarray(getattr(skimage.data, name)()).convert("RGB"), height, width, fit))
