@@ -77,12 +77,19 @@ def _edit_together(
     with attention.install(model.unet, options.location, options.alpha):
         latents, blend = _sample(model, walk, texts, nulls, wishes, settings, shown, store, options.guidance, given)
     images, maps = codec.decode(model, latents), store.mean().cpu().numpy() if store.layers else None
+    regions = [mask if mask is not None else masks.to_pixels(blend[n, 0], pixels) for n in range(len(targets))]
+    if settings.local_blend and settings.convention == "standard":
+        # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the
+        # latent is kept in the pixels too.
+        back = reconstruct(model, inversion)
+        weights = torch.cat([masks.feathered(region, max(1, scale // 2)) for region in regions])
+        images = torch.lerp(back.expand_as(images), images, weights)
     views = [tokenize(tokenizer, prompt) for prompt in prompts]
     return [
         Edit(
             target=target,
             image=images[n : n + 1],
-            mask=masks.to_pixels(blend[n, 0], pixels),
+            mask=regions[n],
             maps=() if maps is None else _word_maps(maps[1 + n], views[1 + n]),
             source_maps=() if maps is None else _word_maps(maps[0], views[0]),
         )

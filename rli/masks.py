@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,8 +21,6 @@ def local_blend_mask(maps: Tensor, weights: Tensor, size: tuple[int, int], thres
 
 def to_latent(mask: np.ndarray | Tensor, size: tuple[int, int]) -> Tensor:
     """A pixel mask (H,W) bool as (1,1,h,w) bool: a latent position belongs to it when any of its pixels does."""
-    import torch
-
     pixels = torch.as_tensor(mask)[None, None].float()
     return F.adaptive_max_pool2d(pixels, size) > 0
 
@@ -29,3 +28,10 @@ def to_latent(mask: np.ndarray | Tensor, size: tuple[int, int]) -> Tensor:
 def to_pixels(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
     """A latent mask (h,w) bool as (H,W) bool."""
     return F.interpolate(mask[None, None].float(), size=size)[0, 0].bool().cpu().numpy()
+
+
+def feathered(mask: np.ndarray, radius: int) -> Tensor:
+    """(H,W) bool as (1,1,H,W) weights: 0 outside and on the border, rising to 1 within `radius` pixels inside."""
+    pixels = torch.as_tensor(mask)[None, None].float()
+    padded = F.pad(pixels, (radius,) * 4, mode="replicate")  # a mask that touches the picture's edge goes on beyond it
+    return (2 * F.avg_pool2d(padded, 2 * radius + 1, 1) - 1).clamp(0, 1) * pixels

@@ -57,6 +57,17 @@ def test_outside_the_given_mask_nothing_changes(tiny, direct):
     changed = (latents[0] != direct.walk[-1:]).any(1, keepdim=True)
     assert torch.equal(changed, inside)
     assert np.array_equal(done.mask, mask)
+    back = editing.reconstruct(tiny, direct)
+    assert torch.equal(done.image[0, :, ~mask], back[0, :, ~mask])
+    assert not torch.equal(done.image[0, :, mask], back[0, :, mask])
+
+
+@pytest.mark.parametrize("method", ["refine", "replace"])
+def test_outside_attention_s_mask_the_picture_is_the_reconstruction(tiny, direct, method):
+    back = editing.reconstruct(tiny, direct)
+    for done in editing.edit(tiny, direct, [RUST], EditSettings(method=method, threshold=0.9)):
+        assert 0 < done.mask.mean() < 1
+        assert torch.equal(done.image[0, :, ~done.mask], back[0, :, ~done.mask])
 
 
 def test_a_mask_of_another_size_is_refused(tiny, direct):

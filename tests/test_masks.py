@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rli.masks import local_blend_mask, to_latent, to_pixels
+from rli.masks import feathered, local_blend_mask, to_latent, to_pixels
 
 
 def test_the_mask_is_where_the_chosen_word_looks():
@@ -37,3 +37,12 @@ def test_a_latent_position_belongs_when_any_pixel_does():
     back = to_pixels(latent[0, 0], (32, 32))
     assert back.sum() == 64
     assert back[9, 17]
+
+
+def test_a_feather_rises_inside_the_mask_only():
+    mask = np.zeros((32, 32), bool)
+    mask[8:24, 8:] = True
+    weights = feathered(mask, 3)[0, 0].numpy()
+    assert (weights[~mask] == 0).all()
+    assert (weights[11:21, 11:] == 1).all()  # up to the picture's own edge
+    assert (np.diff(weights[16, 7:12]) >= 0).all()

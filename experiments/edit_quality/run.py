@@ -33,13 +33,17 @@ from rli.types import EditSettings, Inversion, InversionSettings, Target
 SOURCE = "photo of a crack defect image"
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
 MARGIN = 14  # pixels
+STRONG = EditSettings(cross=0.4, replace=0.0)
+RESIDUAL = InversionSettings(residual=True)
 SETTINGS = {
-    "null_text (default)": (InversionSettings(), EditSettings()),
-    "null_text with residual": (InversionSettings(residual=True), EditSettings()),
+    "null_text": (InversionSettings(residual=False), EditSettings()),
+    "null_text, cross 0.4, replace 0": (InversionSettings(residual=False), STRONG),
+    "residual": (RESIDUAL, EditSettings()),
+    "residual, cross 0.4, replace 0": (RESIDUAL, STRONG),
     "direct": (InversionSettings(method="direct"), EditSettings()),
+    "direct, cross 0.4, replace 0": (InversionSettings(method="direct"), STRONG),
     "negative_prompt": (InversionSettings(method="negative_prompt"), EditSettings()),
-    "no local blend": (InversionSettings(), EditSettings(local_blend=False)),
-    "cross 0.8, replace 0.4": (InversionSettings(), EditSettings(cross=0.8, replace=0.4)),
+    "residual, no local blend": (RESIDUAL, EditSettings(local_blend=False)),
 }
 
 
@@ -127,6 +131,14 @@ def picture(path: Path, pictures: list[list[np.ndarray]]) -> None:
     plt.close(figure)
 
 
+def kept(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, and those of other settings that are in the file already, in the settings' order."""
+    if path.is_file():
+        older = pd.read_csv(path, dtype={"image": str})
+        rows = pd.concat([older[~older["settings"].isin(rows["settings"])], rows])
+    return rows.sort_values("settings", key=lambda labels: labels.map(list(SETTINGS).index), kind="stable")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--surfaces", type=int, default=20)
@@ -146,8 +158,9 @@ def main() -> None:
             measured, images = measure(model, classifier, drawn, str(k), label, inversions[settings])
             rows += measured
             pictures[label].append(images)
-    table = summary(pd.DataFrame(rows))
-    write_whole(asked.out / "edits.csv", pd.DataFrame(rows).round(4).to_csv(index=False))
+    edits = kept(asked.out / "edits.csv", pd.DataFrame(rows).round(4))
+    table = summary(edits)
+    write_whole(asked.out / "edits.csv", edits.to_csv(index=False))
     write_whole(asked.out / "results.csv", table.to_csv(index=False))
     for label, images in pictures.items():
         picture(asked.out / f"{''.join(c if c.isalnum() else '_' for c in label)}.png", images[:8])
