@@ -19,7 +19,7 @@ lint: .venv/tested
 	.venv/bin/ruff format --check .
 
 train-mini: .venv/installed
-	.venv/bin/python -m rli.mini.train --out rli/mini/weights --work $(WORK)
+	.venv/bin/python -m rli.mini.train --out rli/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
 	.venv/bin/python -m rli.mini.classifier --work $(WORK)
 
 clean:
