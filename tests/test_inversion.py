@@ -7,7 +7,7 @@ from rli.ddim import guide, move, sampling_steps
 from rli.types import InversionSettings, NonFiniteError, RLIError
 
 SOURCE = "photo of a crack defect image"
-SHORT = {"steps": 6, "inner_steps": 2}
+SHORT = {"steps": 6, "inner_steps": 2, "residual": False}
 
 
 def invert(model, photo, **options):

@@ -29,7 +29,7 @@ SETTINGS = {
     "guidance 1, reference alignment": InversionSettings(method="ddim", guidance=1.0, alignment="reference"),
     "ddim": InversionSettings(method="ddim"),
     "negative_prompt": InversionSettings(method="negative_prompt"),
-    "null_text": InversionSettings(method="null_text"),
+    "null_text": InversionSettings(method="null_text", residual=False),
     "null_text with residual": InversionSettings(method="null_text", residual=True),
     "direct": InversionSettings(method="direct"),
 }
