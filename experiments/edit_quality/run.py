@@ -38,6 +38,10 @@ RESIDUAL = InversionSettings(residual=True)
 SETTINGS = {
     "null_text": (InversionSettings(residual=False), EditSettings()),
     "null_text, cross 0.4, replace 0": (InversionSettings(residual=False), STRONG),
+    "null_text, cross 0.4, replace 0, threshold 0.45": (
+        InversionSettings(residual=False),
+        replace(STRONG, threshold=0.45),
+    ),
     "residual": (RESIDUAL, EditSettings()),
     "residual, cross 0.4, replace 0": (RESIDUAL, STRONG),
     "direct": (InversionSettings(method="direct"), EditSettings()),
