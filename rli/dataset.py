@@ -126,7 +126,7 @@ def _sample(name: str, height: int, width: int, *, fit: str) -> Tensor:
     if name == "surface":
         from rli.mini.surfaces import UNSEEN, surface
 
-        return to_tensor(surface(UNSEEN + 7, ("crack",), height, width, "coated carbide").image)
+        return to_tensor(surface(UNSEEN + 1003, ("crack",), height, width).image)
     import skimage.data
 
     return to_tensor(fitted(Image.fromarray(getattr(skimage.data, name)()).convert("RGB"), height, width, fit))

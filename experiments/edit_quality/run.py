@@ -99,21 +99,22 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     columns = ["named_before", "named_after", "first", "background", "background_30", "mask_share", "changed_share"]
     each = rows.groupby(["settings", "defect"], sort=False)[columns].mean().reset_index()
     total = rows.groupby("settings", sort=False)[columns].mean().reset_index().assign(defect="all")
-    worst = rows.groupby("settings", sort=False)["background"].min()
+    medians = [rows.groupby("settings", sort=False), rows.groupby(["settings", "defect"], sort=False)]
     table = pd.concat([total, each])
-    return table.assign(background_worst=table["settings"].map(worst)).round(4)
+    return table.assign(background_median=[m for g in medians for m in g["background"].median()]).round(4)
 
 
 def markdown(table: pd.DataFrame) -> str:
     head = (
-        "| Settings | Defect | Named before | Named after | Likeliest word | Background dB | of 30 dB or more | Mask |"
+        "| Settings | Defect | Named before | Named after | Likeliest word | "
+        "Background dB, mean | median | 30 dB or more | Mask |"
     )
     rows = (
         f"| {r.settings} | {r.defect} | {r.named_before:.0%} | {r.named_after:.0%} | {r.first:.0%} | "
-        f"{r.background:.1f} | {r.background_30:.0%} | {r.mask_share:.0%} |"
+        f"{r.background:.1f} | {r.background_median:.1f} | {r.background_30:.0%} | {r.mask_share:.0%} |"
         for r in table.itertuples()
     )
-    return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *rows])
+    return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", *rows])
 
 
 def picture(path: Path, pictures: list[list[np.ndarray]]) -> None:
@@ -139,14 +140,16 @@ def kept(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows, and those of other settings that are in the file already, in the settings' order."""
     if path.is_file():
         older = pd.read_csv(path, dtype={"image": str})
-        rows = pd.concat([older[~older["settings"].isin(rows["settings"])], rows])
+        rows = pd.concat([older[~older["settings"].isin(rows.get("settings", []))], rows])
     return rows.sort_values("settings", key=lambda labels: labels.map(list(SETTINGS).index), kind="stable")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--surfaces", type=int, default=20)
-    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument(
+        "--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS), help="none: tables of what is there"
+    )
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     asked = parser.parse_args()
