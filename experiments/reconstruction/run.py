@@ -30,6 +30,7 @@ SETTINGS = {
     "ddim": InversionSettings(method="ddim"),
     "negative_prompt": InversionSettings(method="negative_prompt"),
     "null_text": InversionSettings(method="null_text", residual=False),
+    "null_text, no early stop": InversionSettings(method="null_text", residual=False, early_stop=0.0),
     "null_text with residual": InversionSettings(method="null_text", residual=True),
     "direct": InversionSettings(method="direct"),
 }
