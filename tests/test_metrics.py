@@ -1,7 +1,11 @@
+import hashlib
+from types import SimpleNamespace
+
 import lpips
 import numpy as np
 import pytest
 import torch
+import torchvision
 from skimage.data import astronaut, camera
 
 from rli import metrics
@@ -68,3 +72,20 @@ def test_a_backbone_with_another_hash_is_not_trusted(monkeypatch, tmp_path):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
     assert metrics.load_lpips() is None
+
+
+def test_the_backbone_s_weights_reach_their_layers(monkeypatch, tmp_path):
+    """A file of VGG-16's features under its own hash is loaded, and the network then computes what VGG-16 does."""
+    features = torchvision.models.vgg16(weights=None).features.eval()
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({f"features.{name}": value for name, value in features.state_dict().items()}, folder / "plain.pth")
+    digest = hashlib.sha256((folder / "plain.pth").read_bytes()).hexdigest()[:8]
+    (folder / "plain.pth").rename(folder / f"vgg16-{digest}.pth")
+    there = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"nowhere/vgg16-{digest}.pth"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torchvision.models.VGG16_Weights", there)
+    network = metrics.load_lpips().network
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(network.net(x).relu3_3, features[:16](x), atol=1e-5)
