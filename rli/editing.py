@@ -43,12 +43,17 @@ def edit(
     """Edit one inverted photograph to every target, `batch` targets at a time beside one source branch.
 
     targets: prompts, or Target records that name the changed words. mask (H,W) bool: the region to change, instead of
-    the one that attention finds. Raises RLIError for prompts that do not fit, NonFiniteError.
+    the one that attention finds; it holds with local_blend off too. Raises RLIError for prompts that do not fit,
+    NonFiniteError.
     """
     settings = settings or EditSettings()
     named = [target if isinstance(target, Target) else Target(target, target) for target in targets]
     chunks = [named[k : k + batch] for k in range(0, len(named), batch)]
-    return [done for chunk in chunks for done in _edit_together(model, inversion, chunk, settings, mask, progress)]
+    # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the latent
+    # is kept in the pixels too.
+    blends = settings.local_blend or mask is not None
+    kept = reconstruct(model, inversion) if named and blends and settings.convention == "standard" else None
+    return [e for chunk in chunks for e in _edit_together(model, inversion, chunk, settings, mask, kept, progress)]
 
 
 def _edit_together(
@@ -57,8 +62,10 @@ def _edit_together(
     targets: list[Target],
     settings: EditSettings,
     mask: np.ndarray | None,
+    kept: Tensor | None,
     progress: Progress,
 ) -> list[Edit]:
+    """One batch of targets. kept (1,3,H,W): the picture to keep outside the mask; None where the edit is left whole."""
     options, tokenizer = inversion.settings, model.tokenizers[0]
     walk = inversion.walk.to(model.device)
     scale = 2 ** (len(model.vae.config.block_out_channels) - 1)
@@ -78,12 +85,9 @@ def _edit_together(
         latents, blend = _sample(model, walk, texts, nulls, wishes, settings, shown, store, options.guidance, given)
     images, maps = codec.decode(model, latents), store.mean().cpu().numpy() if store.layers else None
     regions = [mask if mask is not None else masks.to_pixels(blend[n, 0], pixels) for n in range(len(targets))]
-    if settings.local_blend and settings.convention == "standard":
-        # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the
-        # latent is kept in the pixels too.
-        back = reconstruct(model, inversion)
+    if kept is not None:
         weights = torch.cat([masks.feathered(region, max(1, scale // 2)) for region in regions])
-        images = torch.lerp(back.expand_as(images), images, weights)
+        images = torch.lerp(kept.expand_as(images), images, weights)
     views = [tokenize(tokenizer, prompt) for prompt in prompts]
     return [
         Edit(
@@ -129,7 +133,7 @@ def _sample(
         z = move(z, guided, model.abar[step.start], model.abar[step.end])
         if given is None:
             blend = _blend(store, wishes, settings, size)
-        if settings.local_blend and step.index >= BLEND_START * step.total:
+        if (settings.local_blend or given is not None) and step.index >= BLEND_START * step.total:
             z = torch.where(blend, z, walk[step.index + 1])
     return z, blend
 

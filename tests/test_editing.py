@@ -45,14 +45,15 @@ def test_targets_edited_together_come_out_as_alone(tiny, direct):
         assert (a.mask == b.mask).mean() > 0.99
 
 
-def test_outside_the_given_mask_nothing_changes(tiny, direct):
+@pytest.mark.parametrize("blend", [True, False])
+def test_outside_the_given_mask_nothing_changes(tiny, direct, blend):
     mask = np.zeros((64, 64), bool)
     mask[16:32, 24:48] = True
     latents = []
     decode = editing.codec.decode
     try:
-        editing.codec.decode = lambda model, z: latents.append(z) or decode(model, z)
-        done = editing.edit(tiny, direct, [RUST], mask=mask)[0]
+        editing.codec.decode = lambda model, z: latents.insert(0, z) or decode(model, z)
+        done = editing.edit(tiny, direct, [RUST], EditSettings(local_blend=blend), mask=mask)[0]
     finally:
         editing.codec.decode = decode
     inside = editing.masks.to_latent(mask, (8, 8))
