@@ -18,7 +18,7 @@ from rli.model import Model
 from rli.types import Inversion, InversionSettings, NullEmbeddings
 
 # Part of every key: raise it when the same settings come to mean another result.
-VERSION = 1
+VERSION = 2
 
 
 def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -> str:
@@ -26,7 +26,7 @@ def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -
     facts = [
         VERSION,
         prompt,
-        asdict(settings),
+        asdict(settings.chosen()),
         model.fingerprint,
         str(model.dtype),
         model.device.type,

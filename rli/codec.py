@@ -8,6 +8,9 @@ from torch import Tensor
 from rli.model import Model
 from rli.types import NonFiniteError
 
+# The probe of `gain`: latents a side, and the noise's standard deviation (a latent's is about 1).
+GAIN_SIDE, GAIN_NOISE = 32, 0.05
+
 
 @torch.no_grad()
 def encode(model: Model, images: Tensor, how: str = "mean", seed: int = 33) -> Tensor:
@@ -30,6 +33,22 @@ def decode(model: Model, latents: Tensor) -> Tensor:
     scaled = latents / model.vae.config.scaling_factor
     images = [model.vae.decode(latent.to(model.device), return_dict=False)[0] for latent in scaled.split(1)]
     return _finite(torch.cat(images), "decoding").clamp(-1, 1).cpu()
+
+
+@torch.no_grad()
+def gain(model: Model, latents: Tensor, seed: int = 33) -> Tensor:
+    """How much of a small latent error is seen: mean square of what it changes in the picture (peak 1) over its own, for
+    each of B latents; estimated with noise on a central crop, since it is an average."""
+    h, w = (min(side, GAIN_SIDE) for side in latents.shape[-2:])
+    top, left = (latents.shape[-2] - h) // 2, (latents.shape[-1] - w) // 2
+    crop = latents[..., top : top + h, left : left + w]
+    noise = GAIN_NOISE * torch.randn(crop.shape[1:], generator=torch.Generator().manual_seed(seed)).to(crop.device)
+    scale = model.vae.config.scaling_factor
+    changes = [
+        model.vae.decode((z + noise) / scale, return_dict=False)[0] - model.vae.decode(z / scale, return_dict=False)[0]
+        for z in crop.split(1)
+    ]
+    return torch.cat([(change / 2).square().mean()[None] for change in changes]) / noise.square().mean()
 
 
 def _finite(values: Tensor, phase: str) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rli import attention, codec, text
 from rli.ddim import inversion_steps, move, sampling_steps
 from rli.model import Model
-from rli.null_embedding import optimize
+from rli.null_embedding import optimize, solver, tolerance
 from rli.types import Conditioning, Inversion, InversionSettings, NullEmbeddings, Step
 
 Progress = Callable[[Iterable, str], Iterable]
@@ -36,7 +36,7 @@ def invert_batch(
 
     progress(iterable, label) passes the steps through and may display them. Raises NonFiniteError.
     """
-    settings = settings or InversionSettings()
+    settings = (settings or InversionSettings()).chosen()
     began = time.perf_counter()
     count, train_steps = len(images), len(model.abar)
     latents = codec.encode(model, images, settings.encode, settings.seed)
@@ -57,19 +57,19 @@ def invert_batch(
         else:
             same = settings.method == "negative_prompt"  # guidance between equal predictions is their prediction
             null_text = settings.method == "null_text"
+            seeks = null_text and settings.solver == "gauss_newton"
+            gain = codec.gain(model, latents, settings.seed) if seeks else latents.new_ones(count)
             result = optimize(
                 lambda latent, step, cond: model.predict(latent, step, cond, "null optimization"),
                 trajectory,
                 progress(down, "null optimization" if null_text else "reconstruction"),
                 model.abar,
                 source,
-                source if same else empty,
+                source if same or (null_text and settings.start == "source") else empty,
                 guidance=1.0 if same else settings.guidance,
-                inner_steps=settings.inner_steps if null_text else 0,
-                learning_rate=settings.learning_rate,
-                early_stop=settings.early_stop,
+                solve=solver(settings),
+                tolerance=tolerance(settings, model.abar, gain),
                 residual=settings.residual and null_text,
-                reference=settings.alignment == "reference",
             )
             walk, nulls, losses = result.latents, result.nulls, result.losses if null_text else ()
     seconds = (time.perf_counter() - began) / count

@@ -7,24 +7,27 @@ embeddings (RLI manuscript, "Null Embedding Optimization").
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rli.ddim import eps_factor, guide, move
-from rli.types import Conditioning, NullEmbeddings, Step
-
-Predict = Callable[[Tensor, Step, Conditioning], Tensor]
+from rli.solvers import Fit, Inner, adam, gauss_newton
+from rli.types import Conditioning, InversionSettings, NullEmbeddings, Step
 
 # The published schedule is written for 50 steps: learning rate 1e-2·(1 - i/100), threshold 1e-5 + 2e-5·i.
 PUBLISHED_STEPS = 50
+
+Predict = Callable[[Tensor, Step, Conditioning], Tensor]
+Solve = Callable[[Inner, Conditioning, Step], Fit]
+Tolerance = Callable[[Step], Tensor]
 
 
 @dataclass(frozen=True)
 class Walk:
     """The source branch under guidance: latents (T+1,B,C,h,w) noisiest first, the null embeddings that led along it,
-    and for each move the losses (B,) of its iterations."""
+    and for each move the losses (B,) of its iterations (one loss where there was nothing to optimize)."""
 
     latents: Tensor
     nulls: NullEmbeddings
@@ -40,44 +43,44 @@ def optimize(
     null: Conditioning,
     *,
     guidance: float,
-    inner_steps: int,
-    learning_rate: float,
-    early_stop: float,
+    solve: Solve,
+    tolerance: Tolerance,
     residual: bool = False,
-    reference: bool = False,
 ) -> Walk:
     """Walk from high noise to low; before each move fit the null embeddings to the trajectory's next latent.
 
     trajectory (T+1,B,C,h,w), low noise first. text: source prompt, null: where the first step starts, B rows each;
-    every later step starts from its predecessor's result. inner_steps=0 is plain guided sampling. residual puts every
-    move's end on the trajectory, whatever the optimization left. reference: the published counting of steps whatever T
-    is, and the early stop that looks at the loss from before the last update. Photographs of a batch stop on their own.
+    every later step starts from its predecessor's result. Where null is `text` itself, a photograph is left alone, and
+    spends no prediction on it, until a move first misses the trajectory by more than tolerance(step) (B,). residual
+    puts every move's end on the trajectory, whatever the optimization left.
     """
     latent, walk, tokens, pooled, losses = trajectory[-1], [trajectory[-1]], [], [], []
+    null, fresh = null[:], torch.full((len(trajectory[0]),), null is text, device=trajectory.device)
     for step in steps:
-        goal = trajectory[-2 - step.index]
-        start, end = abar[step.start], abar[step.end]
         if not step.is_identity:
+            goal, start, end = trajectory[-2 - step.index], abar[step.start], abar[step.end]
             with torch.no_grad():
-                eps_text = eps = predict(latent, step, text)
-        if not step.is_identity and guidance != 1:
-            clock = step.index if reference else step.index * PUBLISHED_STEPS / step.total
-            # goal - move(latent, guide(eps_null, eps_text)) = residue - slope·eps_null
-            slope = eps_factor(start, end) * (1 - guidance)
-            residue = goal - move(latent, guidance * eps_text, start, end)
-            null, eps_null, history = _fit(
-                lambda null, latent=latent, step=step: predict(latent, step, null),
-                null,
-                residue,
-                slope,
-                iterations=inner_steps,
-                rate=learning_rate * (1 - clock / (2 * PUBLISHED_STEPS)),
-                threshold=early_stop + 2e-5 * clock if early_stop else 0.0,
-                reference=reference,
-            )
-            losses.append(history)
-            eps = guide(eps_null, eps_text, guidance)
-        if not step.is_identity:
+                eps = eps_text = predict(latent, step, text)
+            if guidance != 1:
+                # goal - move(latent, guide(eps_null, eps_text)) = residue - slope·eps_null
+                slope = eps_factor(start, end) * (1 - guidance)
+                residue, limit = goal - move(latent, guidance * eps_text, start, end), tolerance(step)
+                loss = (residue - slope * eps_text).square().mean((1, 2, 3))
+                rows = (~fresh | (loss > limit)).nonzero()[:, 0]
+                eps_null, history = eps_text.clone(), (loss,)
+                if len(rows):
+                    inner = Inner(
+                        lambda null, at, rows=rows, step=step, latent=latent: predict(latent[rows[at]], step, null),
+                        residue[rows],
+                        slope,
+                        limit[rows],
+                    )
+                    fit = solve(inner, null[rows], step)
+                    null, eps_null = null.put(rows, fit.null), eps_null.index_copy(0, rows, fit.eps)
+                    history = tuple(loss.index_copy(0, rows, value) for value in fit.losses)
+                    fresh[rows] = False
+                losses.append(history)
+                eps = guide(eps_null, eps_text, guidance)
             latent = goal if residual else move(latent, eps, start, end)
         walk.append(latent)
         tokens.append(null.tokens)
@@ -86,59 +89,40 @@ def optimize(
     return Walk(torch.stack(walk), stacked, tuple(losses))
 
 
-def _fit(
-    predict: Callable[[Conditioning], Tensor],
-    null: Conditioning,
-    residue: Tensor,
-    slope: float,
-    *,
-    iterations: int,
-    rate: float,
-    threshold: float,
-    reference: bool,
-) -> tuple[Conditioning, Tensor, tuple[Tensor, ...]]:
-    """Minimise mean((residue - slope·eps(null))²) with Adam (Kingma and Ba 2015): null, eps(null), losses (B,).
-
-    Each photograph's updates end when its loss is under the threshold; the last prediction is the one that is returned,
-    so that no forward is spent after the last update's own.
-    """
-    values = [v for v in (null.tokens, null.pooled) if v is not None]
-    moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in values]
-    active = torch.ones(len(residue), dtype=torch.bool, device=residue.device)
-    losses: list[Tensor] = []
-    for iteration in range(iterations + 1):
-        values = [v.detach().requires_grad_(iteration < iterations) for v in values]
-        candidate = replace(null, tokens=values[0], pooled=values[1] if len(values) == 2 else None)
-        with torch.set_grad_enabled(iteration < iterations):
-            eps = predict(candidate)
-        error = residue - slope * eps.detach()
-        losses.append(error.square().mean((1, 2, 3)))
-        judged = losses[-2] if reference and iteration else losses[-1]
-        if iteration or not reference:
-            active = active & (judged >= threshold)
-        if iteration == iterations or not active.any():
-            break
-        # dL/d eps, scaled to unit size for the backward pass: half precision would lose it otherwise.
-        upstream = -2 * slope * error / error[0].numel()
-        scale = upstream.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-30)
-        grads = torch.autograd.grad(eps, values, upstream / scale)
-        for k, grad in enumerate(grads):
-            shape = (-1,) + (1,) * (grad.dim() - 1)
-            grad = grad * scale.reshape(shape)
-            updated, moments[k] = _adam(values[k].detach(), grad, moments[k], iteration + 1, rate)
-            values[k] = torch.where(active.reshape(shape), updated, values[k].detach())
-    return (
-        replace(null, tokens=values[0].detach(), pooled=values[1].detach() if len(values) == 2 else None),
-        eps.detach(),
-        tuple(losses),
+def solver(settings: InversionSettings) -> Solve:
+    """The solver of the settings. alignment=reference: the published counting of steps whatever T is, and the early
+    stop that looks at the loss from before the last update."""
+    iterations = settings.inner_steps if settings.method == "null_text" else 0
+    if settings.solver == "gauss_newton":
+        return lambda inner, null, step: gauss_newton(inner, null, iterations=iterations, cg_steps=settings.cg_steps)
+    reference = settings.alignment == "reference"
+    return lambda inner, null, step: adam(
+        inner,
+        null,
+        iterations=iterations,
+        rate=settings.learning_rate * (1 - _clock(step, reference) / (2 * PUBLISHED_STEPS)),
+        late_stop=reference,
     )
 
 
-def _adam(
-    value: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], count: int, rate: float
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """One update with the usual constants (0.9, 0.999, 1e-8); written out, so that each photograph can stop."""
-    first = 0.9 * moments[0] + 0.1 * grad
-    second = 0.999 * moments[1] + 0.001 * grad.square()
-    unbiased = first / (1 - 0.9**count), second / (1 - 0.999**count)
-    return value - rate * unbiased[0] / (unbiased[1].sqrt() + 1e-8), (first, second)
+def tolerance(settings: InversionSettings, abar: Sequence[float], gain: Tensor) -> Tolerance:
+    """The loss at which a move is good enough, for B photographs.
+
+    adam: the published threshold. gauss_newton: what a miss would cost at the end, as PSNR against the VAE round trip:
+    the demand rises evenly over the steps to stop_db, because what misses early is still mended later. A miss of mean
+    square m at a level of cumulative alpha a is one of about m/a in the clean latent, and of gain·m/a in the picture.
+    """
+    if settings.solver == "adam":
+        reference = settings.alignment == "reference"
+        stop = settings.early_stop
+        return lambda step: torch.full_like(gain, stop + 2e-5 * _clock(step, reference) if stop else 0.0)
+
+    def limit(step: Step) -> Tensor:
+        left = 1 - (step.index + 1) / max(1, step.total - 1)
+        return 10 ** (-(settings.stop_db - settings.slack_db * left) / 10) * abar[step.end] / gain
+
+    return limit
+
+
+def _clock(step: Step, reference: bool) -> float:
+    return step.index if reference else step.index * PUBLISHED_STEPS / step.total

@@ -9,8 +9,9 @@ uint8 arrays (H,W,3). Latents are float32 and already scaled. Every record is fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -49,8 +50,13 @@ class Conditioning:
         """Every row `count` times, whole batch after whole batch."""
         return Conditioning.cat([self] * count)
 
-    def __getitem__(self, rows: slice) -> Conditioning:
+    def __getitem__(self, rows: slice | Tensor) -> Conditioning:
         return Conditioning(*(None if v is None else v[rows] for v in (self.tokens, self.pooled, self.time_ids)))
+
+    def put(self, rows: Tensor, other: Conditioning) -> Conditioning:
+        """`other` in place of these rows' tokens and pooled embeddings."""
+        pooled = None if self.pooled is None else self.pooled.index_copy(0, rows, other.pooled)
+        return Conditioning(self.tokens.index_copy(0, rows, other.tokens), pooled, self.time_ids)
 
 
 @dataclass(frozen=True)
@@ -91,15 +97,22 @@ class NullEmbeddings:
         return NullEmbeddings(change(self.tokens), None if self.pooled is None else change(self.pooled))
 
 
+# What each solver of the null embedding optimization takes where nothing else is asked for.
+SOLVERS = {"gauss_newton": {"inner_steps": 2, "start": "source"}, "adam": {"inner_steps": 10, "start": "empty"}}
+
+
 @dataclass(frozen=True)
 class InversionSettings:
     """How a photograph is inverted; together with photo, prompt and model this is the cache's key.
 
     method: null_text (null embedding optimization), direct (the recorded difference is added back on the source
     branch), negative_prompt (null = source prompt) or ddim (null = empty prompt).
-    steps: T, 1…1000. guidance: w >= 1. inner_steps: Adam iterations a step. learning_rate: at the noisiest step.
-    early_stop: loss under which a step ends (grows by 2e-5 a step; 0: never). alignment: aligned, or the reference
-    code's levels.
+    steps: T, 1…1000. guidance: w >= 1. alignment: aligned, or the reference code's levels.
+    solver: of null_text, gauss_newton or adam (the paper's). inner_steps: its iterations a step at most, and start: the
+    prompt whose embedding the first step starts from, source or empty; None is the solver's own (SOLVERS).
+    gauss_newton: cg_steps conjugate-gradient steps an iteration; stop_db: PSNR against the VAE round trip at which the
+    last step stops (59 is the rounding of 8-bit pixels), slack_db less at the first and evenly between.
+    adam: learning_rate at the noisiest step; early_stop: loss under which a step ends (grows by 2e-5 a step; 0: never).
     encode: the VAE posterior's mean, or a sample of it drawn with `seed`. residual: after null_text, what it could not
     reach is added back on the source branch. alpha, location: Residual Linear Interpolation.
     time_ids: size tells SDXL the real size, reference always 1024.
@@ -108,7 +121,12 @@ class InversionSettings:
     method: str = "null_text"
     steps: int = 50
     guidance: float = 5.0
-    inner_steps: int = 10
+    solver: str = "gauss_newton"
+    inner_steps: int | None = None
+    start: str | None = None
+    cg_steps: int = 1
+    stop_db: float = 59.0
+    slack_db: float = 50.0
     learning_rate: float = 1e-2
     early_stop: float = 1e-5
     alignment: str = "aligned"
@@ -126,12 +144,24 @@ class InversionSettings:
         one_of("rli", self.location, ("up", "mid", "down", "off"))
         one_of("inversion.time_ids", self.time_ids, ("size", "reference"))
         whole("inversion.steps", self.steps, 1, 1000)
-        whole("inversion.inner_steps", self.inner_steps, 0, 10_000)
+        one_of("inversion.solver", self.solver, tuple(SOLVERS))
+        if self.start is not None:
+            one_of("inversion.start", self.start, ("source", "empty"))
+        if self.inner_steps is not None:
+            whole("inversion.inner_steps", self.inner_steps, 0, 10_000)
+        whole("inversion.cg_steps", self.cg_steps, 1, 100)
+        within("inversion.stop_db", self.stop_db, 0, 200)
+        within("inversion.slack_db", self.slack_db, 0, 200)
         whole("runtime.seed", self.seed, 0, 2**63 - 1)
         within("inversion.guidance", self.guidance, 1, 100)
         within("inversion.learning_rate", self.learning_rate, 0, 100)
-        within("inversion.early_stop", self.early_stop, 0, 1)
+        within("inversion.early_stop", self.early_stop, 0, math.inf)
         within("rli.alpha", self.alpha, 0, 1)
+
+    def chosen(self) -> InversionSettings:
+        """The same with the solver's own values where None was."""
+        own = SOLVERS[self.solver].items()
+        return replace(self, **{name: value for name, value in own if getattr(self, name) is None})
 
 
 @dataclass(frozen=True)

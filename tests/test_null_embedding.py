@@ -2,12 +2,30 @@ import pytest
 import torch
 
 from rli.ddim import cumulative_alphas, guide, move, sampling_steps
-from rli.null_embedding import optimize
-from rli.types import Conditioning
+from rli import null_embedding
+from rli.null_embedding import solver, tolerance
+from rli.types import Conditioning, InversionSettings
 
 ABAR = cumulative_alphas(0.00085, 0.012, "scaled_linear", 1000)
 STEPS = sampling_steps(5)
-OPTIONS = {"guidance": 5.0, "inner_steps": 4, "learning_rate": 1e-2, "early_stop": 0.0}
+OPTIONS = {"solver": "adam", "guidance": 5.0, "inner_steps": 4, "learning_rate": 1e-2, "early_stop": 0.0}
+
+
+def optimize(predict, path, steps, abar, text, null, *, residual=False, **options):
+    settings = InversionSettings(**options).chosen()
+    limit = tolerance(settings, abar, path.new_ones(path.shape[1]))
+    return null_embedding.optimize(
+        predict,
+        path,
+        steps,
+        abar,
+        text,
+        null,
+        guidance=settings.guidance,
+        solve=solver(settings),
+        tolerance=limit,
+        residual=residual,
+    )
 
 
 class Toy:
@@ -35,7 +53,7 @@ def trajectory(rows=1):
 
 def test_it_is_adam_on_the_published_loss():
     predict, text, null, path = Toy(), conditioning(1), conditioning(2), trajectory()
-    result = optimize(predict, path, STEPS, ABAR, text, null, **OPTIONS, reference=True)
+    result = optimize(predict, path, STEPS, ABAR, text, null, **OPTIONS, alignment="reference")
     latent, tokens, pooled = path[-1], null.tokens.clone(), null.pooled.clone()
     for step in STEPS[:-1]:
         tokens, pooled = tokens.detach().requires_grad_(), pooled.detach().requires_grad_()
@@ -102,10 +120,51 @@ def test_calls_are_one_conditional_and_one_more_than_the_iterations_a_step():
     assert predict.calls == (len(STEPS) - 1) * (1 + 4 + 1)
 
 
-@pytest.mark.parametrize(("reference", "iterations"), [(False, 0), (True, 1)])
-def test_the_reference_makes_at_least_one_update(reference, iterations):
+@pytest.mark.parametrize(("alignment", "iterations"), [("aligned", 0), ("reference", 1)])
+def test_the_reference_makes_at_least_one_update(alignment, iterations):
     options = {**OPTIONS, "early_stop": 1e9}
     result = optimize(
-        Toy(), trajectory(), STEPS, ABAR, conditioning(1), conditioning(2), **options, reference=reference
+        Toy(), trajectory(), STEPS, ABAR, conditioning(1), conditioning(2), **options, alignment=alignment
     )
     assert {len(history) for history in result.losses} == {iterations + 1}
+
+
+GAUSS_NEWTON = {"solver": "gauss_newton", "guidance": 5.0, "inner_steps": 3, "stop_db": 200.0, "slack_db": 0.0}
+
+
+def test_a_photograph_on_its_trajectory_is_left_alone():
+    """The walk of the source prompt's own predictions needs neither null predictions nor updates."""
+    predict, text = Toy(), conditioning(1)
+    latents = [torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4))]
+    for step in STEPS[:-1]:
+        latents.append(move(latents[-1], predict(latents[-1], step, text), ABAR[step.start], ABAR[step.end]))
+    path = torch.stack([latents[-1], *reversed(latents)])  # the last level's identity
+    predict.calls = 0
+    result = optimize(predict, path, STEPS, ABAR, text, text, **{**GAUSS_NEWTON, "stop_db": 80.0})
+    assert predict.calls == len(STEPS) - 1
+    assert torch.equal(result.nulls.tokens, text.tokens.expand(len(STEPS), 1, -1, -1))
+    assert torch.allclose(result.latents, path.flip(0), atol=1e-5)
+
+
+def test_starting_from_the_source_prompt_asks_each_photograph_only_once_it_drifts():
+    """Of two photographs one is on its trajectory; the other is optimized as it is alone."""
+    predict, text = Toy(), conditioning(1, 2)
+    off = trajectory()
+    latents = [torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4))]
+    for step in STEPS[:-1]:
+        latents.append(move(latents[-1], predict(latents[-1], step, text[:1]), ABAR[step.start], ABAR[step.end]))
+    on = torch.stack([latents[-1], *reversed(latents)])
+    options = {**GAUSS_NEWTON, "stop_db": 80.0}
+    together = optimize(predict, torch.cat([on, off], 1), STEPS, ABAR, text, text, **options)
+    alone = text[1:]
+    alone = optimize(predict, off, STEPS, ABAR, alone, alone, **options)
+    assert torch.equal(together.nulls.tokens[:, 0], text.tokens[:1].expand(len(STEPS), -1, -1))
+    assert torch.allclose(together.nulls.tokens[:, 1:], alone.nulls.tokens, atol=1e-4)
+    assert torch.allclose(together.latents[:, 1:], alone.latents, atol=1e-4)
+
+
+def test_the_demand_in_db_rises_evenly_to_the_last_move():
+    settings = InversionSettings(stop_db=60.0, slack_db=40.0)
+    limit = tolerance(settings, ABAR, torch.tensor([0.5]))
+    asked = [-10 * torch.log10(limit(step) * 0.5 / ABAR[step.end]).item() for step in STEPS[:-1]]
+    assert asked == pytest.approx([30.0, 40.0, 50.0, 60.0], abs=1e-4)

@@ -25,7 +25,14 @@ def model(reference):
 def inverted(model, reference):
     photo = images.read_image(reference / "input_512.png", 512, 512)
     settings = InversionSettings(
-        steps=10, inner_steps=3, alignment="reference", encode="sample", time_ids="reference", residual=False, seed=33
+        steps=10,
+        solver="adam",
+        inner_steps=3,
+        alignment="reference",
+        encode="sample",
+        time_ids="reference",
+        residual=False,
+        seed=33,
     )
     return inversion.invert(model, photo, SOURCE, settings)
 

@@ -48,7 +48,7 @@ def rows_expected(setup: Setup) -> tuple[int, int]:
 
 def settings(setup: Setup) -> tuple[InversionSettings, EditSettings]:
     """The defaults, without early stop, so that both ways do the same iterations."""
-    return InversionSettings(steps=setup.steps, inner_steps=setup.inner, early_stop=0.0, residual=False), EditSettings()
+    return InversionSettings(steps=setup.steps, solver="adam", inner_steps=setup.inner, early_stop=0.0), EditSettings()
 
 
 def targets(count: int) -> list[Target]:

@@ -34,20 +34,22 @@ SOURCE = "photo of a crack defect image"
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
 MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
-RESIDUAL = InversionSettings(residual=True)
+TIGHT = replace(STRONG, threshold=0.45)
+ADAM = InversionSettings(solver="adam")
+RESIDUAL = replace(ADAM, residual=True)
 SETTINGS = {
-    "null_text": (InversionSettings(residual=False), EditSettings()),
-    "null_text, cross 0.4, replace 0": (InversionSettings(residual=False), STRONG),
-    "null_text, cross 0.4, replace 0, threshold 0.45": (
-        InversionSettings(residual=False),
-        replace(STRONG, threshold=0.45),
-    ),
-    "residual": (RESIDUAL, EditSettings()),
-    "residual, cross 0.4, replace 0": (RESIDUAL, STRONG),
+    "gauss_newton": (InversionSettings(), EditSettings()),
+    "gauss_newton, cross 0.4, replace 0": (InversionSettings(), STRONG),
+    "gauss_newton, cross 0.4, replace 0, threshold 0.45": (InversionSettings(), TIGHT),
+    "adam": (ADAM, EditSettings()),
+    "adam, cross 0.4, replace 0": (ADAM, STRONG),
+    "adam, cross 0.4, replace 0, threshold 0.45": (ADAM, TIGHT),
+    "adam with residual": (RESIDUAL, EditSettings()),
+    "adam with residual, cross 0.4, replace 0": (RESIDUAL, STRONG),
     "direct": (InversionSettings(method="direct"), EditSettings()),
     "direct, cross 0.4, replace 0": (InversionSettings(method="direct"), STRONG),
     "negative_prompt": (InversionSettings(method="negative_prompt"), EditSettings()),
-    "residual, no local blend": (RESIDUAL, EditSettings(local_blend=False)),
+    "adam with residual, no local blend": (RESIDUAL, EditSettings(local_blend=False)),
 }
 
 
