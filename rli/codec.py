@@ -37,8 +37,10 @@ def decode(model: Model, latents: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gain(model: Model, latents: Tensor, seed: int = 33) -> Tensor:
-    """How much of a small latent error is seen: mean square of what it changes in the picture (peak 1) over its own, for
-    each of B latents; estimated with noise on a central crop, since it is an average."""
+    """How much of a small latent error is seen: mean square of what it changes in the picture (peak 1) over its own.
+
+    latents (B,C,h,w) scaled → (B,). Estimated with noise on a central crop, since it is an average.
+    """
     h, w = (min(side, GAIN_SIDE) for side in latents.shape[-2:])
     top, left = (latents.shape[-2] - h) // 2, (latents.shape[-1] - w) // 2
     crop = latents[..., top : top + h, left : left + w]

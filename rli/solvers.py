@@ -16,7 +16,7 @@ from torch import Tensor
 from rli.types import Conditioning
 
 # Length of the step that probes a Jacobian-vector product, as a share of the embedding's norm: in bfloat16, 1e-3 drowns
-# in rounding; 1e-2 and 3e-2 give what 1e-3 gives in float32 (experiments/solvers).
+# in rounding; 1e-2 gives in both what 1e-3 gives in float32.
 PROBE = 1e-2
 # A Gauss-Newton step that raises the loss is cut to a quarter at most this often, then dropped.
 SHORTENINGS = 3
@@ -58,8 +58,8 @@ def adam(inner: Inner, null: Conditioning, *, iterations: int, rate: float, late
     moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in values]
     eps, loss, losses = torch.zeros_like(inner.residue), torch.zeros_like(inner.tolerance), []
     for iteration in range(iterations + 1):
-        leaves, out = _evaluate(inner, null, values, rows, iteration < iterations)
-        eps[rows], before = out.detach(), loss.clone()
+        graph = _evaluate(inner, null, values, rows, iteration < iterations)
+        eps[rows], before = graph.eps.detach(), loss.clone()
         loss[rows] = _mean_square(inner.error(eps[rows], rows))
         losses.append(loss.clone())
         if iteration == iterations:
@@ -71,7 +71,7 @@ def adam(inner: Inner, null: Conditioning, *, iterations: int, rate: float, late
             break
         # d loss / d eps
         upstream = -2 * inner.slope * inner.error(eps[rows], rows) / eps[0].numel()
-        grads = _pull(out, leaves, upstream)
+        grads = _pull(graph, upstream)
         rows = rows[keep]
         for value, grad, (first, second) in zip(values, grads, moments, strict=True):
             first[rows] = 0.9 * first[rows] + 0.1 * grad[keep]
@@ -83,38 +83,36 @@ def adam(inner: Inner, null: Conditioning, *, iterations: int, rate: float, late
 
 def gauss_newton(inner: Inner, null: Conditioning, *, iterations: int, cg_steps: int = 1) -> Fit:
     """Gauss-Newton: each iteration minimises the loss of the linearised eps by `cg_steps` conjugate-gradient steps
-    (Nocedal and Wright 2006, algorithms 10.1 and 7.2, on the normal equations as in Björck's CGLS), and never ends worse.
+    (Nocedal and Wright 2006, section 10.3; CGLS, Björck 1996, algorithm 7.4.1), and no iteration ends worse.
 
     Vector-Jacobian products come from one backward pass. Jacobian-vector products are forward differences: forward-mode
     differentiation has no rule for the fused attention kernels, and double backward costs twice as much and keeps the
     graph. Nothing is tuned to a model: scaling its embeddings scales the result.
     """
     values, rows = _values(null), inner.all_rows()
-    eps, loss, losses = torch.empty_like(inner.residue), torch.empty_like(inner.tolerance), []
     stuck = torch.zeros_like(rows, dtype=torch.bool)
-    leaves, out = _evaluate(inner, null, values, rows, iterations > 0)
-    eps[rows] = out.detach()
-    loss[rows] = _mean_square(inner.error(eps, rows))
-    losses.append(loss.clone())
+    graph = _evaluate(inner, null, values, rows, iterations > 0)
+    eps = graph.eps.detach().clone()
+    loss = _mean_square(inner.error(eps, rows))
+    losses = [loss.clone()]
     for iteration in range(iterations):
         keep = (loss[rows] > inner.tolerance[rows]) & ~stuck[rows]
         if not keep.any():
             break
-        step = _cg(inner, null, values, eps, rows, keep, leaves, out, cg_steps)
-        rows = rows[keep]
-        del leaves, out  # the old graph, before the trial builds its own
-        better = torch.zeros_like(rows, dtype=torch.bool)
+        step = _cg(inner, null, values, eps, rows, keep, graph, cg_steps)
+        rows, graph = rows[keep], None  # the old graph goes before the trial builds its own
         for _ in range(1 + SHORTENINGS):
             trial = [value.index_copy(0, rows, value[rows] + s) for value, s in zip(values, step, strict=True)]
-            leaves, out = _evaluate(inner, null, trial, rows, iteration + 1 < iterations)
-            found = _mean_square(inner.error(out.detach(), rows))
+            graph = _evaluate(inner, null, trial, rows, iteration + 1 < iterations)
+            found = _mean_square(inner.error(graph.eps.detach(), rows))
             better = found <= loss[rows]
             if better.all():
                 break
             step = [torch.where(_wide(better, s), s, s / 4) for s in step]
+        won = rows[better]
         for value, new in zip(values, trial, strict=True):
-            value[rows[better]] = new[rows[better]]
-        eps[rows[better]], loss[rows[better]] = out.detach()[better], found[better]
+            value[won] = new[won]
+        eps[won], loss[won] = graph.eps.detach()[better], found[better]
         stuck[rows] = ~better
         losses.append(loss.clone())
     return Fit(_with(null, values), eps, tuple(losses))
@@ -127,8 +125,7 @@ def _cg(
     eps: Tensor,
     rows: Tensor,
     keep: Tensor,
-    leaves: Sequence[Tensor],
-    out: Tensor,
+    graph: _Graph,
     steps: int,
 ) -> list[Tensor]:
     """The step of the rows that are kept: CGLS on min |error/slope - J·step|², one for each photograph."""
@@ -140,13 +137,13 @@ def _cg(
         """J·p by a forward difference."""
         h = PROBE * length / _dot(p, p).sqrt().clamp_min(1e-30)
         probe = [v.index_copy(0, done, x + _wide(h, d) * d) for v, x, d in zip(values, at, p, strict=True)]
-        moved = _evaluate(inner, null, probe, done, False)[1]
+        moved = _evaluate(inner, null, probe, done, False).eps
         return (moved - eps[done]) / _wide(h, moved)
 
     def pull(r: Tensor, last: bool) -> list[Tensor]:
         """Jᵀ·r; rows that are not kept have no part in it."""
-        upstream = torch.zeros_like(out).index_copy(0, keep.nonzero()[:, 0], r)
-        return [g[keep] for g in _pull(out, leaves, upstream, retain=not last)]
+        upstream = torch.zeros_like(graph.eps).index_copy(0, keep.nonzero()[:, 0], r)
+        return [g[keep] for g in _pull(graph, upstream, retain=not last)]
 
     r = inner.error(eps[done], done) / inner.slope
     g = pull(r, steps == 1)
@@ -164,19 +161,24 @@ def _cg(
     return step
 
 
-def _evaluate(
-    inner: Inner, null: Conditioning, values: Sequence[Tensor], rows: Tensor, graph: bool
-) -> tuple[list[Tensor], Tensor]:
-    """eps of these rows, and the leaves that a graph of it hangs on."""
+@dataclass(frozen=True)
+class _Graph:
+    """eps of some rows, and the leaves that it hangs on where it was computed with a graph."""
+
+    leaves: list[Tensor]
+    eps: Tensor
+
+
+def _evaluate(inner: Inner, null: Conditioning, values: Sequence[Tensor], rows: Tensor, graph: bool) -> _Graph:
     leaves = [value[rows].requires_grad_(graph) for value in values]
     with torch.set_grad_enabled(graph):
-        return leaves, inner.predict(_with(null[rows], leaves), rows)
+        return _Graph(leaves, inner.predict(_with(null[rows], leaves), rows))
 
 
-def _pull(out: Tensor, leaves: Sequence[Tensor], upstream: Tensor, retain: bool = False) -> list[Tensor]:
-    """upstream·d out/d leaves, scaled to unit size for the backward pass: half precision would lose it otherwise."""
+def _pull(graph: _Graph, upstream: Tensor, retain: bool = False) -> list[Tensor]:
+    """upstream·d eps/d leaves, scaled to unit size for the backward pass: half precision would lose it otherwise."""
     scale = upstream.abs().amax((1, 2, 3)).clamp_min(1e-30)
-    grads = torch.autograd.grad(out, list(leaves), upstream / _wide(scale, upstream), retain_graph=retain)
+    grads = torch.autograd.grad(graph.eps, graph.leaves, upstream / _wide(scale, upstream), retain_graph=retain)
     return [grad * _wide(scale, grad) for grad in grads]
 
 

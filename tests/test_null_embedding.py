@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from rli.ddim import cumulative_alphas, guide, move, sampling_steps
 from rli import null_embedding
+from rli.ddim import cumulative_alphas, guide, move, sampling_steps
 from rli.null_embedding import solver, tolerance
 from rli.types import Conditioning, InversionSettings
 

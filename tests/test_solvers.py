@@ -69,7 +69,7 @@ def test_no_iteration_raises_the_loss(cg_steps):
 
 
 def test_a_step_that_would_raise_the_loss_is_shortened():
-    """Past a cliff that the linear model cannot know of, eps is far off: the full step lands there, a shorter one not."""
+    """Past a cliff that the linear model cannot know of, eps is far off: the full step lands there."""
     null = conditioning(2)
     free = gauss_newton(problem(linear), null, iterations=1)
     full = (flat(free.null) - flat(null)).norm()
