@@ -7,7 +7,7 @@ inversion = rli.invert(model, photo, "photo of a crack defect image")
 corroded, dented = rli.edit(model, inversion, ["photo of a crack corrosion image", "photo of a crack dent image"])
 """
 
-from rli.editing import edit, reconstruct, vae_round_trip
+from rli.editing import edit, edit_batch, reconstruct, vae_round_trip
 from rli.images import read_image, read_mask, to_uint8, write_png
 from rli.inversion import invert, invert_batch
 from rli.model import Model, load
@@ -24,6 +24,7 @@ __all__ = [
     "RLIError",
     "Target",
     "edit",
+    "edit_batch",
     "invert",
     "invert_batch",
     "load",

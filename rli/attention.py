@@ -20,32 +20,36 @@ SIDE = 32
 
 @dataclass
 class MapStore:
-    """Cross-attention maps of one edit, summed over calls: sum (1+N, h, w, S) of the layers at one resolution."""
+    """Cross-attention maps of P sources and M targets, summed over calls: total (P+M, h, w, S) of the layers at one
+    resolution."""
 
     size: tuple[int, int]
     total: Tensor | None = None
     layers: int = 0
 
     def add(self, maps: Tensor) -> None:
-        """maps (1+N, h*w, S): one layer's, averaged over its heads."""
+        """maps (P+M, h*w, S): one layer's, averaged over its heads."""
         maps = maps.detach().float().unflatten(1, self.size)
         self.total = maps if self.total is None else self.total + maps
         self.layers += 1
 
     def mean(self) -> Tensor:
-        """(1+N, h, w, S), averaged over layers and steps."""
+        """(P+M, h, w, S), averaged over layers and steps."""
         assert self.total is not None, "no layer had the store's resolution"
         return self.total / self.layers
 
 
 @dataclass(frozen=True)
 class Control:
-    """What prompt-to-prompt wants of one UNet call whose batch rows are: source, N targets, any number of others.
+    """What prompt-to-prompt wants of one UNet call whose batch rows are: P sources, M targets, any number of others.
 
-    mapper (N,S,S): source token to target token; own (N,S): share of a target token's own map; factor (N,S): word
-    amplifier. cross, self_: whether this step injects. latent: the (h,w) of the UNet's input, to tell layers apart.
+    sources: P; owner (M,) long: the source row that each target takes its maps from. mapper (M,S,S): source token to
+    target token; own (M,S): share of a target token's own map; factor (M,S): word amplifier. cross, self_: whether this
+    step injects. latent: the (h,w) of the UNet's input, to tell layers apart.
     """
 
+    sources: int
+    owner: Tensor
     mapper: Tensor
     own: Tensor
     factor: Tensor
@@ -53,6 +57,11 @@ class Control:
     self_: bool
     latent: tuple[int, int]
     store: MapStore = field(repr=False, default=None)
+
+    @property
+    def edited(self) -> slice:
+        """The targets' rows."""
+        return slice(self.sources, self.sources + len(self.owner))
 
     def layer_size(self, positions: int) -> tuple[int, int]:
         ratio = round((self.latent[0] * self.latent[1] / positions) ** 0.5)
@@ -103,25 +112,26 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
 
 def _self_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, control: Control) -> Tensor:
-    """Targets attend with the source's queries and keys: the injected map is never formed."""
-    n = len(control.mapper)
+    """Targets attend with their source's queries and keys: the injected map is never formed."""
     if control.self_ and min(control.layer_size(q.shape[2])) <= SIDE:
         rows = torch.arange(len(q), device=q.device)
-        rows[1 : 1 + n] = 0
+        rows[control.edited] = control.owner
         q, k = q[rows], k[rows]
     return attend(q, k, v, scale)
 
 
 def _cross_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, control: Control) -> Tensor:
-    """Source and targets with their maps at hand, where they are edited or looked at; the others fused."""
-    n = 1 + len(control.mapper)
+    """Sources and targets with their maps at hand, where they are edited or looked at; the others fused."""
+    n = control.edited.stop
     watched = control.layer_size(q.shape[2]) == control.store.size
     if not (control.cross or watched):
         return attend(q, k, v, scale)
     # float32: half-precision logits overflow in Stable Diffusion 2.1, and the maps are read as numbers.
     probs = (q[:n].float() @ k[:n].float().transpose(-1, -2) * scale).softmax(-1)
     if control.cross:
-        probs = torch.cat([probs[:1], inject(probs[:1], probs[1:], control.mapper, control.own, control.factor)])
+        source, target = probs[: control.sources], probs[control.edited]
+        target = inject(source[control.owner], target, control.mapper, control.own, control.factor)
+        probs = torch.cat([source, target])
     if watched:
         control.store.add(probs.mean(1))
     out = probs.to(v.dtype) @ v[:n]
@@ -133,8 +143,9 @@ def _cross_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, control: Con
 def inject(source: Tensor, target: Tensor, mapper: Tensor, own: Tensor, factor: Tensor) -> Tensor:
     """Cross-attention injection and word amplifier (Hertz et al. 2022, section 3.2).
 
-    source (1,heads,hw,S), target (N,heads,hw,S) probabilities; mapper (N,S,S), own and factor (N,S). Returns the
-    targets' new maps; the amplifier acts after the softmax and nothing is normalised again.
+    source (M,heads,hw,S), each target's own, or one for all (1,heads,hw,S); target (M,heads,hw,S) probabilities; mapper
+    (M,S,S), own and factor (M,S). Returns the targets' new maps; the amplifier acts after the softmax and nothing is
+    normalised again.
     """
     mapped = source @ mapper[:, None]
     own = own[:, None, None]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rli import attention, codec, masks, text
-from rli.alignment import Plan, Tokens, plan, tokenize
+from rli.alignment import Plan, plan, tokenize
 from rli.attention import Control, MapStore
 from rli.ddim import guide, move, sampling_steps
 from rli.inversion import Progress, quiet
@@ -18,6 +19,39 @@ from rli.types import Conditioning, Edit, EditSettings, Inversion, NullEmbedding
 
 # Share of the steps before the local blend first acts (the reference: 10 of 50).
 BLEND_START = 0.2
+
+# What photographs edited together must have in common of their inversions' settings.
+ALIKE = ("steps", "guidance", "location", "alpha", "time_ids")
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """One photograph to edit: mask (H,W) bool, the region that was asked for, or None; kept (1,3,H,W), the picture to
+    keep outside the mask, or None where the edit is left whole. Two are equal only when they are the same one."""
+
+    inversion: Inversion
+    mask: np.ndarray | None
+    kept: Tensor | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """M pairs of photograph and target, of P photographs, on the model's device.
+
+    walk (T+1,P,C,h,w) and P nulls: the photographs'. owner (M,) long: each pair's photograph. texts: the source prompt
+    P times, then M target prompts. wishes: of M targets. given: M masks (1,1,h,w) bool, None where attention finds it.
+    """
+
+    walk: Tensor
+    nulls: tuple[NullEmbeddings, ...]
+    owner: Tensor
+    texts: Conditioning
+    wishes: Plan
+    given: tuple[Tensor | None, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return tuple(self.walk.shape[-2:])
 
 
 def reconstruct(model: Model, inversion: Inversion) -> Tensor:
@@ -46,122 +80,192 @@ def edit(
     the one that attention finds; it holds with local_blend off too. Raises RLIError for prompts that do not fit,
     NonFiniteError.
     """
+    return edit_batch(model, [inversion], targets, settings, masks=[mask], batch=batch, progress=progress)[0]
+
+
+def edit_batch(
+    model: Model,
+    inversions: Sequence[Inversion],
+    targets: Sequence[Target | str],
+    settings: EditSettings | None = None,
+    *,
+    masks: Sequence[np.ndarray | None] | None = None,
+    batch: int = 8,
+    progress: Progress = quiet,
+) -> list[list[Edit]]:
+    """Edit every inverted photograph to every target: for each photograph its edits, in the order of the targets.
+
+    Photographs of one size, one source prompt and equal inversion settings where sampling takes part (ALIKE); `batch`
+    pairs of photograph and target are sampled at a time, a photograph's pairs side by side, beside one source branch
+    for each photograph among them. targets as in `edit`; masks: one for each photograph, (H,W) bool or None. Raises
+    RLIError for photographs that differ and for prompts and masks that do not fit, NonFiniteError.
+    """
     settings = settings or EditSettings()
     named = [target if isinstance(target, Target) else Target(target, target) for target in targets]
-    chunks = [named[k : k + batch] for k in range(0, len(named), batch)]
+    masks = [None] * len(inversions) if masks is None else masks
+    _check_alike(inversions)
+    if len(masks) != len(inversions):
+        raise RLIError(f"{len(masks)} masks for {len(inversions)} photographs: one for each, None where there is none")
+    if not named:
+        return [[] for _ in inversions]
+    sources = [_source(model, *given, settings) for given in zip(inversions, masks, strict=True)]
+    pairs = [(source, target) for source in sources for target in named]
+    chunks = [pairs[k : k + batch] for k in range(0, len(pairs), batch)]
+    edits = [e for chunk in chunks for e in _edit_together(model, chunk, settings, progress)]
+    return [edits[k : k + len(named)] for k in range(0, len(edits), len(named))]
+
+
+def _check_alike(inversions: Sequence[Inversion]) -> None:
+    """One UNet call is told one size, one source prompt and one step: raises RLIError where photographs differ."""
+    for other in inversions[1:]:
+        for (name, value), another in zip(_told(inversions[0]).items(), _told(other).values(), strict=True):
+            if value != another:
+                raise RLIError(f"photographs edited together need one {name}, not {value} and {another}")
+
+
+def _told(inversion: Inversion) -> dict[str, object]:
+    """What a UNet call on the photograph is told for its whole batch, by name."""
+    options = {name: getattr(inversion.settings, name) for name in ALIKE}
+    return {"size of latents": tuple(inversion.walk.shape[-2:]), "source prompt": inversion.prompt, **options}
+
+
+def _source(model: Model, inversion: Inversion, mask: np.ndarray | None, settings: EditSettings) -> _Source:
+    """Raises RLIError for a mask of another size than the photograph's."""
+    pixels = _pixels(model, inversion)
+    if mask is not None and mask.shape != pixels:
+        raise RLIError(f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels, the photograph {pixels[1]}×{pixels[0]}")
     # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the latent
     # is kept in the pixels too.
     blends = settings.local_blend or mask is not None
-    kept = reconstruct(model, inversion) if named and blends and settings.convention == "standard" else None
-    return [e for chunk in chunks for e in _edit_together(model, inversion, chunk, settings, mask, kept, progress)]
+    kept = reconstruct(model, inversion) if blends and settings.convention == "standard" else None
+    return _Source(inversion, mask, kept)
+
+
+def _scale(model: Model) -> int:
+    """Pixels a side of one latent position."""
+    return 2 ** (len(model.vae.config.block_out_channels) - 1)
+
+
+def _pixels(model: Model, inversion: Inversion) -> tuple[int, int]:
+    """(H,W) of the photograph."""
+    height, width = inversion.walk.shape[-2:]
+    return height * _scale(model), width * _scale(model)
 
 
 def _edit_together(
-    model: Model,
-    inversion: Inversion,
-    targets: list[Target],
-    settings: EditSettings,
-    mask: np.ndarray | None,
-    kept: Tensor | None,
-    progress: Progress,
+    model: Model, pairs: Sequence[tuple[_Source, Target]], settings: EditSettings, progress: Progress
 ) -> list[Edit]:
-    """One batch of targets. kept (1,3,H,W): the picture to keep outside the mask; None where the edit is left whole."""
-    options, tokenizer = inversion.settings, model.tokenizers[0]
-    walk = inversion.walk.to(model.device)
-    scale = 2 ** (len(model.vae.config.block_out_channels) - 1)
-    latent_size = tuple(walk.shape[-2:])
-    pixels = (latent_size[0] * scale, latent_size[1] * scale)
-    if mask is not None and mask.shape != pixels:
-        raise RLIError(f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels, the photograph {pixels[1]}×{pixels[0]}")
-    given = None if mask is None else masks.to_latent(mask, latent_size).to(model.device)
-    prompts = [inversion.prompt, *(t.prompt for t in targets)]
-    wishes = plan(tokenizer, inversion.prompt, targets, settings).to(model.device)
-    store = MapStore(attention.map_size(model.unet, latent_size))
-    steps = sampling_steps(options.steps, len(model.abar))
-    texts = text.encode_prompts(model, prompts, pixels, options.time_ids)
-    nulls = inversion.nulls.map(lambda value: value.to(model.device))
-    shown = progress(steps, f"editing to {len(targets)} target" + "s" * (len(targets) > 1))
+    """One UNet batch of pairs."""
+    sources = list(dict.fromkeys(source for source, _ in pairs))
+    prompts = [*(source.inversion.prompt for source in sources), *(target.prompt for _, target in pairs)]
+    batch = _batch(model, sources, pairs, prompts, settings)
+    options = sources[0].inversion.settings
+    store = MapStore(attention.map_size(model.unet, batch.size))
+    steps = progress(sampling_steps(options.steps, len(model.abar)), f"editing, {len(pairs)} at once")
     with attention.install(model.unet, options.location, options.alpha):
-        latents, blend = _sample(model, walk, texts, nulls, wishes, settings, shown, store, options.guidance, given)
-    images, maps = codec.decode(model, latents), store.mean().cpu().numpy() if store.layers else None
-    regions = [mask if mask is not None else masks.to_pixels(blend[n, 0], pixels) for n in range(len(targets))]
-    if kept is not None:
-        weights = torch.cat([masks.feathered(region, max(1, scale // 2)) for region in regions])
-        images = torch.lerp(kept.expand_as(images), images, weights)
-    views = [tokenize(tokenizer, prompt) for prompt in prompts]
-    return [
-        Edit(
-            target=target,
-            image=images[n : n + 1],
-            mask=regions[n],
-            maps=() if maps is None else _word_maps(maps[1 + n], views[1 + n]),
-            source_maps=() if maps is None else _word_maps(maps[0], views[0]),
-        )
-        for n, target in enumerate(targets)
-    ]
+        latents, blend = _sample(model, batch, settings, steps, store, options.guidance)
+    images = codec.decode(model, latents)
+    words = _word_maps(model, prompts, store)
+    edits = []
+    for (source, target), image, region, maps in zip(pairs, images.split(1), blend, words[len(sources) :], strict=True):
+        mask = source.mask if source.mask is not None else masks.to_pixels(region[0], tuple(image.shape[-2:]))
+        edits.append(Edit(target, _kept_outside(model, source, image, mask), mask, maps, words[sources.index(source)]))
+    return edits
+
+
+def _batch(
+    model: Model,
+    sources: Sequence[_Source],
+    pairs: Sequence[tuple[_Source, Target]],
+    prompts: Sequence[str],
+    settings: EditSettings,
+) -> _Batch:
+    """Everything that sampling needs, gathered; a prompt that occurs more than once is encoded once."""
+    first = sources[0].inversion
+    walk = torch.stack([source.inversion.walk for source in sources], 1).to(model.device)
+    size, pixels = tuple(walk.shape[-2:]), _pixels(model, first)
+    # Before the encoders run: it is here that prompts are refused.
+    wishes = plan(model.tokenizers[0], first.prompt, [target for _, target in pairs], settings).to(model.device)
+    distinct = list(dict.fromkeys(prompts))
+    texts = text.encode_prompts(model, distinct, pixels, first.settings.time_ids)
+    given = [None if s.mask is None else masks.to_latent(s.mask, size).to(model.device) for s, _ in pairs]
+    return _Batch(
+        walk=walk,
+        nulls=tuple(source.inversion.nulls.map(lambda value: value.to(model.device)) for source in sources),
+        owner=torch.tensor([sources.index(source) for source, _ in pairs], device=model.device),
+        texts=texts[torch.tensor([distinct.index(prompt) for prompt in prompts], device=model.device)],
+        wishes=wishes,
+        given=tuple(given),
+    )
+
+
+def _kept_outside(model: Model, source: _Source, image: Tensor, mask: np.ndarray) -> Tensor:
+    """image (1,3,H,W) inside mask (H,W), the kept picture outside; feathered within half a latent position."""
+    if source.kept is None:
+        return image
+    return torch.lerp(source.kept, image, masks.feathered(mask, max(1, _scale(model) // 2)))
 
 
 @torch.no_grad()
 def _sample(
-    model: Model,
-    walk: Tensor,
-    texts: Conditioning,
-    nulls: NullEmbeddings,
-    wishes: Plan,
-    settings: EditSettings,
-    steps: Iterable[Step],
-    store: MapStore,
-    guidance: float,
-    given: Tensor | None,
+    model: Model, batch: _Batch, settings: EditSettings, steps: Iterable[Step], store: MapStore, guidance: float
 ) -> tuple[Tensor, Tensor]:
-    """Sample N targets beside the recorded source branch: latents (N,C,h,w) and the last blend mask (N,1,h,w) bool.
+    """Sample M pairs beside the recorded walks of their photographs: latents (M,C,h,w) and the last blend mask
+    (M,1,h,w) bool.
 
-    Batch rows: the source's conditional half (its unconditional half is not needed, since its walk is known), the
-    targets' conditional halves, and their unconditional halves.
+    Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their walks are
+    known), the targets' conditional halves, and their unconditional halves.
     """
-    count, size = len(wishes.own), tuple(walk.shape[-2:])
-    z = walk[:1].repeat(count, 1, 1, 1)
-    blend = torch.ones_like(z[:, :1], dtype=torch.bool) if given is None else given.expand(count, -1, -1, -1)
+    walk, owner, texts = batch.walk, batch.owner, batch.texts
+    time_ids = None if texts.time_ids is None else texts.time_ids[:1]
+    z = walk[0, owner]
+    blend = torch.ones_like(z[:, :1], dtype=torch.bool)
+    whole = torch.tensor([mask is None and not settings.local_blend for mask in batch.given], device=z.device)
     for step in steps:
         if step.is_identity and settings.convention == "standard":
             continue  # the reference predicts here too, which moves nothing but its mask
-        null = nulls.at(step.index, None if texts.time_ids is None else texts.time_ids[:1])
-        conditioning = Conditioning.cat([texts, null.repeat(count)])
-        control = _control(wishes, settings, step, size, store)
-        eps = model.predict(torch.cat([walk[step.index][None], z, z]), step, conditioning, "editing", control)
-        guided = guide(eps[1 + count :], eps[1 : 1 + count], guidance)
+        null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[owner]
+        control = _control(batch, settings, step, store)
+        rows = torch.cat([walk[step.index], z, z])
+        eps = model.predict(rows, step, Conditioning.cat([texts, null]), "editing", control)
+        guided = guide(eps[control.edited.stop :], eps[control.edited], guidance)
         z = move(z, guided, model.abar[step.start], model.abar[step.end])
-        if given is None:
-            blend = _blend(store, wishes, settings, size)
-        if (settings.local_blend or given is not None) and step.index >= BLEND_START * step.total:
-            z = torch.where(blend, z, walk[step.index + 1])
+        blend = _blend(store, batch, settings)
+        if step.index >= BLEND_START * step.total:
+            z = torch.where(blend | whole[:, None, None, None], z, walk[step.index + 1, owner])
     return z, blend
 
 
-def _control(wishes: Plan, settings: EditSettings, step: Step, latent: tuple[int, int], store: MapStore) -> Control:
+def _control(batch: _Batch, settings: EditSettings, step: Step, store: MapStore) -> Control:
     """This step's wishes: windows are shares of the steps; the reference counts the cross window in fiftieths."""
     return Control(
-        mapper=wishes.mapper,
-        own=wishes.own,
-        factor=wishes.factor,
+        sources=len(batch.nulls),
+        owner=batch.owner,
+        mapper=batch.wishes.mapper,
+        own=batch.wishes.own,
+        factor=batch.wishes.factor,
         cross=step.index < settings.cross * (50 if settings.convention == "reference" else step.total),
         self_=step.index < settings.replace * step.total,
-        latent=latent,
+        latent=batch.size,
         store=store,
     )
 
 
-def _blend(store: MapStore, wishes: Plan, settings: EditSettings, size: tuple[int, int]) -> Tensor:
-    """(N,1,h,w) bool: where the changed words look, in the source or in the target."""
-    count = len(wishes.own)
-    source = store.total[:1].expand(count, -1, -1, -1)
-    return masks.local_blend_mask(source, wishes.source_words, size, settings.threshold) | masks.local_blend_mask(
-        store.total[1:], wishes.target_words, size, settings.threshold
-    )
+def _blend(store: MapStore, batch: _Batch, settings: EditSettings) -> Tensor:
+    """(M,1,h,w) bool: the given mask, or where the changed words look, in the source or in the target."""
+    source, target = store.total[: len(batch.nulls)][batch.owner], store.total[len(batch.nulls) :]
+    found = masks.local_blend_mask(
+        source, batch.wishes.source_words, batch.size, settings.threshold
+    ) | masks.local_blend_mask(target, batch.wishes.target_words, batch.size, settings.threshold)
+    return torch.cat([f if g is None else g for f, g in zip(found.split(1), batch.given, strict=True)])
 
 
-def _word_maps(maps: np.ndarray, tokens: Tokens) -> tuple[TokenMap, ...]:
-    """maps (h,w,S) of one prompt → one map for each of its words, its tokens summed."""
-    return tuple(
-        TokenMap(word, maps[:, :, slice(*span)].sum(-1)) for word, span in zip(tokens.words, tokens.spans, strict=True)
-    )
+def _word_maps(model: Model, prompts: Sequence[str], store: MapStore) -> list[tuple[TokenMap, ...]]:
+    """For each row of the store one map for each word of its prompt, its tokens summed; none where nothing was seen."""
+    if not store.layers:
+        return [()] * len(prompts)
+    views = [tokenize(model.tokenizers[0], prompt) for prompt in prompts]
+    return [
+        tuple(TokenMap(word, maps[:, :, slice(*span)].sum(-1)) for word, span in zip(v.words, v.spans, strict=True))
+        for v, maps in zip(views, store.mean().cpu().numpy(), strict=True)
+    ]

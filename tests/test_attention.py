@@ -20,10 +20,11 @@ def cross_layer():
     return Attention(query_dim=16, cross_attention_dim=12, heads=2, dim_head=8).eval().requires_grad_(False)
 
 
-def control(n=2, tokens=5, cross=True, self_=True, side=4, store_side=4):
-    mapper = torch.rand(n, tokens, tokens)
+def control(n=2, tokens=5, cross=True, self_=True, side=4, store_side=4, sources=1, owner=None):
+    owner = torch.zeros(n, dtype=torch.long) if owner is None else torch.tensor(owner)
+    n, mapper = len(owner), torch.rand(len(owner), tokens, tokens)
     own, factor = torch.rand(n, tokens), 1 + torch.rand(n, tokens)
-    return Control(mapper, own, factor, cross, self_, (side, side), MapStore((store_side, store_side)))
+    return Control(sources, owner, mapper, own, factor, cross, self_, (side, side), MapStore((store_side, store_side)))
 
 
 def probabilities(layer, x, context):
@@ -89,6 +90,23 @@ def test_cross_attention_uses_the_edited_maps_and_stores_them(cross_layer):
     out = cross_layer(x, encoder_hidden_states=text, control=wish)
     assert torch.allclose(out, project(cross_layer, maps @ values(cross_layer, text)), atol=1e-6)
     assert torch.allclose(wish.store.mean().flatten(1, 2), maps[:3].mean(1), atol=1e-6)
+
+
+def test_targets_of_several_sources_look_at_their_own(layer, cross_layer):
+    x, text, wish = torch.randn(7, 16, 16), torch.randn(7, 5, 12), control(sources=2, owner=[1, 0, 1])
+    sources, targets = torch.tensor([1, 0, 1]), slice(2, 5)
+    maps = probabilities(layer, x, x)
+    maps[targets] = maps[sources]
+    layer.set_processor(Processor())
+    assert torch.allclose(layer(x, control=wish), project(layer, maps @ values(layer, x)), atol=1e-6)
+    maps = probabilities(cross_layer, x, text)
+    for row, source in zip((2, 3, 4), sources, strict=True):
+        one = [v[row - 2 : row - 1] for v in (wish.mapper, wish.own, wish.factor)]
+        maps[row] = inject(maps[source][None], maps[row][None], *one)[0]
+    cross_layer.set_processor(Processor())
+    out = cross_layer(x, encoder_hidden_states=text, control=wish)
+    assert torch.allclose(out, project(cross_layer, maps @ values(cross_layer, text)), atol=1e-6)
+    assert torch.allclose(wish.store.mean().flatten(1, 2), maps[:5].mean(1), atol=1e-6)
 
 
 def test_outside_the_window_cross_attention_is_plain_and_still_watched(cross_layer):

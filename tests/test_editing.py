@@ -1,3 +1,6 @@
+from dataclasses import replace
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +9,7 @@ from rli import attention, editing, inversion, text
 from rli.alignment import Plan
 from rli.attention import MapStore
 from rli.ddim import sampling_steps
+from rli.mini.surfaces import UNSEEN, surface
 from rli.types import EditSettings, InversionSettings, RLIError, Target
 
 SOURCE = "photo of a crack defect image"
@@ -24,16 +28,41 @@ def direct(tiny, photo):
     return inversion.invert(tiny, photo, SOURCE, InversionSettings(method="direct", steps=6))
 
 
+@pytest.fixture(scope="module")
+def several(tiny, photo):
+    """Two photographs whose walks and null embeddings differ."""
+    other = torch.from_numpy(surface(UNSEEN + 2, ("crack",), 64, 64).image).permute(2, 0, 1)[None].float() / 127.5 - 1
+    settings = InversionSettings(steps=6, solver="adam", inner_steps=3, early_stop=0.0, learning_rate=0.1)
+    return inversion.invert_batch(tiny, torch.cat([photo, other]), SOURCE, settings)
+
+
+def region(rows, columns):
+    """(64,64) bool: True in a rectangle."""
+    mask = np.zeros((64, 64), bool)
+    mask[slice(*rows), slice(*columns)] = True
+    return mask
+
+
+def agree(ours, theirs):
+    """Two runs' edits of the same photographs: the same pictures, masks and maps within rounding."""
+    for a, b in zip(chain(*ours), chain(*theirs), strict=True):
+        assert a.target == b.target
+        assert (a.image - b.image).abs().mean() < 1e-4
+        assert (a.mask == b.mask).mean() > 0.99
+        for x, y in zip(a.maps + a.source_maps, b.maps + b.source_maps, strict=True):
+            assert x.word == y.word
+            assert np.allclose(x.map, y.map, atol=1e-5)
+
+
 def test_an_edit_to_the_same_prompt_is_the_reconstruction(tiny, inverted):
     """Everything injected from the source, nothing amplified, the target prompt the source's."""
     same = Plan(torch.eye(77)[None], torch.zeros(1, 77), torch.ones(1, 77), torch.zeros(1, 77), torch.zeros(1, 77))
     store = MapStore(attention.map_size(tiny.unet, (8, 8)))
     texts = text.encode_prompts(tiny, [SOURCE, SOURCE], (64, 64))
+    batch = editing._Batch(inverted.walk[:, None], (inverted.nulls,), torch.tensor([0]), texts, same, (None,))
     settings = EditSettings(local_blend=False)
     with attention.install(tiny.unet, "up", 0.1):
-        latents, _ = editing._sample(
-            tiny, inverted.walk, texts, inverted.nulls, same, settings, sampling_steps(6), store, 5.0, None
-        )
+        latents, _ = editing._sample(tiny, batch, settings, sampling_steps(6), store, 5.0)
     assert torch.allclose(latents, inverted.walk[-1:], rtol=1e-3, atol=1e-2 * float(inverted.walk[-1].abs().max()))
 
 
@@ -46,9 +75,71 @@ def test_targets_edited_together_come_out_as_alone(tiny, direct):
 
 
 @pytest.mark.parametrize("blend", [True, False])
+@pytest.mark.parametrize(
+    "masks",
+    [
+        [None, None],
+        [region((16, 32), (24, 48)), region((40, 64), (0, 32))],
+        [None, region((16, 32), (24, 48))],
+    ],
+    ids=["found", "given", "mixed"],
+)
+@pytest.mark.parametrize("batch", [8, 3, 1])
+def test_photographs_edited_together_come_out_as_each_alone(tiny, several, blend, masks, batch):
+    """With batch=3 the first call has two pairs of the first photograph and one of the second."""
+    settings = EditSettings(local_blend=blend, threshold=0.9)
+    together = editing.edit_batch(tiny, several, [RUST, LONG], settings, masks=masks, batch=batch)
+    alone = [editing.edit(tiny, i, [RUST, LONG], settings, mask=m) for i, m in zip(several, masks, strict=True)]
+    agree(together, alone)
+
+
+def test_photographs_change_places_and_so_do_their_edits(tiny, several):
+    settings = EditSettings(threshold=0.9)
+    there, back = (editing.edit_batch(tiny, photos, [RUST, LONG], settings) for photos in (several, several[::-1]))
+    agree(there, back[::-1])
+    (first, _), (second, _) = there
+    assert not np.array_equal(first.mask, second.mask)
+    assert (first.image - second.image).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(4, [10]), (3, [8, 3]), (1, [3, 3, 3, 3])])
+def test_a_step_is_one_unet_call_for_each_batch_of_pairs(tiny, several, batch, rows):
+    """Two photographs, two targets: a source row for each photograph of a call, two for each pair."""
+    seen = []
+    handle = tiny.unet.register_forward_pre_hook(lambda unet, given: seen.append(len(given[0])))
+    try:
+        editing.edit_batch(tiny, several, [RUST, LONG], batch=batch)
+    finally:
+        handle.remove()
+    moves = sum(not step.is_identity for step in sampling_steps(6))
+    assert seen == [count for count in rows for _ in range(moves)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 5), ("guidance", 2.0), ("location", "mid"), ("alpha", 0.5), ("time_ids", "reference")]
+)
+def test_photographs_of_other_settings_are_not_edited_together(tiny, several, name, value):
+    first, second = several
+    other = replace(second, settings=replace(second.settings, **{name: value}))
+    with pytest.raises(RLIError, match=f"need one {name}"):
+        editing.edit_batch(tiny, [first, other], [RUST])
+
+
+def test_photographs_of_another_prompt_or_size_or_count_of_masks_are_not_edited_together(tiny, several):
+    first, second = several
+    for other, name in (
+        (replace(second, prompt="photo of a scratch defect image"), "source prompt"),
+        (replace(second, walk=second.walk[..., :4]), "size"),
+    ):
+        with pytest.raises(RLIError, match=f"need one {name}"):
+            editing.edit_batch(tiny, [first, other], [RUST])
+    with pytest.raises(RLIError, match="1 masks for 2 photographs"):
+        editing.edit_batch(tiny, several, [RUST], masks=[None])
+
+
+@pytest.mark.parametrize("blend", [True, False])
 def test_outside_the_given_mask_nothing_changes(tiny, direct, blend):
-    mask = np.zeros((64, 64), bool)
-    mask[16:32, 24:48] = True
+    mask = region((16, 32), (24, 48))
     latents = []
     decode = editing.codec.decode
     try:
@@ -102,6 +193,8 @@ def test_prompts_of_another_length_cannot_be_replaced(tiny, direct):
 
 def test_no_target_is_no_edit(tiny, direct):
     assert editing.edit(tiny, direct, []) == []
+    assert editing.edit_batch(tiny, [direct, direct], []) == [[], []]
+    assert editing.edit_batch(tiny, [], [RUST]) == []
 
 
 def test_photographs_need_not_be_square(tiny):
