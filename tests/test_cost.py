@@ -9,28 +9,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from experiments.cost.results import BEGIN, END, OURS, REFERENCE, Setup, keep, read, rows, table
-from experiments.cost.run import rows_expected, spend
+from experiments.cost.results import BEGIN, END, OURS, REFERENCE, SAME, Setup, keep, read, rows, table
+from experiments.cost.run import row_flops, rows_expected, spend
 from rli.metrics import psnr
 
 ROOT = Path(__file__).parents[1]
-SETUP = Setup(model="tiny", size=64, steps=5, inner=2, defects=2, way=OURS, dtype="float32")
+SETUP = Setup(model="tiny", size=64, steps=5, inner=2, defects=2, way=SAME, dtype="float32")
 
 
 @pytest.fixture(scope="module")
 def both(tiny, photo):
-    return {way: spend(tiny, photo, replace(SETUP, way=way)) for way in (REFERENCE, OURS)}
+    return {way: spend(tiny, photo, replace(SETUP, way=way)) for way in (REFERENCE, SAME)}
 
 
 def test_the_two_ways_give_the_same_pictures(both):
-    reference, ours = (both[way].images for way in (REFERENCE, OURS))
+    reference, ours = (both[way].images for way in (REFERENCE, SAME))
     assert reference.shape == ours.shape == (3, 64, 64, 3)
     assert all(psnr(a, b) > 60 for a, b in zip(reference, ours, strict=True))
     assert not np.array_equal(ours[0], ours[1]) and not np.array_equal(ours[1], ours[2])
 
 
-@pytest.mark.parametrize("way", [REFERENCE, OURS])
+@pytest.mark.parametrize("way", [REFERENCE, SAME])
 def test_rows_follow_from_the_structure(both, way):
     phases = both[way].phases.values()
     counted = sum(p.forwards for p in phases), sum(p.backwards for p in phases)
@@ -41,7 +42,24 @@ def test_rows_follow_from_the_structure(both, way):
 def test_published_setting_in_rows():
     published = Setup(model="mini", size=128, steps=50, inner=10, defects=1, way=REFERENCE, dtype="float32")
     assert rows_expected(published) == (50 + 650 + 200, 500)
-    assert rows_expected(replace(published, way=OURS, defects=8)) == (49 + 588 + 833, 490)
+    assert rows_expected(replace(published, way=SAME, defects=8)) == (49 + 588 + 833, 490)
+
+
+def test_photographs_together_come_out_as_alone_and_their_floor_is_below_their_time(tiny, photo):
+    pair = torch.cat([photo, photo.flip(3)])
+    measured = spend(tiny, pair, replace(SETUP, way=OURS, photos=2))
+    assert len(measured.images) == 2 * (1 + SETUP.defects)
+    assert measured.alone > 40
+    total = rows(measured, None)[-1]
+    assert 0 < total["floor_seconds"] < total["seconds"]
+
+
+def test_operations_of_a_row_against_a_layer_s_own_count(tiny, photo):
+    """Backward to the embeddings visits what lies after the first cross-attention: less than twice the forward."""
+    forward, backward = row_flops(tiny, photo)
+    first = tiny.unet.conv_in
+    assert forward > 2 * 8 * 8 * first.weight.numel()
+    assert 0.3 * forward < backward < 2 * forward
 
 
 def test_the_model_is_left_as_it_was(both, tiny):
@@ -51,13 +69,13 @@ def test_the_model_is_left_as_it_was(both, tiny):
 
 def test_results_are_kept_in_the_place_of_older_ones(both, tmp_path):
     (tmp_path / "README.md").write_text(f"before\n{BEGIN}old\n{END}after\n")
-    lines = pd.DataFrame([line for way in (REFERENCE, OURS) for line in rows(both[way], both[REFERENCE])])
-    for part in (lines, lines[lines["way"] == OURS], lines.assign(defects=8)):
+    lines = pd.DataFrame([line for way in (REFERENCE, SAME) for line in rows(both[way], both[REFERENCE])])
+    for part in (lines, lines[lines["way"] == SAME], lines.assign(defects=8)):
         keep(part, tmp_path)
     kept, text = read(tmp_path / "results.csv"), (tmp_path / "README.md").read_text()
     assert len(kept) == 2 * len(lines)
     assert table(kept) in text and text.startswith("before") and text.endswith("after\n") and "old" not in text
-    assert "**tiny, 64×64, 5 steps, 2 inner iterations, 8 defects**" in text
+    assert "**tiny, 64×64, 5 steps, 2 inner iterations of Adam, 8 defects**" in text
     for name in ("encode", "inversion", "optimization", "identity step", "edits", "decode", "all", "**times faster**"):
         assert f"| {name}" in text
 

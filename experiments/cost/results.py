@@ -15,14 +15,16 @@ from experiments.cost.meter import Spent
 from rli.files import write_whole
 from rli.metrics import psnr
 
-REFERENCE, OURS = "reference", "ours"
+# The reference implementation; ours with its solver and all its iterations; ours as it is.
+REFERENCE, SAME, OURS = "reference", "same", "ours"
 PHASES = ("encode", "inversion", "optimization", "identity step", "edits", "decode")
 BEGIN, END = "<!-- results.csv -->\n", "<!-- end of results.csv -->\n"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One measurement: way is reference (float32 whatever dtype says) or ours; frugal: checkpointing and VAE tiles."""
+    """One measurement: way is reference (float32 whatever dtype says), same or ours; photos are inverted and edited
+    together; inner iterations count for the first two; frugal: checkpointing and VAE tiles."""
 
     model: str
     size: int
@@ -31,6 +33,7 @@ class Setup:
     defects: int
     way: str
     dtype: str
+    photos: int = 1
     device: str = "cpu"
     threads: int = 1
     frugal: bool = False
@@ -38,13 +41,18 @@ class Setup:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of it. rest_gb: memory with the model at rest; images (1+N,H,W,3) uint8: reconstruction, edits."""
+    """What came of it. rest_gb: memory with the model at rest; psnr, psnr_vae: of the first photograph; alone: the
+    worst image's PSNR against the same photograph done by itself; row_flops: of one UNet row forward and backward;
+    matrix_rate: operations a second; images (B·(1+N),H,W,3) uint8: reconstruction and edits of each photograph."""
 
     setup: Setup
     phases: dict[str, Spent]
     rest_gb: float
     psnr: float
     psnr_vae: float
+    alone: float
+    row_flops: tuple[int, int]
+    matrix_rate: float
     images: np.ndarray
 
 
@@ -72,11 +80,21 @@ def rows(measured: Measured, standard: Measured | None) -> list[dict]:
         "rest_gb": measured.rest_gb,
         "psnr": measured.psnr,
         "psnr_vae": measured.psnr_vae,
+        "alone": measured.alone,
+        "matrix_gflops": measured.matrix_rate / 1e9,
         "agreement": agreement[0],
         "agreement_edits": min(agreement[1:]),
     }
     about = {**machine(measured.setup), **asdict(measured.setup)}
-    return [{**about, "phase": name, **asdict(spent), **common} for name, spent in phases.items()]
+
+    def floor(spent: Spent) -> float:
+        forward, backward = measured.row_flops
+        return (spent.forwards * forward + spent.backwards * backward) / measured.matrix_rate
+
+    return [
+        {**about, "phase": name, **asdict(spent), "floor_seconds": floor(spent), **common}
+        for name, spent in phases.items()
+    ]
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -101,13 +119,15 @@ def keep(new: pd.DataFrame, folder: Path) -> None:
 
 def table(results: pd.DataFrame) -> str:
     """Markdown: for each machine, setting and number of defects a table with a column for each way."""
-    shared = ["cpu", "gpu", "torch", "threads", "model", "size", "steps", "inner", "defects"]
+    shared = ["cpu", "gpu", "torch", "threads", "model", "size", "steps", "inner", "photos", "defects"]
     return "\n\n".join(_table(part) for _, part in results.groupby(shared, sort=False))
 
 
 def _table(part: pd.DataFrame) -> str:
     of = part.iloc[0]
-    what = f"{of.model}, {of['size']}×{of['size']}, {of.steps} steps, {of.inner} inner iterations"
+    what = f"{of.model}, {of['size']}×{of['size']}, {of.steps} steps, " + (
+        f"{of.photos} photographs together" if of.photos > 1 else f"{of.inner} inner iterations of Adam"
+    )
     where = f"{of.gpu or of.cpu}, {of.threads} CPU thread{'s' if of.threads > 1 else ''}, torch {of.torch}"
     columns = {title(*key): p.set_index("phase") for key, p in part.groupby(["way", "dtype", "frugal"], sort=False)}
     alls = [column.loc["all"] for column in columns.values()]
@@ -122,6 +142,19 @@ def _table(part: pd.DataFrame) -> str:
         ),
         _line("rows forward / backward", [f"{a.forwards} / {a.backwards}" for a in alls]),
         _line("model at rest, GB", [f"{a.rest_gb:.2f}" for a in alls]),
+        _line(
+            "floor by the UNet rows' operations (share of it reached)",
+            [
+                "" if a.way == REFERENCE else f"{a.floor_seconds:.2f} s ({a.floor_seconds / a.seconds:.0%})"
+                for a in alls
+            ],
+        ),
+        _line("photographs an hour", [f"{3600 * a.photos / a.seconds:.0f}" for a in alls]),
+        *(
+            [_line("worst image against the photograph alone, dB", [f"{a.alone:.1f}" for a in alls])]
+            if of.photos > 1
+            else []
+        ),
         _line("PSNR to photo / to VAE round trip, dB", [f"{a.psnr:.2f} / {a.psnr_vae:.2f}" for a in alls]),
     ]
     if (part["way"] == REFERENCE).any():
@@ -143,8 +176,8 @@ def _table(part: pd.DataFrame) -> str:
 
 
 def title(way: str, dtype: str, frugal: bool) -> str:
-    name = "the reference's way" if way == REFERENCE else "ours"
-    return f"{name}, {dtype}" + ", checkpointing and tiles" * (way == OURS and str(frugal) == "True")
+    names = {REFERENCE: "the reference's way", SAME: "ours with its solver", OURS: "ours"}
+    return f"{names[way]}, {dtype}" + ", checkpointing and tiles" * (way != REFERENCE and str(frugal) == "True")
 
 
 def _spent(phase: pd.Series) -> str:

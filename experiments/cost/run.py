@@ -17,15 +17,17 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.cost import reference_way
 from experiments.cost.meter import Meter, peak_gb, reset_peak
-from experiments.cost.results import OURS, REFERENCE, Measured, Setup, keep, rows, table, title
-from rli import codec
-from rli.dataset import photos
-from rli.editing import edit, reconstruct
+from experiments.cost.results import OURS, REFERENCE, SAME, Measured, Setup, keep, rows, table, title
+from experiments.reconstruction.run import sources
+from rli import codec, text
+from rli.ddim import sampling_steps
+from rli.editing import edit_batch, reconstruct
 from rli.images import to_uint8
-from rli.inversion import invert
+from rli.inversion import invert_batch
 from rli.metrics import psnr
 from rli.model import DTYPES, Model, load, pick_device, random_model
 from rli.types import EditSettings, InversionSettings, Target
@@ -39,16 +41,19 @@ USUAL = {"mini": (128, 50, 10), "midsize": (256, 6, 10), "sdxl": (512, 50, 10)}
 
 
 def rows_expected(setup: Setup) -> tuple[int, int]:
-    """UNet rows (forward, backward) by the structure of each way, for all defects together."""
+    """UNet rows (forward, backward) by the structure of the two ways that do every iteration, for all defects."""
     moves, inner, defects = setup.steps - 1, setup.inner, setup.defects
-    if setup.way == OURS:  # the last level's identity is left out everywhere
+    if setup.way == SAME:  # the last level's identity is left out everywhere
         return moves + moves * (inner + 2) + moves * (1 + 2 * defects), moves * inner
     return defects * setup.steps * (1 + (1 + inner + 2) + 4), defects * setup.steps * inner
 
 
 def settings(setup: Setup) -> tuple[InversionSettings, EditSettings]:
-    """The defaults, without early stop, so that both ways do the same iterations."""
-    return InversionSettings(steps=setup.steps, solver="adam", inner_steps=setup.inner, early_stop=0.0), EditSettings()
+    """Our defaults; or the paper's solver without early stop, so that two ways do the same iterations."""
+    if setup.way == OURS:
+        return InversionSettings(steps=setup.steps), EditSettings()
+    adam = InversionSettings(steps=setup.steps, solver="adam", inner_steps=setup.inner, early_stop=0.0)
+    return adam, EditSettings()
 
 
 def targets(count: int) -> list[Target]:
@@ -57,7 +62,7 @@ def targets(count: int) -> list[Target]:
 
 def prepare(setup: Setup) -> Model:
     """The model; random weights for all but the miniature, which time and memory do not notice."""
-    frugal = setup.frugal and setup.way == OURS
+    frugal = setup.frugal and setup.way != REFERENCE
     if setup.model == "mini":
         return load("mini", device=setup.device, dtype=setup.dtype, checkpointing=frugal, vae_tiling=frugal)
     if setup.model == "sdxl":
@@ -65,54 +70,88 @@ def prepare(setup: Setup) -> Model:
     return random_model(setup.model, dtype=DTYPES[setup.dtype], device=setup.device, checkpointing=frugal)
 
 
-def ours(model: Model, image: Tensor, setup: Setup, meter: Meter) -> Tensor:
-    """One inversion, one batch of targets: images (1+N,3,H,W), the reconstruction first.
+def ours(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
+    """One inversion of all photographs (B,3,H,W), their targets together: images (B·(1+N),3,H,W), each photograph's
+    reconstruction first.
 
     The phases that rli's stages announce are taken from around them: encode is what comes before, decode after.
     """
     inversion, edits = settings(setup)
-    shown = meter.progress(lambda label: LABELS[label.split()[0]])
+    shown = meter.progress(lambda label: LABELS[label.split()[0].rstrip(",")])
     with meter.phase("encode"):
-        inverted = invert(model, image, SOURCE, inversion, shown)
+        inverted = invert_batch(model, images, SOURCE, inversion, shown)
     with meter.phase("decode"):
-        back = reconstruct(model, inverted)
-        edited = edit(model, inverted, targets(setup.defects), edits, progress=shown)
-    return torch.cat([back, *(e.image for e in edited)])
+        back = [reconstruct(model, one) for one in inverted]
+        wanted = targets(setup.defects)
+        edited = edit_batch(model, inverted, wanted, edits, batch=len(inverted) * len(wanted), progress=shown)
+    return torch.cat([x for b, done in zip(back, edited, strict=True) for x in (b, *(e.image for e in done))])
 
 
-def theirs(model: Model, image: Tensor, setup: Setup, meter: Meter) -> Tensor:
+def theirs(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
     """The reference's way, target by target: images (1+N,3,H,W), the first reconstruction first."""
     inversion, edits = settings(setup)
-    pairs = reference_way.run(model, image, SOURCE, targets(setup.defects), inversion, edits, meter)
+    pairs = reference_way.run(model, images, SOURCE, targets(setup.defects), inversion, edits, meter)
     return torch.cat([pairs[0][:1], *(pair[1:] for pair in pairs)])
 
 
-def spend(model: Model, image: Tensor, setup: Setup) -> Measured:
-    """Measure one way with a model at hand."""
+def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
+    """Measure one way with a model at hand, on photographs (B,3,H,W)."""
     meter = Meter(model.device)
     reset_peak(model.device)
     rest = peak_gb(model.device)
+    run = theirs if setup.way == REFERENCE else ours
     with meter.watching(model.unet):
-        images = {REFERENCE: theirs, OURS: ours}[setup.way](model, image, setup, meter)
-    photo, made = to_uint8(image), np.stack([to_uint8(x[None]) for x in images])
-    round_trip = to_uint8(codec.decode(model, codec.encode(model, image)))
+        made = run(model, images, setup, meter)
+    photo, pictures = to_uint8(images[:1]), np.stack([to_uint8(x[None]) for x in made])
+    round_trip = to_uint8(codec.decode(model, codec.encode(model, images[:1])))
+    # Photographs together are compared with each by itself; one is alone already.
+    singly = images.split(1) if len(images) > 1 else ()
+    alone = [to_uint8(x[None]) for image in singly for x in run(model, image, setup, Meter(model.device))]
     return Measured(
         setup=setup,
         phases=meter.phases,
         rest_gb=rest,
-        psnr=psnr(made[0], photo),
-        psnr_vae=psnr(made[0], round_trip),
-        images=made,
+        psnr=psnr(pictures[0], photo),
+        psnr_vae=min(psnr(pictures[0], round_trip), 99.0),
+        alone=min((psnr(a, b) for a, b in zip(pictures, alone, strict=False)), default=float("inf")),
+        row_flops=row_flops(model, images[:1]),
+        matrix_rate=matrix_rate(model),
+        images=pictures,
     )
 
 
+def row_flops(model: Model, image: Tensor) -> tuple[int, int]:
+    """Floating-point operations of one UNet row, forward and backward to the embeddings."""
+    latent = codec.encode(model, image)
+    told = text.encode_prompts(model, [SOURCE], tuple(image.shape[-2:]))
+    told = replace(told, tokens=told.tokens.requires_grad_(), pooled=told.pooled.requires_grad_())
+    with FlopCounterMode(display=False) as forward:
+        eps = model.predict(latent, sampling_steps(10)[0], told, "flops")
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.grad(eps.sum(), [told.tokens, told.pooled])
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def matrix_rate(model: Model, side: int = 2048) -> float:
+    """The best of five products of square matrices in the model's precision: operations a second."""
+    a = torch.ones(side, side, dtype=model.dtype, device=model.device)
+    seconds = []
+    for _ in range(6):  # the first warms up
+        meter = Meter(model.device)
+        with meter.phase("mm"):
+            a @ a
+        seconds.append(meter.phases["mm"].seconds)
+    return 2 * side**3 / min(seconds[1:])
+
+
 def measure(setup: Setup) -> Measured:
-    """In a process of its own: load, warm up with one step, measure."""
+    """In a process of its own: load, warm up with two steps, measure."""
     torch.set_num_threads(setup.threads)
     model = prepare(setup)
-    image = photos("sample")[0].read(setup.size, setup.size)
-    spend(model, image, replace(setup, steps=2, inner=1, defects=1))
-    return spend(model, image, setup)
+    drawn = sources(setup.photos - 1, setup.size, None)
+    images = torch.cat([image for kind, name, image in drawn if kind == "surface" or name == "brick"])
+    spend(model, images[:1], replace(setup, steps=2, inner=1, defects=1, photos=1))
+    return spend(model, images, setup)
 
 
 def apart(setup: Setup) -> Measured | None:
@@ -125,15 +164,18 @@ def apart(setup: Setup) -> Measured | None:
 
 
 def setups(args: argparse.Namespace) -> list[Setup]:
-    """For each number of defects the reference's way in float32 and ours in every dtype."""
+    """For each number of photographs and defects the reference's way in float32 (one photograph at a time, as it works)
+    and ours in every dtype, with the paper's solver and with our own."""
     usual = dict(zip(("size", "steps", "inner"), USUAL[args.model], strict=True))
     shared = {key: getattr(args, key) or value for key, value in usual.items()}
     shared |= {"model": args.model, "device": str(pick_device(args.device)), "threads": args.threads}
+    ways = [(REFERENCE, "float32"), *((way, dtype) for way in (SAME, OURS) for dtype in args.dtype)]
     return [
-        Setup(**shared, defects=defects, way=way, dtype=dtype, frugal=args.frugal and way == OURS)
+        Setup(**shared, photos=count, defects=defects, way=way, dtype=dtype, frugal=args.frugal and way != REFERENCE)
+        for count in args.photos
         for defects in args.defects
-        for way, dtype in [(REFERENCE, "float32"), *((OURS, dtype) for dtype in args.dtype)]
-        if way in args.ways
+        for way, dtype in ways
+        if way in args.ways and (count == 1 or way == OURS)
     ]
 
 
@@ -146,7 +188,8 @@ def main() -> None:
     parser.add_argument("--defects", type=int, nargs="+", default=[1, 8], help="numbers of defects, 8 at most")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES, help="of our way")
-    parser.add_argument("--ways", nargs="+", default=[REFERENCE, OURS], choices=[REFERENCE, OURS])
+    parser.add_argument("--photos", type=int, nargs="+", default=[1], help="photographs inverted and edited together")
+    parser.add_argument("--ways", nargs="+", default=[REFERENCE, SAME, OURS], choices=[REFERENCE, SAME, OURS])
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--frugal", action="store_true", help="our way with checkpointing and VAE tiles")
     parser.add_argument("--out", type=Path, default=Path("experiments/cost"), help="folder of results.csv")
@@ -156,13 +199,13 @@ def main() -> None:
     lines, standards = [], {}
     for setup in setups(args):
         measured = apart(setup)
-        name = f"{title(setup.way, setup.dtype, setup.frugal)}, {setup.defects} defects"
+        name = f"{title(setup.way, setup.dtype, setup.frugal)}, {setup.photos} photographs, {setup.defects} defects"
         if measured is None:
             print(f"{name}: out of memory", flush=True)
             continue
         if setup.way == REFERENCE:
-            standards[setup.defects] = measured
-        lines += rows(measured, standards.get(setup.defects))
+            standards[setup.photos, setup.defects] = measured
+        lines += rows(measured, standards.get((setup.photos, setup.defects)))
         keep(pd.DataFrame(lines), args.out)  # at once: an interrupted command leaves what it measured
         print(f"{name}: {lines[-1]['seconds']:.1f} s, {lines[-1]['peak_gb']:.2f} GB", flush=True)
     if lines:

@@ -51,6 +51,8 @@ SETTINGS = {
     "negative_prompt": (InversionSettings(method="negative_prompt"), EditSettings()),
     "adam with residual, no local blend": (RESIDUAL, EditSettings(local_blend=False)),
 }
+# What the picture of both solvers shows.
+SIDE_BY_SIDE = ("adam, cross 0.4, replace 0", "gauss_newton, cross 0.4, replace 0")
 
 
 def measure(
@@ -173,6 +175,9 @@ def main() -> None:
     write_whole(asked.out / "results.csv", table.to_csv(index=False))
     for label, images in pictures.items():
         picture(asked.out / f"{''.join(c if c.isalnum() else '_' for c in label)}.png", images[:8])
+    if set(SIDE_BY_SIDE) <= set(pictures):
+        pairs = zip(*(pictures[label] for label in SIDE_BY_SIDE), strict=True)
+        picture(asked.out / "solvers.png", [line for pair in pairs for line in pair][:8])
     print(markdown(table))
 
 

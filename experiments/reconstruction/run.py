@@ -29,9 +29,10 @@ SETTINGS = {
     "guidance 1, reference alignment": InversionSettings(method="ddim", guidance=1.0, alignment="reference"),
     "ddim": InversionSettings(method="ddim"),
     "negative_prompt": InversionSettings(method="negative_prompt"),
-    "null_text": InversionSettings(method="null_text", residual=False),
-    "null_text, no early stop": InversionSettings(method="null_text", residual=False, early_stop=0.0),
-    "null_text with residual": InversionSettings(method="null_text", residual=True),
+    "null_text": InversionSettings(),
+    "null_text, adam": InversionSettings(solver="adam"),
+    "null_text, adam, no early stop": InversionSettings(solver="adam", early_stop=0.0),
+    "null_text with residual": InversionSettings(residual=True),
     "direct": InversionSettings(method="direct"),
 }
 

@@ -1,0 +1,187 @@
+"""What each solver of the null embeddings gives for its work: `python -m experiments.cost.solvers`.
+
+Unseen surfaces and real photographs on the embedded miniature, and on the same network with its text embeddings scaled
+by 8 and by 1/8, which a solver with a learning rate notices and one without does not. All settings were fixed before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from experiments.cost.meter import Meter
+from experiments.reconstruction.run import SOURCE, sources
+from rli.editing import reconstruct, vae_round_trip
+from rli.files import whole_file, write_whole
+from rli.images import to_uint8
+from rli.inversion import invert
+from rli.metrics import psnr
+from rli.model import Model, load, pick_device
+from rli.progress import shown
+from rli.types import InversionSettings
+
+ADAM, NEWTON = InversionSettings(solver="adam"), InversionSettings()
+PAPER, DEFAULT = "adam (the paper's)", "gauss_newton (the default)"
+SETTINGS = {
+    PAPER: ADAM,
+    "adam, no early stop": replace(ADAM, early_stop=0.0),
+    "adam, 3 iterations": replace(ADAM, inner_steps=3),
+    "adam, 1 iteration": replace(ADAM, inner_steps=1),
+    "adam from the source prompt": replace(ADAM, start="source"),
+    DEFAULT: NEWTON,
+    "gauss_newton, slack 90 dB": replace(NEWTON, slack_db=90.0),
+    "gauss_newton, 3 iterations, slack 30 dB": replace(NEWTON, inner_steps=3, slack_db=30.0),
+    "gauss_newton, every move": replace(NEWTON, stop_db=200.0, slack_db=0.0),
+    "gauss_newton, 2 conjugate-gradient steps": replace(NEWTON, cg_steps=2),
+    "gauss_newton from the empty prompt, every move": replace(NEWTON, start="empty", stop_db=200.0, slack_db=0.0),
+    "null = source prompt": InversionSettings(method="negative_prompt"),
+}
+MODELS = {"mini": 1.0, "mini, embeddings x8": 8.0, "mini, embeddings /8": 1 / 8}
+SHAPES = {"mini": "o", "mini, embeddings x8": "^", "mini, embeddings /8": "v"}
+
+
+@torch.no_grad()
+def rescale(model: Model, factor: float) -> Model:
+    """The same function of photographs and prompts, with text embeddings `factor` times as large in between."""
+
+    def enlarge(_module: nn.Module, _args: tuple, out: dict) -> dict:
+        out["hidden_states"] = tuple(layer * factor for layer in out["hidden_states"])
+        if "text_embeds" in out:
+            out["text_embeds"] = out["text_embeds"] * factor
+        return out
+
+    for encoder in model.text_encoders:
+        encoder.register_forward_hook(enlarge)
+    for name, layer in model.unet.named_modules():
+        if name.endswith(("attn2.to_k", "attn2.to_v")):
+            layer.weight /= factor
+    width = model.text_encoders[1].config.projection_dim
+    model.unet.add_embedding.linear_1.weight[:, :width] /= factor
+    return model
+
+
+def measure(model: Model, image: Tensor, settings: InversionSettings) -> dict:
+    """One reconstruction: its quality, and what walking back cost (the inversion before it is the same for all)."""
+    meter = Meter(model.device)
+    names = {"inversion": "inversion", "null": "back", "reconstruction": "back"}
+    with meter.watching(model.unet):
+        done = invert(model, image, SOURCE, settings, meter.progress(lambda label: names[label.split()[0]]))
+    spent = meter.phases["back"]
+    back, ceiling, photo = (to_uint8(x) for x in (reconstruct(model, done), vae_round_trip(model, done), image))
+    return {
+        "psnr_to_vae": min(psnr(back, ceiling), 99.0),
+        "below_vae": psnr(ceiling, photo) - psnr(back, photo),
+        "forwards": spent.forwards,
+        "backwards": spent.backwards,
+        "passes": spent.forwards + spent.backwards,
+        "cpu_seconds": spent.cpu_seconds,
+    }
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Medians of a model, a kind of photograph and a setting; against the paper's solver photograph by photograph."""
+    paper = rows[rows["settings"] == PAPER].set_index(["model", "kind", "image"])[["psnr_to_vae", "passes"]]
+    rows = rows.join(paper, on=["model", "kind", "image"], rsuffix="_paper")
+    rows = rows.assign(
+        gain=rows["psnr_to_vae"] - rows["psnr_to_vae_paper"], share=rows["passes"] / rows["passes_paper"]
+    )
+    grouped = rows.groupby(["model", "kind", "settings"], sort=False)
+    table = grouped[["psnr_to_vae", "below_vae", "passes", "share", "gain", "cpu_seconds"]].median()
+    return table.assign(
+        worst=grouped["psnr_to_vae"].min(), worst_gain=grouped["gain"].min(), photos=grouped.size()
+    ).reset_index()
+
+
+def markdown(table: pd.DataFrame) -> str:
+    head = (
+        "| Model | Photographs | Setting | PSNR to round trip, dB (worst) | Passes | Share of the paper's | "
+        "Gain on the paper's, dB (worst) | CPU seconds |"
+    )
+    rows = (
+        f"| {r.model} | {r.photos} {r.kind} | {r.settings} | {r.psnr_to_vae:.1f} ({r.worst:.1f}) | {r.passes:.0f} | "
+        f"{r.share:.0%} | {r.gain:+.1f} ({r.worst_gain:+.1f}) | {r.cpu_seconds:.1f} |"
+        for r in table.itertuples()
+    )
+    return "\n".join([head, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |", *rows])
+
+
+def picture(table: pd.DataFrame, path: Path) -> None:
+    """PSNR against seconds and against passes: a colour for each setting, a shape for each model."""
+    matplotlib.use("Agg")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), sharey=True)
+    points = table[table["kind"] == "surface"]
+    colours = {name: plt.get_cmap("tab20")(k) for k, name in enumerate(SETTINGS)}
+    for axis, column, label in zip(axes, ("cpu_seconds", "passes"), ("CPU seconds", "UNet passes"), strict=True):
+        for r in points.itertuples():
+            axis.scatter(
+                getattr(r, column),
+                r.psnr_to_vae,
+                s=70,
+                color=colours[r.settings],
+                marker=SHAPES[r.model],
+                edgecolor="black",
+                linewidth=0.5,
+                label=r.settings if r.model == "mini" else None,
+            )
+        axis.set_xlabel(f"{label} for the way back, median of the surfaces")
+        axis.set_xscale("log")
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("PSNR to the VAE round trip, dB")
+    handles, labels = axes[0].get_legend_handles_labels()
+    handles += [plt.Line2D([], [], color="grey", marker=SHAPES[m], linestyle="") for m in MODELS]
+    figure.legend(handles, [*labels, *MODELS], loc="lower center", ncol=3, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.2, 1, 1))
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=130)
+    plt.close(figure)
+
+
+def work(args: argparse.Namespace) -> list[tuple[str, str, str, Tensor, str]]:
+    """(model, kind, image, pixels, setting): every photograph under the paper's and the default, `--few` under all."""
+    asked, seen = [], {"surface": 0, "real": 0}
+    photos = sources(args.surfaces, args.side, args.folder)
+    for kind, name, image in photos:
+        seen[kind] += 1
+        few = seen[kind] <= (args.few if kind == "surface" else 2)
+        asked += [("mini", kind, name, image, s) for s in SETTINGS if few or s in (PAPER, DEFAULT)]
+        if few and kind == "surface":
+            asked += [(model, kind, name, image, s) for model in list(MODELS)[1:] for s in (PAPER, DEFAULT)]
+    return sorted(asked, key=lambda item: list(MODELS).index(item[0]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--surfaces", type=int, default=20)
+    parser.add_argument("--few", type=int, default=3, help="surfaces (and two real photographs) under every setting")
+    parser.add_argument("--side", type=int, default=128, help="pixels")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--folder", type=Path, help="further real photographs")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    path, rows, models = args.out / "solvers.csv", [], {}
+    for name, kind, image_name, image, label in shown(work(args), "solvers"):
+        if name not in models:
+            models = {name: rescale(load("mini", device=str(pick_device(args.device))), MODELS[name])}
+        settings = replace(SETTINGS[label], steps=args.steps)
+        found = measure(models[name], image, settings)
+        rows.append({"model": name, "kind": kind, "image": image_name, "settings": label, **found})
+        write_whole(path, pd.DataFrame(rows).round(4).to_csv(index=False))
+    order = {label: k for k, label in enumerate(SETTINGS)}
+    table = summary(pd.DataFrame(rows)).sort_values("settings", key=lambda c: c.map(order), kind="stable")
+    table = table.sort_values("model", key=lambda c: c.map(list(MODELS).index), kind="stable")
+    picture(table, args.out / "solvers.png")
+    write_whole(args.out / "solvers.md", markdown(table) + "\n")
+    print(markdown(table))
+
+
+if __name__ == "__main__":
+    main()
