@@ -22,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from rli.dataset import Photo, photos
 from rli.job import Failure, Job, run, write_photo
-from rli.model import load, pick_device, pick_dtype, wants_checkpointing
+from rli.memory import Memory
+from rli.model import load, pick_device, pick_dtype
 from rli.outputs import aggregate, write_failures, write_outcome, write_status
 from rli.parts import check_weights
 from rli.types import EditSettings, InversionSettings, RLIError, Target
@@ -60,6 +61,7 @@ def settings(cfg: Mapping[str, Any]) -> Job:
         cache=Path(runtime["cache"]),
         batch_size=batch_size,
         target_batch=runtime["target_batch"],
+        memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
     )
 
 
@@ -84,7 +86,6 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
     job = settings(cfg)
     device = pick_device(runtime["device"])
     pick_dtype(runtime["dtype"], device)
-    checkpointing = wants_checkpointing(runtime["checkpointing"], device, job.height, job.width)
     check_weights(job.model, where["weights"])
     todo = sources(cfg, job)
     model = load(
@@ -93,8 +94,7 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
         vae=where["vae"],
         device=runtime["device"],
         dtype=runtime["dtype"],
-        checkpointing=checkpointing,
-        vae_tiling=runtime["vae_tiling"],
+        offload=True,  # nothing is placed before the job's plan says what has room
     )
     lpips = load_lpips()
     if lpips is None:

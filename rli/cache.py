@@ -22,7 +22,8 @@ VERSION = 2
 
 
 def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -> str:
-    """Hash of everything that an inversion depends on: photograph (1,3,H,W), prompt, settings, weights, precision."""
+    """Hash of everything that an inversion depends on: photograph (1,3,H,W), prompt, settings, weights, precision, and
+    whether the VAE cuts it into tiles."""
     facts = [
         VERSION,
         prompt,
@@ -31,6 +32,7 @@ def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -
         str(model.dtype),
         model.device.type,
         list(image.shape),
+        model.tiles(tuple(image.shape[-2:])),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(image.contiguous().numpy().tobytes())

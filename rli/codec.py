@@ -18,7 +18,7 @@ def encode(model: Model, images: Tensor, how: str = "mean", seed: int = 33) -> T
 
     how: the posterior's mean, or a sample drawn on the CPU with `seed`, so that every device gives the same one.
     """
-    posterior = model.vae.encode(images.to(model.device)).latent_dist
+    posterior = model.ready(model.vae).encode(images.to(model.device)).latent_dist
     if how == "mean":
         latents = posterior.mode()
     else:
@@ -31,7 +31,8 @@ def encode(model: Model, images: Tensor, how: str = "mean", seed: int = 33) -> T
 def decode(model: Model, latents: Tensor) -> Tensor:
     """Scaled latents (B,C,h,w) → images (B,3,H,W) in [-1,1], on the CPU. One at a time, to bound memory."""
     scaled = latents / model.vae.config.scaling_factor
-    images = [model.vae.decode(latent.to(model.device), return_dict=False)[0] for latent in scaled.split(1)]
+    vae = model.ready(model.vae)
+    images = [vae.decode(latent.to(model.device), return_dict=False)[0] for latent in scaled.split(1)]
     return _finite(torch.cat(images), "decoding").clamp(-1, 1).cpu()
 
 
@@ -45,9 +46,9 @@ def gain(model: Model, latents: Tensor, seed: int = 33) -> Tensor:
     top, left = (latents.shape[-2] - h) // 2, (latents.shape[-1] - w) // 2
     crop = latents[..., top : top + h, left : left + w]
     noise = GAIN_NOISE * torch.randn(crop.shape[1:], generator=torch.Generator().manual_seed(seed)).to(crop.device)
-    scale = model.vae.config.scaling_factor
+    scale, vae = model.vae.config.scaling_factor, model.ready(model.vae)
     changes = [
-        model.vae.decode((z + noise) / scale, return_dict=False)[0] - model.vae.decode(z / scale, return_dict=False)[0]
+        vae.decode((z + noise) / scale, return_dict=False)[0] - vae.decode(z / scale, return_dict=False)[0]
         for z in crop.split(1)
     ]
     return torch.cat([(change / 2).square().mean()[None] for change in changes]) / noise.square().mean()

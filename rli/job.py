@@ -6,7 +6,8 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,16 @@ from torch import Tensor
 from rli import cache
 from rli.alignment import check_target
 from rli.dataset import Photo
-from rli.editing import edit, reconstruct, vae_round_trip
+from rli.editing import edit_batch, reconstruct, vae_round_trip
 from rli.images import to_uint8, write_png
 from rli.inversion import Progress, invert_batch, quiet
+from rli.memory import EDITING, INVERTING, Keeper, Memory, NoRoomError, Plan, keep
 from rli.metrics import Lpips, psnr, ssim
 from rli.model import Model
 from rli.parts import check_size
 from rli.types import (
     ORIGINAL,
+    Edit,
     EditedPhoto,
     EditSettings,
     Inversion,
@@ -42,8 +45,8 @@ class Job:
     """What is to be done to every photograph.
 
     source: the prompt that describes it; original: whether the reconstruction gets a row of its own; targets: the
-    wanted defects; batch_size photographs are inverted together, target_batch targets edited together. cache: the
-    folder of kept inversions.
+    wanted defects; at most batch_size photographs are inverted together, and target_batch targets of theirs edited
+    together, as memory allows. cache: the folder of kept inversions. memory: what may be spared.
     """
 
     model: str
@@ -57,6 +60,7 @@ class Job:
     cache: Path
     batch_size: int = 1
     target_batch: int = 8
+    memory: Memory = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
         """Everything that can be refused without a model."""
@@ -87,31 +91,81 @@ def run(
     model: Model, job: Job, photos: Sequence[Photo], lpips: Lpips | None = None, progress: Progress = quiet
 ) -> Iterator[PhotoResult | Failure]:
     """Every photograph's result in order, as soon as it is there; one that cannot be read or done is a Failure and the
-    rest go on."""
-    for k in range(0, len(photos), job.batch_size):
-        ready: list[tuple[Photo, Tensor, np.ndarray | None]] = []
-        failures: list[Failure] = []
-        for photo in photos[k : k + job.batch_size]:
-            try:
-                mask = photo.mask(job.height, job.width) if photo.mask else None
-                ready.append((photo, photo.read(job.height, job.width), mask))
-            except RLIError as error:
-                failures.append(Failure(photo.name, str(error)))
+    rest go on. Where memory runs out, the stage is done again with more spared, and so are those that follow."""
+    count = min(job.batch_size, len(photos))
+    together = count, min(job.target_batch, count * len(job.targets))
+    keeper, k = keep(model, job.memory, job.height, job.width, job.inversion, *together), 0
+    while k < len(photos):
+        chunk = photos[k : k + keeper.plan.photos]
+        k += len(chunk)
+        yield from _together(keeper, job, chunk, lpips, progress)
+
+
+def _together(
+    keeper: Keeper, job: Job, photos: Sequence[Photo], lpips: Lpips | None, progress: Progress
+) -> Iterator[PhotoResult | Failure]:
+    """The results of photographs that are inverted together; first the failures to read or invert them."""
+    ready: list[tuple[Photo, Tensor, np.ndarray | None]] = []
+    failures: list[Failure] = []
+    for photo in photos:
         try:
-            inversions = _inversions(model, job, [image for _, image, _ in ready], progress)
-        except NonFiniteError as error:
-            failures += [Failure(photo.name, str(error)) for photo, _, _ in ready]
-            inversions, ready = [], []
-        yield from failures
-        for (photo, image, mask), inversion in zip(ready, inversions, strict=True):
-            try:
-                yield _finish(model, job, photo.name, image, mask, inversion, lpips, progress)
-            except NonFiniteError as error:
-                yield Failure(photo.name, str(error))
+            mask = photo.mask(job.height, job.width) if photo.mask else None
+            ready.append((photo, photo.read(job.height, job.width), mask))
+        except RLIError as error:
+            failures.append(Failure(photo.name, str(error)))
+    images = [image for _, image, _ in ready]
+    try:
+        inversions = keeper.persist(INVERTING, lambda model, plan: _inversions(model, job, plan, images, progress))
+    except (NonFiniteError, NoRoomError) as error:
+        failures += [Failure(photo.name, str(error)) for photo, _, _ in ready]
+        inversions, ready = [], []
+    yield from failures
+    edited = _edits(keeper, job, inversions, [mask for _, _, mask in ready], progress)
+    for (photo, image, _), inversion, edits in zip(ready, inversions, edited, strict=True):
+        if isinstance(edits, str):
+            yield Failure(photo.name, edits)
+            continue
+        finish = partial(_finish, job, photo.name, image, inversion, edits, lpips)
+        try:
+            yield keeper.persist(EDITING, finish)
+        except (NonFiniteError, NoRoomError) as error:
+            yield Failure(photo.name, str(error))
 
 
-def _inversions(model: Model, job: Job, images: Sequence[Tensor], progress: Progress) -> list[Inversion]:
-    """From the cache where they are kept; the missing ones are inverted together."""
+@dataclass(frozen=True)
+class _Edits:
+    """One photograph's edits in the order of the targets, and the seconds that each took."""
+
+    edits: Sequence[Edit]
+    seconds: float
+
+
+def _edits(
+    keeper: Keeper,
+    job: Job,
+    inversions: Sequence[Inversion],
+    masks: Sequence[np.ndarray | None],
+    progress: Progress,
+) -> list[_Edits | str]:
+    """Each photograph's edits, or the reason why there are none: all together; where that fails, each by itself."""
+
+    def together(model: Model, plan: Plan) -> list[list[Edit]]:
+        return edit_batch(model, inversions, job.targets, job.edit, masks=masks, batch=plan.targets, progress=progress)
+
+    began = time.perf_counter()
+    try:
+        edited = keeper.persist(EDITING, together)
+    except (NonFiniteError, NoRoomError) as error:
+        if len(inversions) == 1:
+            return [str(error)]
+        singly = zip(inversions, masks, strict=True)
+        return [one for inversion, mask in singly for one in _edits(keeper, job, [inversion], [mask], progress)]
+    seconds = (time.perf_counter() - began) / max(1, len(edited) * len(job.targets))
+    return [_Edits(edits, seconds) for edits in edited]
+
+
+def _inversions(model: Model, job: Job, plan: Plan, images: Sequence[Tensor], progress: Progress) -> list[Inversion]:
+    """From the cache where they are kept; the missing ones are inverted together, plan.photos at a time."""
     keys = [cache.key(model, image, job.source, job.inversion) for image in images]
     if len(images) == 1:
         return [
@@ -121,28 +175,26 @@ def _inversions(model: Model, job: Job, images: Sequence[Tensor], progress: Prog
         ]
     kept = {key: cache.read(cache.path_of(job.cache, key)) for key in keys}
     missing = [k for k, key in enumerate(keys) if kept[key] is None]
-    if missing:
-        made = invert_batch(model, torch.cat([images[k] for k in missing]), job.source, job.inversion, progress)
-        for k, inversion in zip(missing, made, strict=True):
+    for start in range(0, len(missing), plan.photos):
+        some = missing[start : start + plan.photos]
+        made = invert_batch(model, torch.cat([images[k] for k in some]), job.source, job.inversion, progress)
+        for k, inversion in zip(some, made, strict=True):
             cache.write(cache.path_of(job.cache, keys[k]), inversion)
             kept[keys[k]] = inversion
     return [kept[key] for key in keys]
 
 
 def _finish(
-    model: Model,
     job: Job,
     name: str,
     image: Tensor,
-    mask: np.ndarray | None,
     inversion: Inversion,
+    done: _Edits,
     lpips: Lpips | None,
-    progress: Progress,
+    model: Model,
+    plan: Plan,
 ) -> PhotoResult:
-    """Reconstruction, edits and rows of one inverted photograph."""
-    began = time.perf_counter()
-    edits = edit(model, inversion, job.targets, job.edit, mask=mask, batch=job.target_batch, progress=progress)
-    seconds = (time.perf_counter() - began) / max(1, len(edits))
+    """Reconstruction and rows of one inverted and edited photograph."""
     photo, back = to_uint8(image), to_uint8(reconstruct(model, inversion))
     ceiling, memory = psnr(to_uint8(vae_round_trip(model, inversion)), photo), peak_memory_gb(model.device)
 
@@ -168,13 +220,13 @@ def _finish(
             psnr_background=psnr(edited, photo, ~region) if is_edit else None,
             ssim_background=ssim(edited, photo, ~region) if is_edit else None,
             seconds_inversion=inversion.seconds,
-            seconds_edit=seconds if is_edit else 0.0,
+            seconds_edit=done.seconds if is_edit else 0.0,
             peak_memory_gb=memory,
             lpips_standard=lpips and lpips.standard(edited, photo),
             lpips_standard_recon=lpips.standard(edited, back) if is_edit and lpips else None,
         )
 
-    shown = {e.target.name: EditedPhoto(to_uint8(e.image), e.mask, e.maps, e.source_maps) for e in edits}
+    shown = {e.target.name: EditedPhoto(to_uint8(e.image), e.mask, e.maps, e.source_maps) for e in done.edits}
     rows = [row(ORIGINAL, back, None)] if job.original else []
     return PhotoResult(
         name=name,

@@ -16,6 +16,8 @@ from rli.random_model import random_parts
 from rli.types import Conditioning, NonFiniteError, RLIError, Step
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Latents a side of a VAE tile: the size the VAE was trained at, so that a photo of just that size is never cut.
+TILE = 64
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Model:
     """Frozen parts and the face that every stage uses. Weights never collect gradients.
 
     The UNet computes in `dtype`; the VAE always in float32, because SDXL's overflows in float16 and loses detail in
-    bfloat16. Text encoders rest on the CPU and visit the device to encode. abar: cumulative alphas by level.
+    bfloat16. Text encoders visit the device to encode, and rest where they are. abar: cumulative alphas by level.
+    offload: UNet and VAE are on the device in turn, each moved when it is first called after the other.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Model:
     prediction: str
     fingerprint: str
     device: torch.device
+    offload: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,7 +57,7 @@ class Model:
         NonFiniteError, naming phase and step, when the UNet's output is not finite.
         """
         extra = {"text_embeds": text.pooled.to(self.dtype), "time_ids": text.time_ids} if self.is_sdxl else None
-        out = self.unet(
+        out = self.ready(self.unet)(
             latent.to(self.dtype),
             step.timestep,
             encoder_hidden_states=text.tokens.to(self.dtype),
@@ -71,6 +75,22 @@ class Model:
             out = abar**0.5 * out + (1 - abar) ** 0.5 * latent
         return out
 
+    def tiles(self, pixels: tuple[int, int]) -> bool:
+        """Whether the VAE takes a picture of this (height, width) in tiles, which changes what comes out."""
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.vae.use_tiling and max(pixels) > TILE * factor
+
+    def ready(self, part: nn.Module) -> nn.Module:
+        """The UNet or the VAE, on the device."""
+        self.make_room_for(part)
+        return _moved(part, self.device) if self.offload else part
+
+    def make_room_for(self, part: nn.Module) -> None:
+        """With offload, what of UNet and VAE is not the part leaves the device."""
+        for other in (self.unet, self.vae) if self.offload else ():
+            if other is not part:
+                _moved(other, torch.device("cpu"))
+
 
 def load(
     name: str = "sdxl",
@@ -81,13 +101,15 @@ def load(
     dtype: str = "auto",
     checkpointing: bool = False,
     vae_tiling: bool = False,
+    offload: bool = False,
 ) -> Model:
     """Load a model: name is a key of FAMILIES; weights a hub id, a local diffusers folder, or "random" (SDXL's shapes
     with random weights: for measuring time and memory); vae an optional replacement, likewise.
 
     device auto is CUDA where there is one; dtype auto is bfloat16 there and float32 on a CPU. checkpointing trades time
-    for memory in the optimization; vae_tiling encodes and decodes in overlapping tiles. Raises RLIError when the
-    weights are not to be had or are of another kind.
+    for memory in the optimization; vae_tiling encodes and decodes in overlapping tiles; offload keeps UNet and VAE on
+    the CPU until they are called, and then one at a time on the device. Raises RLIError when the weights are not to be
+    had or are of another kind.
     """
     if name not in FAMILIES:
         raise RLIError(f"model={name} is not known: choose one of {', '.join(FAMILIES)}")
@@ -102,22 +124,21 @@ def load(
         parts = load_parts(name, family, weights, dtype)
     if vae is not None:
         parts = replace(parts, vae=load_vae(vae))
-    return assemble(name, parts, device, checkpointing=checkpointing, vae_tiling=vae_tiling)
+    return assemble(name, parts, device, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
 
 
 def assemble(
-    name: str, parts: Parts, device: torch.device, *, checkpointing: bool = False, vae_tiling: bool = False
+    name: str,
+    parts: Parts,
+    device: torch.device,
+    *,
+    checkpointing: bool = False,
+    vae_tiling: bool = False,
+    offload: bool = False,
 ) -> Model:
-    """Freeze the parts, put UNet and VAE on the device, and read the noise schedule from the scheduler's settings."""
+    """Freeze the parts, read the noise schedule from the scheduler's settings, and put UNet and VAE on the device."""
     for part in (parts.unet, parts.vae, *parts.text_encoders):
         part.eval().requires_grad_(False)
-    if checkpointing:
-        parts.unet.enable_gradient_checkpointing()
-    if vae_tiling:
-        # By default a tile is the size the VAE was trained at, so that a photo of just that size is never cut.
-        parts.vae.enable_tiling()
-        factor = 2 ** (len(parts.vae.config.block_out_channels) - 1)
-        parts.vae.tile_sample_min_size, parts.vae.tile_latent_min_size = 64 * factor, 64
     schedule = parts.scheduler
     abar = cumulative_alphas(
         schedule.get("beta_start", 0.00085),
@@ -128,10 +149,10 @@ def assemble(
     prediction = schedule.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction"):
         raise RLIError(f"the weights predict “{prediction}”; only epsilon and v_prediction are supported")
-    return Model(
+    model = Model(
         name=name,
-        unet=parts.unet.to(device),
-        vae=parts.vae.float().to(device),
+        unet=parts.unet,
+        vae=parts.vae.float(),
         tokenizers=parts.tokenizers,
         text_encoders=parts.text_encoders,
         abar=abar,
@@ -139,6 +160,35 @@ def assemble(
         fingerprint=fingerprint(parts),
         device=device,
     )
+    return arrange(model, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
+
+
+def arrange(
+    model: Model, *, checkpointing: bool, vae_tiling: bool, offload: bool, encoders_on_device: bool = False
+) -> Model:
+    """The model with its parts set and placed: where UNet, VAE and text encoders rest, and what they hold at work."""
+    set_checkpointing(model.unet, checkpointing)
+    model.vae.use_tiling = vae_tiling
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    model.vae.tile_sample_min_size, model.vae.tile_latent_min_size = TILE * factor, TILE
+    cpu = torch.device("cpu")
+    for encoder in model.text_encoders:
+        _moved(encoder, model.device if encoders_on_device else cpu)
+    model = replace(model, offload=offload)
+    if offload:
+        model.make_room_for(model.unet)
+    else:
+        _moved(model.unet, model.device)
+        _moved(model.vae, model.device)
+    return model
+
+
+def set_checkpointing(unet: nn.Module, on: bool) -> None:
+    """Whether the UNet's backward pass computes activations again instead of keeping them."""
+    if on:
+        unet.enable_gradient_checkpointing()
+    else:
+        unet.disable_gradient_checkpointing()
 
 
 def random_model(
@@ -172,20 +222,17 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def wants_checkpointing(choice: bool | str, device: torch.device, height: int, width: int) -> bool:
-    """auto recomputes activations on CUDA above 512×512, where they outweigh SDXL's weights. Raises RLIError."""
-    if choice == "auto":
-        return device.type == "cuda" and height * width > 512 * 512
-    if not isinstance(choice, bool):
-        raise RLIError(f"runtime.checkpointing={choice} is not known: choose one of auto, true, false")
-    return choice
-
-
 @contextmanager
 def visiting(part: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """The part on the device for the length of the scope, then back on the CPU, so that it holds no device memory."""
+    """The part on the device for the length of the scope, then back where it rests."""
     home = next(part.parameters()).device
     try:
         yield part.to(device)
     finally:
         part.to(home)
+
+
+def _moved(part: nn.Module, device: torch.device) -> nn.Module:
+    """The part on the device; looked at first, because a move visits every weight even where there is nothing to do."""
+    at = next(part.parameters()).device
+    return part if at.type == device.type and device.index in (None, at.index) else part.to(device)

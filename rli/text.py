@@ -27,6 +27,7 @@ def encode_prompts(model: Model, prompts: Sequence[str], size: tuple[int, int], 
             truncation=True,
             return_tensors="pt",
         ).input_ids
+        model.make_room_for(encoder)
         with visiting(encoder, model.device):
             out = encoder(ids.to(model.device), output_hidden_states=True)
         hidden.append((out.hidden_states[-2] if model.is_sdxl else out.last_hidden_state).float())

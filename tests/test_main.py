@@ -115,6 +115,19 @@ def test_a_second_defect_does_not_invert_again_and_runs_repeat_exactly(monkeypat
         assert len(same) == 1
 
 
+def test_sparing_memory_changes_no_picture(monkeypatch, place, photo):
+    options = [*QUICK, "data=image", f"data.path={photo}", "defect=rust"]
+    for memory in ("high", "low"):
+        status, _, err = run(
+            monkeypatch, *options, f"runtime.memory={memory}", f"hydra.run.dir={memory}", f"runtime.cache=c{memory}"
+        )
+        assert status == 0, err
+        assert ("memory: low chose gradient checkpointing" in err) == (memory == "low")
+    for name in ("rust.png", "reconstruction.png"):
+        high, low = (np.asarray(Image.open(f"{m}/images/photo/{name}")).astype(int) for m in ("high", "low"))
+        assert np.abs(high - low).max() <= 1
+
+
 def test_photographs_together_are_photographs_alone(monkeypatch, place):
     for k in range(3):
         write_png(place / "in" / f"{k}.png", surface(UNSEEN + k, ("crack",)).image)
@@ -190,6 +203,10 @@ BAD = {
     "data=image": "needs data.path",
     "defect=custom": "needs defect.target",
     "runtime.seed=x": "runtime.seed=x",
+    "runtime.memory=middle": "runtime.memory=middle is not known: choose one of auto, low, high",
+    "runtime.memory_gb=-1": "runtime.memory_gb=-1 is out of range",
+    "runtime.checkpointing=often": "runtime.checkpointing=often is not known",
+    "runtime.vae_tiling=1": "runtime.vae_tiling=1 is not known",
     "+edit.foo=1": "edit.foo is not a setting",
     "inversion=null": "must be a string",
 }

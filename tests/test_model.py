@@ -8,7 +8,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from rli import codec, editing, inversion, text
 from rli.mini.tokenizer import tokenizers
-from rli.model import assemble, load, pick_device, pick_dtype, wants_checkpointing
+from rli.model import assemble, load, pick_device, pick_dtype
 from rli.parts import FAMILIES, Parts, check_size, check_weights, fingerprint
 from rli.random_model import random_parts
 from rli.types import InversionSettings, RLIError, Step
@@ -202,16 +202,6 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
     with pytest.raises(RLIError, match="cannot be loaded: give a local diffusers folder") as error:
         load("sdxl", device="cpu")
     assert "\n" not in str(error.value)
-
-
-def test_checkpointing_is_automatic_for_large_photographs_on_cuda():
-    cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert wants_checkpointing("auto", cuda, 1024, 1024)
-    assert not wants_checkpointing("auto", cuda, 512, 512)
-    assert not wants_checkpointing("auto", cpu, 1024, 1024)
-    assert wants_checkpointing(True, cpu, 64, 64)
-    with pytest.raises(RLIError, match="checkpointing"):
-        wants_checkpointing("often", cpu, 64, 64)
 
 
 def test_devices_and_precisions():

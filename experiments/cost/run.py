@@ -105,8 +105,8 @@ def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
     photo, pictures = to_uint8(images[:1]), np.stack([to_uint8(x[None]) for x in made])
     round_trip = to_uint8(codec.decode(model, codec.encode(model, images[:1])))
     # Photographs together are compared with each by itself; one is alone already.
-    singly = images.split(1) if len(images) > 1 else ()
-    alone = [to_uint8(x[None]) for image in singly for x in run(model, image, setup, Meter(model.device))]
+    singly, one = images.split(1) if len(images) > 1 else (), Meter(model.device)
+    alone = [to_uint8(x[None]) for image in singly for x in run(model, image, setup, one)]
     return Measured(
         setup=setup,
         phases=meter.phases,
@@ -114,6 +114,7 @@ def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
         psnr=psnr(pictures[0], photo),
         psnr_vae=min(psnr(pictures[0], round_trip), 99.0),
         alone=min((psnr(a, b) for a, b in zip(pictures, alone, strict=False)), default=float("inf")),
+        alone_seconds=sum(spent.seconds for spent in one.phases.values()) or float("nan"),
         row_flops=row_flops(model, images[:1]),
         matrix_rate=matrix_rate(model),
         images=pictures,

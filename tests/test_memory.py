@@ -1,0 +1,352 @@
+"""What a job needs is known beforehand, what is spared changes no picture, and running out of memory ends no run."""
+
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rli import attention, codec, editing, inversion, job, memory, text
+from rli.dataset import Photo
+from rli.job import Failure, Job
+from rli.memory import EDITING, INVERTING, SPARES, Memory, Plan, choose, eased, estimate, keep, ladder
+from rli.model import Model, arrange, random_model
+from rli.rehearsal import Live, Need, measure, weights
+from rli.types import EditSettings, InversionSettings, PhotoResult, RLIError, Step, Target
+
+SOURCE = "photo of a crack defect image"
+TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))
+SETTINGS = InversionSettings(steps=3, inner_steps=2)
+GENEROUS = Plan(photos=8, targets=8)
+# About what SDXL takes at 1024 pixels in bfloat16, in MB.
+NEED = Need(4900, 320, 1550, 1320, (5000, 520), 470, (2600, 690), (3070, 820), 12)
+
+
+@pytest.fixture
+def model(tiny):
+    """The tiny model, put back as it was."""
+    yield tiny
+    arrange(tiny, checkpointing=False, vae_tiling=False, offload=False)
+
+
+@pytest.fixture
+def task(tmp_path):
+    def make(**changes) -> Job:
+        common = {"model": "sdxl", "height": 64, "width": 64, "source": SOURCE, "targets": TARGETS, "original": False}
+        settings = {"inversion": SETTINGS, "edit": EditSettings(), "cache": tmp_path / "cache", "target_batch": 4}
+        return Job(**{**common, **settings, **changes})
+
+    return make
+
+
+def photographs(photo: torch.Tensor, count: int) -> list[Photo]:
+    return [Photo(f"p{k}", lambda h, w, k=k: photo.roll(8 * k, 3)) for k in range(count)]
+
+
+def exhausts(monkeypatch, part: nn.Module, when) -> None:
+    """part.forward says that memory ran out wherever when(count of the call, its batch rows)."""
+    plain, calls = part.forward, []
+
+    def forward(sample, *args, **kwargs):
+        calls.append(1)
+        if when(len(calls), len(sample)):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(sample, *args, **kwargs)
+
+    monkeypatch.setattr(part, "forward", forward)
+
+
+@pytest.mark.parametrize("stage", SPARES)
+def test_every_rung_spares_one_thing_more_and_needs_no_more(stage):
+    rungs = ladder(GENEROUS, stage)
+    needs = [estimate(NEED, rung, stage) for rung in rungs]
+    assert all(a >= b for a, b in pairwise(needs))
+    assert needs[-1] < 0.6 * needs[0]
+    for before, after in pairwise(rungs):
+        assert sum(getattr(before, f.name) != getattr(after, f.name) for f in fields(Plan)) == 1
+        assert memory.described(before, after)
+    assert not any(rung.vae_tiling for rung in rungs[:-1]) and rungs[-1].vae_tiling
+    assert eased(rungs[-1], stage) is None
+
+
+def test_the_first_rung_that_fits_is_chosen():
+    assert choose(NEED, GENEROUS, None) == GENEROUS
+    assert choose(NEED, GENEROUS, 10**9) == GENEROUS
+    most = choose(NEED, GENEROUS, 1)
+    assert all(eased(most, stage) is None for stage in SPARES)
+    rungs = ladder(Plan(8, 1), INVERTING)
+    for room in (46_000, 15_000, 12_000):
+        k = rungs.index(choose(NEED, Plan(8, 1), room))
+        assert k > 0
+        assert [estimate(NEED, rung, INVERTING) <= room for rung in rungs[: k + 1]] == [False] * k + [True]
+
+
+def test_what_the_user_fixed_stays():
+    fixed = frozenset({"checkpointing", "vae_tiling"})
+    most = choose(NEED, GENEROUS, 1, fixed)
+    assert not most.checkpointing and not most.vae_tiling
+    assert most.photos == most.targets == 1 and most.offload
+
+
+def saved_bytes(model: Model, side: int) -> int:
+    """What one prediction's graph holds beside weights, counted while it is built."""
+    known, held = {p.untyped_storage().data_ptr() for p in model.unet.parameters()}, {}
+    cond = text.encode_prompts(model, [SOURCE], (side, side))
+    cond = replace(cond, tokens=cond.tokens.requires_grad_())
+
+    def pack(value):
+        if value.untyped_storage().data_ptr() not in known:
+            held[value.untyped_storage().data_ptr()] = value
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        model.predict(torch.randn(1, 4, side // 8, side // 8), Step(0, 2, 500, 480, 500), cond, "test")
+    return sum(value.untyped_storage().nbytes() for value in held.values())
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_the_rehearsed_graph_is_what_a_real_one_saves(model, side):
+    need = measure(model, side, side, SETTINGS)
+    plain = saved_bytes(model, side)
+    assert need.optimize[0] == pytest.approx(plain, rel=0.2)
+    model.unet.enable_gradient_checkpointing()
+    assert saved_bytes(model, side) < need.optimize[1] < need.optimize[0] / 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_rehearsed_peak_is_the_real_one(dtype):
+    model, step = random_model("tiny", dtype=dtype), Step(0, 2, 500, 480, 500)
+    need = measure(model, 256, 256, SETTINGS)
+    for saving in (False, True):
+        arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
+        cond = text.encode_prompts(model, [SOURCE], (256, 256))
+        tokens = cond.tokens.requires_grad_()
+        with Live(model.unet.parameters()) as live, attention.install(model.unet, SETTINGS.location, SETTINGS.alpha):
+            out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
+            torch.autograd.grad(out, tokens, torch.ones_like(out))
+        assert need.optimize[saving] == pytest.approx(live.peak, rel=0.05)
+
+
+def test_rehearsals_are_real_peaks_and_touch_nothing(model, photo):
+    before = [p.clone() for p in model.unet.parameters()]
+    need = measure(model, 1024, 256, SETTINGS)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.unet.parameters(), strict=True))
+    assert not model.unet.is_gradient_checkpointing
+    latent = torch.randn(1, 4, 128, 32)
+    for tiling in (False, True):
+        arrange(model, checkpointing=False, vae_tiling=tiling, offload=False)
+        with Live(model.vae.parameters()) as live:
+            codec.decode(model, latent)
+        assert live.peak == pytest.approx(need.decode[tiling], rel=0.2)
+    assert need.decode[True] < need.decode[False]
+
+
+def test_an_edit_is_rehearsed_as_large_as_it_is(model, photo):
+    inverted = inversion.invert(model, photo, SOURCE, SETTINGS)
+    need = measure(model, 64, 64, SETTINGS)
+    known = [*model.unet.parameters(), *model.vae.parameters()]
+    with Live([*known, *(p for e in model.text_encoders for p in e.parameters())]) as live:
+        editing.edit(model, inverted, TARGETS)
+    assert live.peak <= estimate(need, Plan(1, 4), EDITING)
+
+
+def test_every_rung_gives_the_same_reconstruction_and_edits(model, photo):
+    def pictures(plan: Plan) -> list[torch.Tensor]:
+        arranged = memory.arranged(model, plan)
+        done = inversion.invert(arranged, photo, SOURCE, SETTINGS)
+        edits = editing.edit(arranged, done, TARGETS, batch=plan.targets)
+        return [editing.reconstruct(arranged, done), *(e.image for e in edits)]
+
+    plain = pictures(Plan(1, 4))
+    for plan in {*ladder(Plan(1, 4), INVERTING), *ladder(Plan(1, 4), EDITING)}:
+        for one, other in zip(plain, pictures(plan), strict=True):
+            # Rows of another batch size are multiplied in another order: rounding only.
+            assert torch.allclose(one, other, atol=1e-4), plan
+
+
+class Luggage(nn.Linear):
+    """A part that notes where it is sent instead of going there."""
+
+    def __init__(self, name: str, trips: list) -> None:
+        super().__init__(1, 1)
+        self.name, self.trips, self.place = name, trips, torch.device("cpu")
+
+    def parameters(self, recurse: bool = True):
+        yield type("Weight", (), {"device": self.place})()
+
+    def to(self, device):
+        self.trips.append((self.name, device.type))
+        self.place = device
+        return self
+
+
+def test_offloading_keeps_one_large_part_on_the_device_at_a_time(tiny):
+    trips = []
+    unet, vae = Luggage("unet", trips), Luggage("vae", trips)
+    moving = replace(tiny, unet=unet, vae=vae, device=torch.device("cuda"), offload=True)
+    for part in (vae, unet, unet, vae):
+        assert moving.ready(part) is part
+    moving.make_room_for(tiny.text_encoders[0])
+    assert trips == [
+        ("vae", "cuda"), ("vae", "cpu"), ("unet", "cuda"), ("unet", "cpu"), ("vae", "cuda"), ("vae", "cpu"),
+    ]  # fmt: skip
+    trips.clear()
+    assert replace(moving, offload=False).ready(unet) is unet
+    assert not trips
+
+
+def same(a: PhotoResult, b: PhotoResult, levels: int) -> None:
+    assert a.name == b.name and a.edits.keys() == b.edits.keys()
+    pairs = [(a.reconstruction, b.reconstruction), *((a.edits[d].image, b.edits[d].image) for d in a.edits)]
+    for one, other in pairs:
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= levels
+
+
+def test_running_out_while_inverting_spares_more_and_changes_nothing(model, photo, task, monkeypatch, capsys, tmp_path):
+    plain = list(job.run(model, task(cache=tmp_path / "plain"), photographs(photo, 2)))
+    capsys.readouterr()
+    exhausts(monkeypatch, model.unet, lambda call, rows: call == 8)
+    got = list(job.run(model, task(), photographs(photo, 2)))
+    for one, other in zip(plain, got, strict=True):
+        same(one, other, 0)  # checkpointing computes the same activations again
+    assert capsys.readouterr().err == ("memory: out of memory while inverting; going on with gradient checkpointing\n")
+    assert model.unet.is_gradient_checkpointing
+
+
+def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo, task, monkeypatch, capsys, tmp_path):
+    plain = list(job.run(model, task(cache=tmp_path / "plain"), photographs(photo, 2)))
+    capsys.readouterr()
+    exhausts(monkeypatch, model.unet, lambda call, rows: rows > 5)
+    got = list(job.run(model, task(), photographs(photo, 2)))
+    for one, other in zip(plain, got, strict=True):
+        same(one, other, 1)  # a batch of another size is summed in another order
+    # Once: the second photograph goes on with what the first one found.
+    assert capsys.readouterr().err == "memory: out of memory while editing; going on with 2 targets together\n"
+
+
+def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
+    plain = list(job.run(model, task(cache=tmp_path / "plain"), photographs(photo, 5)))
+    capsys.readouterr()
+    together = task(batch_size=4, targets=TARGETS[:1], memory=Memory(checkpointing=False))
+    plain = [replace(p, edits={"rust": p.edits["rust"]}) for p in plain]
+    exhausts(monkeypatch, model.unet, lambda call, rows: rows > 3)
+    got = list(job.run(model, together, photographs(photo, 5)))
+    for one, other in zip(plain, got, strict=True):
+        same(one, other, 1)  # a batch of another size is summed in another order
+    assert capsys.readouterr().err == (
+        "memory: out of memory while inverting; going on with 2 photographs together\n"
+        "memory: out of memory while editing; going on with 2 targets together\n"
+        "memory: out of memory while editing; going on with targets one by one\n"
+    )
+
+
+@pytest.mark.parametrize("stage", SPARES)
+def test_nothing_left_to_spare_is_one_failure_and_the_rest_go_on(model, photo, task, monkeypatch, capsys, stage):
+    settings = task(targets=TARGETS[:1], memory=Memory("low"))
+    if stage == EDITING:  # inverted and kept beforehand
+        list(job.run(model, settings, photographs(photo, 1)))
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        exhausts(patch, model.unet, lambda call, rows: call == 1)
+        first, second = job.run(model, settings, photographs(photo, 2))
+    assert isinstance(first, Failure) and isinstance(second, PhotoResult)
+    assert first.reason.startswith(f"{stage}: out of memory with everything spared") and "\n" not in first.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("not enough memory: you tried to allocate"), True),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
+    keeper, tries = memory.Keeper(model, Plan(1, 2), frozenset()), []
+
+    def work(model, plan):
+        tries.append(plan.encoders_on_device)
+        if len(tries) == 1:
+            raise error
+        return "done"
+
+    if is_memory:
+        assert keeper.persist(EDITING, work) == "done"
+        assert tries == [True, False]
+    else:
+        with pytest.raises(RuntimeError, match="shapes"):
+            keeper.persist(EDITING, work)
+
+
+def test_a_real_allocation_that_fails_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert memory.ran_out(caught.value)
+
+
+def test_auto_looks_at_what_is_left_and_says_what_it_spares(model, capsys, monkeypatch):
+    choice = {"height": 64, "width": 64, "settings": SETTINGS, "photos": 4, "targets": 8}
+    assert keep(model, Memory(), **choice).plan == Plan(4, 8)
+    assert keep(model, Memory("high"), **choice).plan == Plan(4, 8)
+    assert capsys.readouterr().err == ""
+    low = keep(model, Memory("low"), **choice)
+    assert low.plan == Plan(1, 1, checkpointing=True)
+    assert low.persist(INVERTING, lambda model, plan: model.unet.is_gradient_checkpointing)
+    need = measure(model, 64, 64, SETTINGS)
+    room = estimate(need, Plan(2, 8, checkpointing=True), INVERTING)
+    monkeypatch.setattr(memory, "budget", lambda model, limit: room)
+    capsys.readouterr()
+    kept = keep(model, Memory(limit=1.0), **choice)
+    assert estimate(need, kept.plan, INVERTING) <= room < estimate(need, Plan(4, 8), INVERTING)
+    assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
+    monkeypatch.setattr(memory, "budget", lambda model, limit: 0)
+    assert keep(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
+    assert capsys.readouterr().err.startswith("memory: warning: about 0.0 GB are needed with everything spared")
+    assert keep(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
+    direct = choice | {"settings": InversionSettings(method="direct")}  # nothing is optimized: there is no graph
+    assert keep(model, Memory("low"), **direct).plan == Plan(1, 1)
+
+
+def test_a_cpu_s_budget_is_the_limit_less_what_the_process_holds(tiny):
+    assert memory.budget(tiny, None) is None
+    before = memory.budget(tiny, 1024)
+    assert before < 2**40 - sum(map(weights, (tiny.unet, tiny.vae, *tiny.text_encoders)))
+    more = torch.ones(2**28, dtype=torch.uint8)
+    assert before - memory.budget(tiny, 1024) == pytest.approx(more.nbytes, rel=0.1)
+    assert memory.budget(tiny, 1e-3) < 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_cuda_device_s_budget_is_what_is_free_and_the_plan_is_kept_there(photo):
+    model = random_model("tiny", device="cuda")
+    assert 0 < memory.budget(model, None) <= torch.cuda.get_device_properties(0).total_memory
+    assert memory.budget(model, 0.5) <= 2**29
+    kept = keep(model, Memory("low"), 64, 64, SETTINGS, 1, 1)
+
+    def places(model, plan):
+        inversion.invert(model, photo, SOURCE, SETTINGS)
+        return model.unet.device.type, model.vae.device.type, model.text_encoders[0].device.type
+
+    assert kept.persist(INVERTING, places) in (("cuda", "cpu", "cpu"), ("cpu", "cuda", "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "line"),
+    [
+        ({"mode": "middle"}, "runtime.memory=middle is not known: choose one of auto, low, high"),
+        ({"limit": -1}, "runtime.memory_gb=-1 is out of range"),
+        ({"limit": 0}, "runtime.memory_gb=0 is out of range"),
+        ({"limit": float("nan")}, "runtime.memory_gb=nan is out of range"),
+        ({"limit": "8GB"}, "runtime.memory_gb=8GB is out of range"),
+        ({"checkpointing": "often"}, "runtime.checkpointing=often is not known"),
+        ({"vae_tiling": 1}, "runtime.vae_tiling=1 is not known"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(bad, line):
+    with pytest.raises(RLIError, match=line) as error:
+        Memory(**bad)
+    assert "\n" not in str(error.value)
