@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from rli.dataset import Photo, photos
 from rli.job import Failure, Job, run, write_photo
 from rli.memory import Memory
-from rli.model import load, pick_device, pick_dtype
+from rli.model import compiled, load, pick_device, pick_dtype
 from rli.outputs import aggregate, write_failures, write_outcome, write_status
 from rli.parts import check_weights
 from rli.types import EditSettings, InversionSettings, RLIError, Target
@@ -86,6 +86,8 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
     job = settings(cfg)
     device = pick_device(runtime["device"])
     pick_dtype(runtime["dtype"], device)
+    if not isinstance(runtime["compile"], bool):
+        raise RLIError(f"runtime.compile={runtime['compile']} is not known: choose true or false")
     check_weights(job.model, where["weights"])
     todo = sources(cfg, job)
     model = load(
@@ -96,6 +98,8 @@ def work(cfg: Mapping[str, Any], folder: Path) -> None:
         dtype=runtime["dtype"],
         offload=True,  # nothing is placed before the job's plan says what has room
     )
+    if runtime["compile"]:
+        model = compiled(model)
     lpips = load_lpips()
     if lpips is None:
         print(

@@ -17,8 +17,9 @@ from rli.types import InversionSettings, RLIError, one_of
 
 Result = TypeVar("Result")
 
-# Estimates are raised by this share: the convolutions' workspaces and the allocator's gaps are not rehearsed.
-MARGIN = 0.15
+# What is computed takes this share more than was rehearsed: the convolutions' workspaces and the allocator's gaps. On a
+# CPU up to 0.3 was measured, and more for a small VAE's decoding, which `Need.aside` covers.
+MARGIN = 0.3
 INVERTING, EDITING = "inverting", "editing"
 # What a stage can spare, in the order in which it is given up: first what costs least time. Tiles come last, because
 # they alone change pixels.
@@ -70,9 +71,8 @@ class Plan:
 
 
 def estimate(need: Need, plan: Plan, stage: str) -> int:
-    """Peak bytes of a stage: the largest of text encoding, the UNet's work and the VAE's."""
-    both = need.unet + need.vae
-    encoding_text = (0 if plan.offload else both) + (0 if plan.encoders_on_device else need.encoder)
+    """Peak bytes of a stage: weights that are on the device, and the largest of text encoding, the UNet's work and the
+    VAE's."""
     if stage == INVERTING:
         unet = plan.photos * need.optimize[plan.checkpointing]
         # Encoded together; decoded (in edits, and in crops that are smaller than a picture) one by one.
@@ -81,10 +81,14 @@ def estimate(need: Need, plan: Plan, stage: str) -> int:
         # Rows: the sources', and two for each target; the rehearsed call had three.
         unet = need.edit * (min(plan.photos, plan.targets) + 2 * plan.targets) // 3
         vae = need.decode[plan.vae_tiling] + 2 * plan.targets * need.image
-    unet += need.unet if plan.offload else both
-    vae += need.vae if plan.offload else both
-    rest = need.encoders if plan.encoders_on_device else 0
-    return int((max(encoding_text, unet, vae) + rest) * (1 + MARGIN))
+    encoders = need.encoders if plan.encoders_on_device else 0
+    visitor = 0 if plan.encoders_on_device else need.encoder
+    unet, vae = int(unet * (1 + MARGIN)), int(vae * (1 + MARGIN))
+    if plan.offload:
+        peak = max(visitor, need.unet + unet, need.vae + vae)
+    else:
+        peak = need.unet + need.vae + max(visitor, unet, vae)
+    return encoders + peak + need.aside
 
 
 def eased(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> Plan | None:
@@ -181,8 +185,8 @@ def keep(
         most = max(estimate(need, plan, stage) for stage in SPARES)
         if most > room:
             print(
-                f"memory: warning: about {most / 2**30:.1f} GB are needed with everything spared, "
-                f"{max(0, room) / 2**30:.1f} GB are free",
+                f"memory: warning: about {most / 2**30:.2f} GB more are needed with everything spared, and "
+                f"{max(0, room) / 2**30:.2f} GB are free",
                 file=sys.stderr,
             )
     if plan != generous:

@@ -183,6 +183,13 @@ def arrange(
     return model
 
 
+def compiled(model: Model, backend: str = "inductor") -> Model:
+    """The model with the UNet's transformer blocks compiled by torch.compile, one for all of a kind and for every batch
+    size. The first calls wait for the compiler."""
+    model.unet.compile_repeated_blocks(backend=backend, dynamic=True)
+    return model
+
+
 def set_checkpointing(unet: nn.Module, on: bool) -> None:
     """Whether the UNet's backward pass computes activations again instead of keeping them."""
     if on:

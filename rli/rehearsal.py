@@ -20,6 +20,9 @@ from rli import attention
 from rli.model import TILE, Model, set_checkpointing
 from rli.types import InversionSettings
 
+# Kernels' rearranged weights and small pools, whatever the size of the picture: 0.1 GB on a CPU.
+ASIDE = 2**30 // 10
+
 
 @dataclass(frozen=True)
 class Need:
@@ -27,7 +30,7 @@ class Need:
 
     unet, vae, encoders, encoder: weights, the last of the largest text encoder alone; 0 where they are not moved.
     optimize: one photograph's optimization, plain and checkpointed. edit: one target's UNet call. encode, decode: one
-    photograph, whole and in tiles. image: one picture in float32.
+    photograph, whole and in tiles. image: one picture in float32. aside: what libraries hold beside all tensors.
     """
 
     unet: int
@@ -39,6 +42,7 @@ class Need:
     encode: tuple[int, int]
     decode: tuple[int, int]
     image: int
+    aside: int = 0
 
 
 def measure(model: Model, height: int, width: int, settings: InversionSettings) -> Need:
@@ -72,6 +76,7 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
         encode=(vae("encode", latent), tiled("encode")),
         decode=(vae("decode", latent), tiled("decode")),
         image=image,
+        aside=ASIDE,
     )
 
 

@@ -305,7 +305,7 @@ def test_auto_looks_at_what_is_left_and_says_what_it_spares(model, capsys, monke
     assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
     monkeypatch.setattr(memory, "budget", lambda model, limit: 0)
     assert keep(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
-    assert capsys.readouterr().err.startswith("memory: warning: about 0.0 GB are needed with everything spared")
+    assert capsys.readouterr().err.startswith("memory: warning: about 0.10 GB more are needed with everything spared")
     assert keep(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
     direct = choice | {"settings": InversionSettings(method="direct")}  # nothing is optimized: there is no graph
     assert keep(model, Memory("low"), **direct).plan == Plan(1, 1)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,9 +7,9 @@ from conftest import relative
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rli import codec, editing, inversion, text
+from rli import attention, codec, editing, inversion, text
 from rli.mini.tokenizer import tokenizers
-from rli.model import assemble, load, pick_device, pick_dtype
+from rli.model import assemble, compiled, load, pick_device, pick_dtype, random_model
 from rli.parts import FAMILIES, Parts, check_size, check_weights, fingerprint
 from rli.random_model import random_parts
 from rli.types import InversionSettings, RLIError, Step
@@ -216,3 +217,23 @@ def test_devices_and_precisions():
     if not torch.cuda.is_available():
         with pytest.raises(RLIError, match="no CUDA device"):
             pick_device("cuda")
+
+
+def test_the_compiled_model_computes_the_same(photo):
+    """The compiler's front, which decides what may be compiled, with the plain kernels behind it."""
+    model = random_model("tiny")
+    cond = text.encode_prompts(model, [SOURCE, RUST], (64, 64))
+    latent, step = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), Step(0, 2, 500, 480, 500)
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = cond.tokens.clone().requires_grad_()
+        with attention.install(model.unet, "up", 0.1):
+            eps = model.predict(latent, step, replace(cond, tokens=tokens), "test")
+        return eps.detach(), torch.autograd.grad(eps.sum(), tokens)[0]
+
+    plain = both()
+    compiled(model, backend="eager")
+    for a, b in zip(plain, both(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    edited = editing.edit(model, inversion.invert(model, photo, SOURCE, InversionSettings(steps=3)), [RUST])[0]
+    assert torch.isfinite(edited.image).all()

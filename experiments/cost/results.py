@@ -45,7 +45,7 @@ class Measured:
 
     rest_gb: memory with the model at rest; psnr, psnr_vae: of the first photograph; alone: the worst image's PSNR
     against the same photograph done by itself, alone_seconds: what these took; row_flops: of one UNet row forward and
-    backward; matrix_rate: operations a second; images (B·(1+N),H,W,3) uint8: reconstruction and edits of each photograph.
+    backward; matrix_rate: operations a second; images (B·(1+N),H,W,3) uint8: reconstruction and edits of each.
     """
 
     setup: Setup
@@ -60,12 +60,12 @@ class Measured:
     images: np.ndarray
 
 
-def machine(setup: Setup) -> dict[str, str]:
+def machine(device: str) -> dict[str, str]:
     """What ran: processor, torch, GPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    gpu = torch.cuda.get_device_name(setup.device) if setup.device.startswith("cuda") else ""
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
     return {"cpu": (names or [platform.processor()])[0], "gpu": gpu, "torch": torch.__version__}
 
 
@@ -90,7 +90,7 @@ def rows(measured: Measured, standard: Measured | None) -> list[dict]:
         "agreement": agreement[0],
         "agreement_edits": min(agreement[1:]),
     }
-    about = {**machine(measured.setup), **asdict(measured.setup)}
+    about = {**machine(measured.setup.device), **asdict(measured.setup)}
 
     def floor(spent: Spent) -> float:
         forward, backward = measured.row_flops

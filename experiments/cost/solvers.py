@@ -112,9 +112,13 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join([head, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |", *rows])
 
 
-def picture(table: pd.DataFrame, path: Path) -> None:
-    """PSNR against seconds and against passes: a colour for each setting, a shape for each model."""
+def picture(rows: pd.DataFrame, path: Path) -> None:
+    """PSNR against seconds and against passes, of the surfaces that saw every setting: a colour for each setting, a
+    shape for each model."""
     matplotlib.use("Agg")
+    counts = rows[rows["model"] == "mini"].groupby(["kind", "image"]).size()
+    complete = counts[counts == len(SETTINGS)].index
+    table = summary(rows[pd.MultiIndex.from_frame(rows[["kind", "image"]]).isin(complete)])
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), sharey=True)
     points = table[table["kind"] == "surface"]
     colours = {name: plt.get_cmap("tab20")(k) for k, name in enumerate(SETTINGS)}
@@ -130,7 +134,7 @@ def picture(table: pd.DataFrame, path: Path) -> None:
                 linewidth=0.5,
                 label=r.settings if r.model == "mini" else None,
             )
-        axis.set_xlabel(f"{label} for the way back, median of the surfaces")
+        axis.set_xlabel(f"{label} for the way back, median of {points['photos'].max()} surfaces")
         axis.set_xscale("log")
         axis.grid(alpha=0.3, which="both")
     axes[0].set_ylabel("PSNR to the VAE round trip, dB")
@@ -175,11 +179,17 @@ def main() -> None:
         found = measure(models[name], image, settings)
         rows.append({"model": name, "kind": kind, "image": image_name, "settings": label, **found})
         write_whole(path, pd.DataFrame(rows).round(4).to_csv(index=False))
-    order = {label: k for k, label in enumerate(SETTINGS)}
-    table = summary(pd.DataFrame(rows)).sort_values("settings", key=lambda c: c.map(order), kind="stable")
-    table = table.sort_values("model", key=lambda c: c.map(list(MODELS).index), kind="stable")
-    picture(table, args.out / "solvers.png")
-    write_whole(args.out / "solvers.md", markdown(table) + "\n")
+    report(pd.DataFrame(rows), args.out)
+
+
+def report(rows: pd.DataFrame, folder: Path) -> None:
+    """solvers.md and solvers.png, and the table on the terminal."""
+    order = [list(MODELS), list(SETTINGS)]
+    table = summary(rows).sort_values(
+        ["model", "settings"], key=lambda c: c.map(order[c.name == "settings"].index), kind="stable"
+    )
+    picture(rows, folder / "solvers.png")
+    write_whole(folder / "solvers.md", markdown(table) + "\n")
     print(markdown(table))
 
 

@@ -1,0 +1,139 @@
+"""Does a job keep within its memory budget? `python -m experiments.cost.memory`.
+
+The same job, photographs and targets together as the budget allows, on a random model of SDXL's architecture, each
+budget in a process of its own: what runtime.memory=auto chose, the process's peak, seconds, and whether the pictures
+are the same as without a budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from experiments.cost.meter import peak_gb, reset_peak
+from experiments.cost.results import machine
+from experiments.cost.run import SOURCE, targets
+from rli.dataset import Photo, photos
+from rli.files import write_whole
+from rli.job import Job, run
+from rli.memory import Memory, described, keep
+from rli.metrics import psnr
+from rli.model import DTYPES, load, pick_device, random_model
+from rli.types import EditSettings, InversionSettings, PhotoResult
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One job: budget in GB, None for none; model midsize or sdxl; size in pixels; photographs and targets wished
+    together."""
+
+    budget: float | None
+    model: str
+    size: int
+    photos: int
+    targets: int
+    steps: int
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What came of it: the plan in words, GB with the model at rest and at the peak, seconds, the pictures."""
+
+    plan: str
+    rest_gb: float
+    peak_gb: float
+    seconds: float
+    images: list[np.ndarray]
+
+
+def measure(asked: Asked) -> Kept:
+    torch.set_num_threads(1)
+    if asked.model == "sdxl":
+        model = load("sdxl", "random", device=asked.device, dtype=asked.dtype, offload=True)
+    else:
+        model = random_model(asked.model, dtype=DTYPES[asked.dtype], device=asked.device)
+    with tempfile.TemporaryDirectory() as cache:
+        job = Job(
+            model="sdxl",
+            height=asked.size,
+            width=asked.size,
+            source=SOURCE,
+            targets=tuple(targets(asked.targets)),
+            original=True,
+            inversion=InversionSettings(steps=asked.steps, start="empty", stop_db=200.0, slack_db=0.0),
+            edit=EditSettings(),
+            cache=Path(cache),
+            batch_size=asked.photos,
+            target_batch=asked.targets,
+            memory=Memory("auto", asked.budget),
+        )
+        together = asked.photos, min(asked.targets, asked.photos * asked.targets)
+        plan = keep(model, job.memory, job.height, job.width, job.inversion, *together).plan
+        reset_peak(model.device)
+        rest = peak_gb(model.device)
+        results = [r for r in run(model, job, _photographs(asked.photos)) if isinstance(r, PhotoResult)]
+        peak = peak_gb(model.device)
+    generous = replace(plan, photos=asked.photos, targets=together[1], checkpointing=False)
+    images = [image for r in results for image in (r.reconstruction, *(e.image for e in r.edits.values()))]
+    seconds = sum(
+        row.seconds_edit + row.seconds_inversion * (row.defect == "original") for r in results for row in r.rows
+    )
+    return Kept(described(generous, plan) or "nothing spared", rest, peak, seconds, images)
+
+
+def _photographs(count: int) -> list[Photo]:
+    brick = photos("sample", samples=["brick"])[0]
+    return [replace(brick, name=f"brick{k}") for k in range(count)]
+
+
+def apart(asked: Asked) -> Kept:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, asked).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--budgets", type=float, nargs="*", default=[2.0, 1.8, 1.6], help="GB; none is always measured")
+    parser.add_argument("--model", default="midsize", choices=["tiny", "midsize", "sdxl"])
+    parser.add_argument("--size", type=int, default=512, help="pixels")
+    parser.add_argument("--photos", type=int, default=2)
+    parser.add_argument("--targets", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    args = parser.parse_args()
+    device = str(pick_device(args.device))
+    shared = (args.model, args.size, args.photos, args.targets, args.steps, device, args.dtype)
+    where, lines, free = machine(device), [], None
+    for budget in (None, *args.budgets):
+        kept = apart(Asked(budget, *shared))
+        free = free or kept
+        worst = min(psnr(a, b) for a, b in zip(kept.images, free.images, strict=True))
+        limit = "none" if budget is None else f"{budget:.1f}"
+        same = "equal" if np.isinf(worst) else f"{worst:.1f}"
+        numbers = f"{kept.rest_gb:.2f} | {kept.peak_gb:.2f} | {kept.seconds:.1f}"
+        lines.append(f"| {limit} | {kept.plan} | {numbers} | {same} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    head = (
+        f"{args.model}, {args.size} pixels, {args.dtype}, {args.photos} photographs to {args.targets} targets each, "
+        f"{args.steps} steps, on {where['gpu'] or where['cpu']}\n\n"
+        "| Budget, GB | Chosen | At rest, GB | Peak, GB | Seconds | Worst picture against no budget's, dB |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: |"
+    )
+    write_whole(args.out / "memory.md", "\n".join([head, *lines]) + "\n")
+    print("\n".join([head, *lines]))
+
+
+if __name__ == "__main__":
+    main()
