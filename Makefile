@@ -1,9 +1,10 @@
 # demo: the main job on the embedded miniature.  test: the whole suite.  train-mini: train the miniature anew.
+# cost-gpu: every cost figure with SDXL's shapes (random weights: time and memory do not notice) on the GPU at hand.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 WORK ?= .cache/mini
 
-.PHONY: demo test test-slow lint train-mini clean
+.PHONY: demo test test-slow lint train-mini cost-gpu clean
 
 demo: .venv/installed
 	.venv/bin/python main.py experiment=demo hydra.run.dir=outputs/demo
@@ -21,6 +22,18 @@ lint: .venv/tested
 train-mini: .venv/installed
 	.venv/bin/python -m rli.mini.train --out rli/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
 	.venv/bin/python -m rli.mini.classifier --work $(WORK)
+
+COST = .venv/bin/python -m experiments.cost
+cost-gpu: .venv/installed
+	$(COST).run --device cuda --model sdxl --size 512 --dtype bfloat16 float16
+	$(COST).run --device cuda --model sdxl --size 1024 --dtype bfloat16 float16 --defects 1
+	$(COST).run --device cuda --model sdxl --size 512 --dtype bfloat16 --defects 1 --ways ours --photos 2 4 8
+	$(COST).run --device cuda --model sdxl --size 1024 --dtype bfloat16 --ways ours --frugal
+	$(COST).memory --device cuda --model sdxl --dtype bfloat16 --size 512 --budgets 24 12 8
+	$(COST).memory --device cuda --model sdxl --dtype bfloat16 --size 1024 --budgets 24 12 8
+	$(COST).kernels --device cuda --model sdxl --dtype bfloat16 --size 512
+	$(COST).profile --device cuda --model sdxl --dtype bfloat16 --size 1024
+	$(COST).solvers --device cuda
 
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache build *.egg-info

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.cost.results import BEGIN, END, OURS, REFERENCE, SAME, Setup, keep, read, rows, table
+from experiments.cost.results import OURS, REFERENCE, SAME, Setup, keep, read, rows, table
 from experiments.cost.run import row_flops, rows_expected, spend
 from rli.metrics import psnr
 
@@ -68,7 +68,7 @@ def test_the_model_is_left_as_it_was(both, tiny):
 
 
 def test_results_are_kept_in_the_place_of_older_ones(both, tmp_path):
-    (tmp_path / "README.md").write_text(f"before\n{BEGIN}old\n{END}after\n")
+    (tmp_path / "README.md").write_text("before\n<!-- results.csv -->\nold\n<!-- end of results.csv -->\nafter\n")
     lines = pd.DataFrame([line for way in (REFERENCE, SAME) for line in rows(both[way], both[REFERENCE])])
     for part in (lines, lines[lines["way"] == SAME], lines.assign(defects=8)):
         keep(part, tmp_path)

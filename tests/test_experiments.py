@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.cost import kernels, memory, solvers
+from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.reconstruction import run as reconstruction
 
@@ -34,6 +34,7 @@ def test_edit_quality(tmp_path, monkeypatch):
 
 
 def test_solvers(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("<!-- solvers.csv -->\n<!-- end of solvers.csv -->\n")
     monkeypatch.setattr(
         "sys.argv",
         ["run", "--surfaces", "1", "--few", "1", "--side", "64", "--steps", "5", "--out", str(tmp_path)],
@@ -48,14 +49,16 @@ def test_solvers(tmp_path, monkeypatch):
     surface = rows[rows["kind"] == "surface"].pivot(index="settings", columns="model", values="psnr_to_vae")
     assert surface.loc[solvers.DEFAULT].max() - surface.loc[solvers.DEFAULT].min() < 0.1
     assert surface.loc[solvers.PAPER].max() - surface.loc[solvers.PAPER].min() > 1
-    assert (tmp_path / "solvers.png").exists() and "gauss_newton" in (tmp_path / "solvers.md").read_text()
+    assert (tmp_path / "solvers.png").exists() and "| gauss_newton (the default) |" in (
+        tmp_path / "README.md"
+    ).read_text()
 
 
 def test_memory(tmp_path, monkeypatch, capsys):
     options = {"--model": "tiny", "--size": "64", "--photos": "2", "--targets": "2", "--budgets": "0.1"}
     monkeypatch.setattr("sys.argv", ["run", *(x for pair in options.items() for x in pair), "--out", str(tmp_path)])
     memory.main()
-    free, tight = (tmp_path / "memory.md").read_text().splitlines()[-2:]
+    free, tight = capsys.readouterr().out.splitlines()[-2:]
     assert "| none | nothing spared |" in free
     assert "gradient checkpointing, photographs one by one, targets one by one" in tight
 
@@ -66,3 +69,11 @@ def test_kernels(monkeypatch, capsys):
     table = capsys.readouterr().out.splitlines()[-2:]
     assert [line.split("|")[1].strip() for line in table] == ["plain", "channels_last"]
     assert all(float(cell) > 0 for line in table for cell in line.split("|")[2:4])
+
+
+def test_profile(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["run", "--size", "64", "--steps", "2", "--items", "3"])
+    profile.main()
+    table = capsys.readouterr().out.splitlines()[-3:]
+    shares = [int(line.split("|")[4].strip(" %")) for line in table]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 5

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 
 from experiments.cost.meter import peak_gb, reset_peak
-from experiments.cost.results import machine
+from experiments.cost.results import embed, machine
 from experiments.cost.run import SOURCE, targets
 from rli.dataset import Photo, photos
-from rli.files import write_whole
 from rli.job import Job, run
 from rli.memory import Memory, described, keep
 from rli.metrics import psnr
@@ -131,7 +130,7 @@ def main() -> None:
         "| Budget, GB | Chosen | At rest, GB | Peak, GB | Seconds | Worst picture against no budget's, dB |\n"
         "| --- | --- | ---: | ---: | ---: | ---: |"
     )
-    write_whole(args.out / "memory.md", "\n".join([head, *lines]) + "\n")
+    embed(args.out, "memory", "\n".join([head, *lines]))
     print("\n".join([head, *lines]))
 
 

@@ -18,7 +18,6 @@ from rli.metrics import psnr
 # The reference implementation; ours with its solver and all its iterations; ours as it is.
 REFERENCE, SAME, OURS = "reference", "same", "ours"
 PHASES = ("encode", "inversion", "optimization", "identity step", "edits", "decode")
-BEGIN, END = "<!-- results.csv -->\n", "<!-- end of results.csv -->\n"
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def read(path: Path) -> pd.DataFrame:
 def keep(new: pd.DataFrame, folder: Path) -> None:
     """Put the lines into the folder's results.csv, in the place of those of the same machine and setup, and the tables
     of all of them into its README.md, where there is one that marks the place."""
-    path, readme = folder / "results.csv", folder / "README.md"
+    path = folder / "results.csv"
     merged = new
     if path.is_file():
         key, old = ["cpu", "gpu", *(f.name for f in fields(Setup))], read(path)
@@ -117,9 +116,15 @@ def keep(new: pd.DataFrame, folder: Path) -> None:
         stay = [tuple(line) not in fresh for line in old[key].astype(str).itertuples(index=False, name=None)]
         merged = pd.concat([old[stay], new], ignore_index=True)
     write_whole(path, merged.to_csv(index=False, na_rep="nan"))
-    if readme.is_file() and BEGIN in readme.read_text():
-        head, rest = readme.read_text().split(BEGIN)
-        write_whole(readme, f"{head}{BEGIN}\n{table(read(path))}\n\n{END}{rest.split(END)[1]}")
+    embed(folder, "results.csv", table(read(path)))
+
+
+def embed(folder: Path, name: str, text: str) -> None:
+    """Put the text into the folder's README.md between the marks of this name, where there is one that has them."""
+    readme, begin, end = folder / "README.md", f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    if readme.is_file() and begin in (before := readme.read_text()):
+        head, rest = before.split(begin)
+        write_whole(readme, f"{head}{begin}\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
 def table(results: pd.DataFrame) -> str:

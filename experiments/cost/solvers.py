@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.cost.meter import Meter
+from experiments.cost.results import embed
 from experiments.reconstruction.run import SOURCE, sources
 from rli.editing import reconstruct, vae_round_trip
 from rli.files import whole_file, write_whole
@@ -183,13 +184,13 @@ def main() -> None:
 
 
 def report(rows: pd.DataFrame, folder: Path) -> None:
-    """solvers.md and solvers.png, and the table on the terminal."""
+    """The picture, and the table in the folder's README.md and on the terminal."""
     order = [list(MODELS), list(SETTINGS)]
     table = summary(rows).sort_values(
         ["model", "settings"], key=lambda c: c.map(order[c.name == "settings"].index), kind="stable"
     )
     picture(rows, folder / "solvers.png")
-    write_whole(folder / "solvers.md", markdown(table) + "\n")
+    embed(folder, "solvers.csv", markdown(table))
     print(markdown(table))
 
 
