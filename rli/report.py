@@ -267,7 +267,7 @@ def _changed(source: str, target: str) -> set[str]:
 def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int = 210) -> dict[str, Any] | None:
     """Loss before and after the optimization of each step, on a logarithmic axis, as coordinates for an SVG drawing.
 
-    losses: the iterations of each step, noisiest first. None where nothing was optimized.
+    losses: of each step, at its start and after each iteration, noisiest first. None where nothing was optimized.
     """
     steps = [(i, step[0], step[-1]) for i, step in enumerate(losses) if len(step)]
     values = [v for _, *pair in steps for v in pair if math.isfinite(v) and v > 0]
@@ -300,7 +300,7 @@ def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int 
         "after": line(2),
         "y": [{"at": round(y(e), 1), "power": str(e).replace("-", "−")} for e in range(low, high + 1, every)],
         "x": [{"at": round(x(i), 1), "label": i + 1} for i in dict.fromkeys(ticks)],
-        "iterations": sum(map(len, losses)),
+        "iterations": sum(len(step) - 1 for step in losses if step),
         "mean": tuple(f"{np.mean([step[k] for step in steps]):.1e}".replace("e-0", "e-") for k in (1, 2)),
     }
 

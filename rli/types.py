@@ -197,7 +197,7 @@ class Inversion:
 
     latent (1,C,h,w): the encoded photograph. walk (T+1,C,h,w): the source branch, noisiest first; its last entry is the
     reconstruction's latent. nulls: one for each move, B=1. prompt: the source prompt. losses: for each move the loss at
-    each inner iteration. seconds: what making it took (kept when it comes from the cache).
+    its start and after each inner iteration. seconds: what making it took (kept when it comes from the cache).
     """
 
     prompt: str
@@ -289,7 +289,7 @@ class EditedPhoto:
 @dataclass(frozen=True)
 class PhotoResult:
     """One photograph's results: input and reconstruction (H,W,3) uint8, edits by defect name in row order, its rows,
-    and the losses of the null embedding optimization (a tuple of iterations for each move, noisiest first)."""
+    and the losses of the null embedding optimization (for each move at its start and after each iteration)."""
 
     name: str
     input: np.ndarray
