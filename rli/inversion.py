@@ -50,9 +50,8 @@ def invert_batch(
             progress(inversion_steps(settings.steps, settings.alignment, train_steps), "inversion"),
             model.abar,
         )
-        if (
-            settings.method == "direct"
-        ):  # the recorded difference returns each move to the trajectory: nothing to compute
+        if settings.method == "direct":
+            # The recorded difference returns each move to the trajectory: nothing to compute.
             walk, nulls, losses = trajectory.flip(0), _constant(empty, settings.steps), ()
         else:
             same = settings.method == "negative_prompt"  # guidance between equal predictions is their prediction

@@ -85,9 +85,9 @@ def gauss_newton(inner: Inner, null: Conditioning, *, iterations: int, cg_steps:
     """Gauss-Newton: each iteration minimises the loss of the linearised eps by `cg_steps` conjugate-gradient steps
     (Nocedal and Wright 2006, section 10.3; CGLS, Björck 1996, algorithm 7.4.1), and no iteration ends worse.
 
-    Vector-Jacobian products come from one backward pass. Jacobian-vector products are forward differences: forward-mode
-    differentiation has no rule for the fused attention kernels, and double backward costs twice as much and keeps the
-    graph. Nothing is tuned to a model: scaling its embeddings scales the result.
+    Vector-Jacobian products come from one backward pass. Jacobian-vector products are forward differences, because the
+    fused attention kernels have neither a forward-mode rule nor a double backward. Nothing is tuned to a model: scaling
+    its embeddings scales the result.
     """
     values, rows = _values(null), inner.all_rows()
     stuck = torch.zeros_like(rows, dtype=torch.bool)
@@ -100,8 +100,9 @@ def gauss_newton(inner: Inner, null: Conditioning, *, iterations: int, cg_steps:
         if not keep.any():
             break
         step = _cg(inner, null, values, eps, rows, keep, graph, cg_steps)
-        rows, graph = rows[keep], None  # the old graph goes before the trial builds its own
+        rows = rows[keep]
         for _ in range(1 + SHORTENINGS):
+            graph = None  # the old one goes before the trial builds its own
             trial = [value.index_copy(0, rows, value[rows] + s) for value, s in zip(values, step, strict=True)]
             graph = _evaluate(inner, null, trial, rows, iteration + 1 < iterations)
             found = _mean_square(inner.error(graph.eps.detach(), rows))
