@@ -83,6 +83,17 @@ def test_on_the_miniature_gauss_newton_beats_the_paper_s_solver_with_fewer_passe
     assert found["gauss_newton"][1] < found["adam"][1] / 2
 
 
+def test_half_precision_reaches_nearly_what_float32_does():
+    """The probes of the Jacobian-vector products must not drown in bfloat16's rounding."""
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        model = load("mini", dtype=dtype)
+        image = to_tensor(surface(UNSEEN, ("crack",)).image)
+        done = inversion.invert(model, image, SOURCE, InversionSettings(steps=10))
+        found.append(psnr(to_uint8(editing.reconstruct(model, done)), to_uint8(editing.vae_round_trip(model, done))))
+    assert found[1] > found[0] - 1
+
+
 def test_gain_foretells_what_a_latent_error_does_to_the_picture():
     model = load("mini")
     latent = codec.encode(model, to_tensor(surface(UNSEEN, ("crack",)).image))
