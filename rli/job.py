@@ -21,7 +21,7 @@ from rli.editing import edit_batch, reconstruct, vae_round_trip
 from rli.images import to_uint8, write_png
 from rli.inversion import Progress, invert_batch, quiet
 from rli.memory import EDITING, INVERTING, Keeper, Memory, NoRoomError, Plan, keep
-from rli.metrics import Lpips, psnr, ssim
+from rli.metrics import Lpips, mean_change, psnr, ssim
 from rli.model import Model
 from rli.parts import check_size
 from rli.types import (
@@ -224,6 +224,8 @@ def _finish(
             peak_memory_gb=memory,
             lpips_standard=lpips and lpips.standard(edited, photo),
             lpips_standard_recon=lpips.standard(edited, back) if is_edit and lpips else None,
+            strength=mean_change(edited, back, region) if is_edit else None,
+            mask_share=float(region.mean()) if is_edit else None,
         )
 
     shown = {e.target.name: EditedPhoto(to_uint8(e.image), e.mask, e.maps, e.source_maps) for e in done.edits}

@@ -39,6 +39,14 @@ def ssim(image: np.ndarray, reference: np.ndarray, where: np.ndarray | None = No
     return float(map_[where].mean()) if where.any() else float("nan")
 
 
+def mean_change(image: np.ndarray, reference: np.ndarray, where: np.ndarray) -> float:
+    """Mean absolute difference of (H,W,3) uint8 images over channels and the pixels where (H,W) is true, in grey levels
+    of 255; NaN where no pixel is chosen."""
+    if not where.any():
+        return float("nan")
+    return float(np.abs(image[where].astype(np.int16) - reference[where]).mean())
+
+
 class Lpips:
     """LPIPS with the VGG-16 backbone (Zhang et al. 2018), under its two names. Build once, use for every image."""
 

@@ -245,7 +245,9 @@ class Row:
 
     psnr, ssim, lpips: against the photograph; *_recon: against the reconstruction; psnr_vae: the VAE round trip against
     the photograph; *_background: outside the edit mask, against the photograph. lpips follows the published protocol
-    (256×256, ImageNet-normalised); lpips_standard is the package's own (full size, [-1,1]).
+    (256×256, ImageNet-normalised); lpips_standard is the package's own (full size, [-1,1]). strength: mean absolute
+    difference of edit and reconstruction inside the edit mask, in grey levels of 255; mask_share: the mask's share of
+    the image.
     """
 
     image: str
@@ -271,6 +273,8 @@ class Row:
     peak_memory_gb: float = 0.0
     lpips_standard: float | None = None
     lpips_standard_recon: float | None = None
+    strength: float | None = None
+    mask_share: float | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Row))

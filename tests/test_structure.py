@@ -21,6 +21,7 @@ LEVELS = [
     {"editing", "cache"},
     {"job"},
     {"outputs"},
+    {"sweep"},
 ]
 LEVEL = {name: k for k, names in enumerate(LEVELS) for name in names}
 
