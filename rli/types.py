@@ -247,7 +247,7 @@ class Row:
     the photograph; *_background: outside the edit mask, against the photograph. lpips follows the published protocol
     (256×256, ImageNet-normalised); lpips_standard is the package's own (full size, [-1,1]). strength: mean absolute
     difference of edit and reconstruction inside the edit mask, in grey levels of 255; mask_share: the mask's share of
-    the image.
+    the image; named: the probability that the miniature's classifier sees the wanted defect (miniature only).
     """
 
     image: str
@@ -275,6 +275,7 @@ class Row:
     lpips_standard_recon: float | None = None
     strength: float | None = None
     mask_share: float | None = None
+    named: float | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Row))
@@ -293,7 +294,8 @@ class EditedPhoto:
 @dataclass(frozen=True)
 class PhotoResult:
     """One photograph's results: input and reconstruction (H,W,3) uint8, edits by defect name in row order, its rows,
-    and the losses of the null embedding optimization (for each move at its start and after each iteration)."""
+    the losses of the null embedding optimization (for each move at its start and after each iteration), and the prompts
+    by defect name. job: the sweep's job that made it, empty in a run of its own."""
 
     name: str
     input: np.ndarray
@@ -302,6 +304,7 @@ class PhotoResult:
     rows: tuple[Row, ...]
     losses: tuple[tuple[float, ...], ...] = ()
     prompts: dict[str, str] = field(default_factory=dict)
+    job: str = ""
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
