@@ -1,7 +1,13 @@
 """What a run tells Weights & Biases. The only module that imports wandb, and only when a run is tracked.
 
 Tracking never stands in a run's way: no prompt, no wait beyond a few seconds, and every failure costs one line on
-stderr and the tracking, never the run. All that wandb writes lies in `<folder>/wandb`.
+stderr and the tracking, never the run. All that wandb writes lies in `<folder>/wandb`, pictures beside their run.
+
+An offline run's log names the pictures of its tables by absolute paths. After a folder was moved or copied,
+
+python -m rli.tracking FOLDER…
+
+points the logs below it to the pictures where they are now, and prints the command that sends the runs.
 """
 
 from __future__ import annotations
@@ -11,14 +17,15 @@ import netrc
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http.client import HTTPException
+from numbers import Real
 from pathlib import Path
 from ssl import SSLError
 from statistics import fmean
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -26,19 +33,48 @@ from urllib.request import Request, urlopen
 import numpy as np
 from PIL import Image
 
-from rli.types import COLUMNS, PhotoResult, Row, one_of
+from rli.types import COLUMNS, ORIGINAL, Failure, PhotoResult, Row, one_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 KINDS = ("wandb", "off")
 MODES = ("auto", "online", "offline")
 PICTURES = ("input", "reconstruction", "edit", "mask")
-SUMMARISED = ("psnr", "ssim", "lpips", "psnr_recon", "ssim_recon", "lpips_recon", "psnr_background", "ssim_background")
+# Figures of a Row that the summary of a run tells the means of: for each defect, and over all edits.
+QUALITY = (
+    *("psnr", "ssim", "lpips", "psnr_recon", "ssim_recon", "lpips_recon", "psnr_background", "ssim_background"),
+    *("strength", "mask_share", "named"),
+)
+COST = ("seconds_inversion", "seconds_edit", "peak_memory_gb")
+# What a tracked run tells beside its summary: a run's table; a sweep's tables, its plot as a picture and to look into.
+RESULTS, COMPARISON, SWEEP_RESULTS, FAILED = "results", "comparison", "sweep_results", "failed"
+TRADE_OFF, SCATTER = "trade_off", "strength_background"
+# PSNR at which an edit's background counts as kept, and PSNR above which two pictures are the same.
+FLOOR_DB, SAME_DB = 32.0, 99.0
+TAG_LENGTH = 64  # characters; wandb refuses more
 
 
 class Tracker(Protocol):
     """What a run needs of its tracker."""
 
-    def log(self, rows: Sequence[Row], photos: Sequence[PhotoResult]) -> None:
-        """Tells the rows as one table, each with its pictures, and their means as the run's summary."""
+    def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
+        """Tells the rows as one table, each with its pictures, and `summary` of them.
+
+        photos is gone through once, one after the other; rows whose photograph is not among them have no pictures.
+        """
+
+    def log_sweep(
+        self,
+        comparison: DataFrame,
+        rows: DataFrame,
+        photos: Iterable[PhotoResult],
+        trade_off: Path | None = None,
+        failures: Sequence[Failure] = (),
+    ) -> None:
+        """Tells a sweep: `rli.results.comparison`'s frame; all rows (COLUMNS, "job", a column for each knob) with the
+        pictures of `photos`, found by job and name; the plot of strength against background, as the PNG file
+        `trade_off` and as a native chart; and each failure with its reason."""
 
     def finish(self, failed: bool = False) -> None:
         """Ends the tracked run, marked as failed where it did."""
@@ -47,7 +83,17 @@ class Tracker(Protocol):
 class Untracked:
     """Tells nobody anything."""
 
-    def log(self, rows: Sequence[Row], photos: Sequence[PhotoResult]) -> None:
+    def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
+        pass
+
+    def log_sweep(
+        self,
+        comparison: DataFrame,
+        rows: DataFrame,
+        photos: Iterable[PhotoResult],
+        trade_off: Path | None = None,
+        failures: Sequence[Failure] = (),
+    ) -> None:
         pass
 
     def finish(self, failed: bool = False) -> None:
@@ -56,21 +102,54 @@ class Untracked:
 
 @dataclass(frozen=True)
 class WandbTracker:
-    """One wandb run that keeps everything it writes in `folder`/wandb. mode: online or offline, as it came to be."""
+    """One wandb run that keeps everything it writes in `folder`/wandb. mode: online or offline, as it came to be.
+    floor_db: `objective`'s."""
 
     run: Any
     folder: Path
     mode: str
+    floor_db: float = FLOOR_DB
 
-    def log(self, rows: Sequence[Row], photos: Sequence[PhotoResult]) -> None:
-        with _forgiving("the results were not tracked"), _kept_in(self.folder, self.mode):
-            self.run.log({"results": _table(rows, photos)})
-            self.run.summary.update(summary(rows))
+    def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
+        with self._telling():
+            columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+            self.run.log({RESULTS: _table(columns, photos)})
+            self.run.summary.update(summary(rows, self.floor_db))
+
+    def log_sweep(
+        self,
+        comparison: DataFrame,
+        rows: DataFrame,
+        photos: Iterable[PhotoResult],
+        trade_off: Path | None = None,
+        failures: Sequence[Failure] = (),
+    ) -> None:
+        import wandb
+
+        with self._telling():
+            told = {COMPARISON: _table(_columns(comparison)), SWEEP_RESULTS: _table(_columns(rows), photos)}
+            if trade_off:
+                told[TRADE_OFF] = wandb.Image(str(trade_off))
+            told |= _scatter(_columns(rows))
+            if failures:
+                told[FAILED] = _table({name: [getattr(one, name) for one in failures] for name in ("name", "reason")})
+            self.run.log(told)
 
     def finish(self, failed: bool = False) -> None:
         with _forgiving("the tracked run was not ended properly"), _kept_in(self.folder, self.mode):
             self.run.finish(exit_code=int(failed))
             _teardown()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Pictures are staged in the run's own folder, so that a copy of it is complete."""
+        staging = Path(self.run.dir).parent / "staging"
+        with (
+            _forgiving("the results were not tracked"),
+            _kept_in(self.folder, self.mode),
+            _variables({"WANDB_DATA_DIR": str(staging)}),
+        ):
+            yield
 
 
 @contextmanager
@@ -83,13 +162,16 @@ def open_tracker(
     name: str | None = None,
     group: str | None = None,
     tags: Sequence[str] = (),
+    job_type: str = "run",
+    floor_db: float = FLOOR_DB,
 ) -> Iterator[Tracker]:
     """A tracker of `kind` "wandb" or "off" for the time of the block; a block that raises leaves a run marked failed.
 
     The other arguments are `start`'s.
     """
     one_of("tracking", kind, KINDS)
-    tracker = start(folder, config, mode, project, name, group, tags) if kind == "wandb" else Untracked()
+    facts = {"name": name, "group": group, "tags": tags, "job_type": job_type, "floor_db": floor_db}
+    tracker = start(folder, config, mode, project, **facts) if kind == "wandb" else Untracked()
     try:
         yield tracker
     except BaseException:
@@ -106,10 +188,14 @@ def start(
     name: str | None = None,
     group: str | None = None,
     tags: Sequence[str] = (),
+    job_type: str = "run",
+    floor_db: float = FLOOR_DB,
     timeout: float = 10,
 ) -> Tracker:
     """Starts a wandb run in `folder`.
 
+    job_type: run, job (of a sweep) or summary (a sweep's). group: the sweep's name. tags: empty ones and repetitions
+    are dropped, long ones cut. floor_db: `objective`'s.
     mode: offline needs neither key nor network; online goes offline after `timeout` seconds where the server does not
     answer; auto is online only where a key is configured (WANDB_API_KEY, wandb's settings or netrc) and heeds
     WANDB_MODE. Whatever fails, a tracker comes back: an offline one, or one that tells nobody anything.
@@ -120,42 +206,75 @@ def start(
     except ImportError:
         _say("wandb is not installed, so the run is not tracked: pip install wandb, or set tracking=off")
         return Untracked()
-    facts = {"config": _plain(config), "project": project, "name": name, "group": group, "tags": [*tags] or None}
+    facts = {"config": _plain(config), "project": project, "name": name, "group": group, "job_type": job_type}
+    facts["tags"] = tidy_tags(tags) or None
     folder = Path(folder).absolute()
     wanted = _mode(wandb, mode, folder)
     if wanted == "off":
         return Untracked()
     if wanted == "online":
+        happened = "could not be reached"
         if _answers(_settings(wandb, folder).base_url, min(timeout, 5)):
             with suppress(Exception):
-                return _started(wandb, folder, "online", timeout, facts)
+                return _started(wandb, folder, "online", timeout, facts, floor_db)
             _abandon(folder)
-        _say(
-            "the W&B server could not be reached or refused the key, so the run is tracked offline: "
-            "send it later with `wandb sync`"
-        )
+            happened = "did not take the run (a wrong key, or no answer in time)"
+        _say(f"the W&B server {happened}, so the run is tracked offline: send it later with `wandb sync`")
     try:
-        return _started(wandb, folder, "offline", timeout, facts)
+        return _started(wandb, folder, "offline", timeout, facts, floor_db)
     except Exception as error:
         _abandon(folder)
         _say(f"tracking could not start ({type(error).__name__}), so the run is not tracked")
         return Untracked()
 
 
-def summary(rows: Sequence[Row]) -> dict[str, float]:
-    """Means over photographs as {"psnr/rust": 27.5, …}, units as in Row; figures that are missing everywhere are left
-    out."""
+def summary(rows: Sequence[Row], floor_db: float = FLOOR_DB) -> dict[str, float]:
+    """Means over photographs, units as in Row: for each defect {"psnr/rust": 27.5, …}, over all edits {"mean/psnr": …},
+    and "objective". What was measured nowhere is left out; PSNR counts up to SAME_DB, for a chart shows no infinity."""
     defects = dict.fromkeys(row.defect for row in rows)
-    chosen = {
-        f"{metric}/{defect}": [getattr(row, metric) for row in rows if row.defect == defect]
+    of_defect = {
+        f"{metric}/{defect}": _mean([row for row in rows if row.defect == defect], metric)
         for defect in defects
-        for metric in SUMMARISED
+        for metric in QUALITY
     }
-    values = {name: [v for v in column if v is not None and not math.isnan(v)] for name, column in chosen.items()}
-    return {name: fmean(numbers) for name, numbers in values.items() if numbers}
+    over_all = {f"mean/{metric}": _mean(_edits(rows), metric) for metric in (*QUALITY, *COST)}
+    told = {**of_defect, **over_all, "objective": objective(rows, floor_db)}
+    return {name: value for name, value in told.items() if value is not None}
 
 
-def _started(wandb: Any, folder: Path, mode: str, timeout: float, facts: Mapping[str, Any]) -> WandbTracker:
+def objective(rows: Sequence[Row], floor_db: float = FLOOR_DB) -> float | None:
+    """What a search maximises: the edits' mean strength where their mean background PSNR reaches `floor_db`, else what
+    is missing to it, negative, in dB. None where no edit was measured.
+
+    So whatever keeps the background is better than whatever does not.
+    """
+    strength, background = (_mean(_edits(rows), metric) for metric in ("strength", "psnr_background"))
+    if strength is None or background is None:
+        return None
+    return strength if background >= floor_db else background - floor_db
+
+
+def tidy_tags(tags: Iterable[str]) -> list[str]:
+    """As wandb takes them: 1…TAG_LENGTH characters, each once."""
+    return [*dict.fromkeys(short for tag in tags if (short := str(tag).strip()[:TAG_LENGTH].strip()))]
+
+
+def _edits(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.defect != ORIGINAL]
+
+
+def _mean(rows: Sequence[Row], metric: str) -> float | None:
+    values = [v for row in rows if (v := getattr(row, metric)) is not None and not math.isnan(v)]
+    return fmean(_capped(metric, v) for v in values) if values else None
+
+
+def _capped(metric: str, value: float) -> float:
+    return min(value, SAME_DB) if metric.startswith("psnr") else value
+
+
+def _started(
+    wandb: Any, folder: Path, mode: str, timeout: float, facts: Mapping[str, Any], floor_db: float
+) -> WandbTracker:
     # What is turned off would tell about the machine rather than about the run.
     wishes = {
         "silent": True,
@@ -174,7 +293,7 @@ def _started(wandb: Any, folder: Path, mode: str, timeout: float, facts: Mapping
     settings = wandb.Settings(**{name: value for name, value in wishes.items() if name in known})
     with _kept_in(folder, mode):
         run = wandb.init(mode=mode, dir=folder, reinit="create_new", settings=settings, **facts)
-    return WandbTracker(run, folder, mode)
+    return WandbTracker(run, folder, mode, floor_db)
 
 
 def _mode(wandb: Any, mode: str, folder: Path) -> str:
@@ -243,19 +362,21 @@ def _teardown() -> None:
 
 @contextmanager
 def _kept_in(folder: Path, mode: str = "online") -> Iterator[None]:
-    """wandb stages pictures and logs under the home folder unless these say otherwise at the moment it does.
+    """wandb keeps caches, logs and staged files under the home folder unless these say otherwise when it does.
 
-    Its reports about itself go out even when a run is offline, unless the environment says so too.
+    Its reports about itself would go out even when a run is offline, and cost lines where the server refuses them.
     """
     inside = folder / "wandb"
-    places = {
+    values = {
         "DIR": folder,
         "DATA_DIR": inside / "staging",
         "CACHE_DIR": inside / "cache",
         "ARTIFACT_DIR": inside / "artifacts",
+        "SILENT": "true",
+        "ERROR_REPORTING": "false",
+        **({"MODE": "offline"} if mode == "offline" else {}),
     }
-    quiet = {"MODE": "offline", "ERROR_REPORTING": "false"} if mode == "offline" else {}
-    with _variables({f"WANDB_{name}": str(value) for name, value in {"SILENT": "true", **places, **quiet}.items()}):
+    with _variables({f"WANDB_{name}": str(value) for name, value in values.items()}):
         yield
 
 
@@ -283,18 +404,56 @@ def _forgiving(consequence: str) -> Iterator[None]:
         _say(f"{consequence} ({type(error).__name__})")
 
 
-def _table(rows: Sequence[Row], photos: Sequence[PhotoResult]) -> Any:
-    """One wandb.Table row for each row, with its pictures; `original` shows the reconstruction and no mask."""
+def _columns(frame: DataFrame) -> dict[str, list[Any]]:
+    return {str(name): frame[name].tolist() for name in frame}
+
+
+def _table(columns: Mapping[str, Sequence[Any]], photos: Iterable[PhotoResult] | None = None) -> Any:
+    """A wandb.Table of columns of one length. With `photos`, of rows: each with its pictures, by its job and image;
+    `original` shows the reconstruction and no mask."""
     import wandb
 
-    # Each picture becomes one object however many rows show it: wandb then stores it once.
-    pictures = {photo.name: _pictures(photo) for photo in photos}
-    table = wandb.Table(columns=[*COLUMNS, *PICTURES])
-    for row in rows:
-        shown = pictures.get(row.image, {})
-        keys = ("input", "reconstruction", ("edit", row.defect), ("mask", row.defect))
-        table.add_data(*(_number(value) for value in asdict(row).values()), *(shown.get(key) for key in keys))
-    return table
+    typed = {name: _typed(values) for name, values in columns.items()}
+    if photos is not None:
+        # Each picture becomes one object however many rows show it: wandb then stores it once.
+        pictures = {(photo.job, photo.name): _pictures(photo) for photo in photos}
+        jobs = columns.get("job") or [""] * len(columns["image"])
+        lines = [
+            [pictures.get((job, image), {}).get(key) for key in _keys(defect)]
+            for job, image, defect in zip(jobs, columns["image"], columns["defect"], strict=True)
+        ]
+        typed |= {name: [line[k] for line in lines] for k, name in enumerate(PICTURES)}
+    return wandb.Table(columns=[*typed], data=[list(line) for line in zip(*typed.values(), strict=True)])
+
+
+def _keys(defect: str) -> tuple[Any, ...]:
+    """What `_pictures` calls the PICTURES of a defect's row."""
+    return ("input", "reconstruction", ("edit", defect), ("mask", defect))
+
+
+def _scatter(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The native chart of strength against background, a point for each edit; empty where there is none."""
+    import wandb
+
+    x, y = "psnr_background", "strength"
+    told = [name for name in columns if name not in COLUMNS or name in ("image", "defect")]
+    known = [k for k, pair in enumerate(zip(columns[x], columns[y], strict=True)) if not any(map(_missing, pair))]
+    if not known:
+        return {}
+    points = {name: [columns[name][k] for k in known] for name in told}
+    points |= {name: [_capped(name, columns[name][k]) for k in known] for name in (x, y)}
+    return {SCATTER: wandb.plot.scatter(_table(points), x, y, "Strength against background PSNR (dB)")}
+
+
+def _typed(values: Sequence[Any]) -> list[Any]:
+    """A table's column has one type: numbers, NaN where missing, if there is nothing else; otherwise text."""
+    if all(_missing(v) or (isinstance(v, Real) and not isinstance(v, bool)) for v in values):
+        return [math.nan if _missing(v) else v for v in values]
+    return ["" if _missing(v) else str(v) for v in values]
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _pictures(photo: PhotoResult) -> dict[Any, Any]:
@@ -317,11 +476,6 @@ def _picture(pixels: np.ndarray, side: int = 512) -> Any:
     image = Image.fromarray(pixels)
     image.thumbnail((side, side))
     return wandb.Image(image)
-
-
-def _number(value: Any) -> Any:
-    # A column takes its type from its first value, and NaN is a number where None is not.
-    return math.nan if value is None else value
 
 
 def _plain(value: Any) -> Any:
