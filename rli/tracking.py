@@ -3,26 +3,31 @@
 Tracking never stands in a run's way: no prompt, no wait beyond a few seconds, and every failure costs one line on
 stderr and the tracking, never the run. All that wandb writes lies in `<folder>/wandb`, pictures beside their run.
 
-An offline run's log names the pictures of its tables by absolute paths. After a folder was moved or copied,
+An offline run's log names its tables and their pictures by absolute paths; from a moved or copied folder `wandb sync`
+would leave them out without a word. There,
 
 python -m rli.tracking FOLDER…
 
-points the logs below it to the pictures where they are now, and prints the command that sends the runs.
+points the logs to the files beside them, and prints the command that sends the runs.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import netrc
 import os
+import shlex
 import shutil
+import struct
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from numbers import Real
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from ssl import SSLError
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,7 +38,8 @@ from urllib.request import Request, urlopen
 import numpy as np
 from PIL import Image
 
-from rli.types import COLUMNS, ORIGINAL, Failure, PhotoResult, Row, one_of
+from rli.files import write_whole
+from rli.types import COLUMNS, ORIGINAL, Failure, PhotoResult, RLIError, Row, one_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -53,6 +59,13 @@ TRADE_OFF, SCATTER = "trade_off", "strength_background"
 # PSNR at which an edit's background counts as kept, and PSNR above which two pictures are the same.
 FLOOR_DB, SAME_DB = 32.0, 99.0
 TAG_LENGTH = 64  # characters; wandb refuses more
+# Where an offline run's folder holds the files of its tables, as wandb stages them under WANDB_DATA_DIR.
+STAGING = "staging"
+STAGED = Path(STAGING, "artifacts", "staging")
+# A .wandb file: seven bytes of wandb's own, then LevelDB's log format: blocks with fragments of records, each after its
+# checksum, length and kind.
+LOG_HEAD, LOG_BLOCK, LOG_FRAGMENT = 7, 32768, struct.Struct("<IHB")
+WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 class Tracker(Protocol):
@@ -113,8 +126,8 @@ class WandbTracker:
     def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
         with self._telling():
             columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
-            self.run.log({RESULTS: _table(columns, photos)})
-            self.run.summary.update(summary(rows, self.floor_db))
+            # What is logged becomes the run's summary too; an agent of a W&B sweep looks for its metric in both.
+            self.run.log({RESULTS: _table(columns, photos), **summary(rows, self.floor_db)})
 
     def log_sweep(
         self,
@@ -143,7 +156,7 @@ class WandbTracker:
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """Pictures are staged in the run's own folder, so that a copy of it is complete."""
-        staging = Path(self.run.dir).parent / "staging"
+        staging = Path(self.run.dir).parent / STAGING
         with (
             _forgiving("the results were not tracked"),
             _kept_in(self.folder, self.mode),
@@ -304,11 +317,22 @@ def _mode(wandb: Any, mode: str, folder: Path) -> str:
     asked = {"dryrun": "offline", "offline": "offline", "disabled": "off"}.get(settings.mode, "online")
     if mode == "auto" and asked != "online":
         return asked
-    if settings.api_key or settings.identity_token_file or _in_netrc(settings.base_url):
+    if _key_of(settings):
         return "online"
     if mode == "online":
         _say("no W&B key is configured, so the run is tracked offline: `wandb login`, or set WANDB_API_KEY")
     return "offline"
+
+
+def has_key(folder: Path) -> bool:
+    """Whether a W&B key is configured on this computer; what wandb writes meanwhile goes below `folder`."""
+    import wandb
+
+    return _key_of(_settings(wandb, folder))
+
+
+def _key_of(settings: Any) -> bool:
+    return bool(settings.api_key or settings.identity_token_file or _in_netrc(settings.base_url))
 
 
 def _settings(wandb: Any, folder: Path) -> Any:
@@ -489,3 +513,91 @@ def _plain(value: Any) -> Any:
 
 def _say(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr)
+
+
+def re_root(folder: Path) -> list[Path]:
+    """The offline runs at or below `folder`, their logs pointed to the staged files where these are now.
+
+    Raises RLIError where there is no run, a log is damaged, or a file is gone; that log then stays as it was.
+    """
+    found = sorted(Path(folder).absolute().rglob("run-*.wandb"))
+    logs = [log for log in found if log.parent.name.startswith("offline-run-")]
+    if not logs:
+        raise RLIError(f"{folder}: there are no offline runs of W&B in it")
+    for log in logs:
+        old = log.read_bytes()
+        new = _write_log(old[:LOG_HEAD], [_re_rooted(record, log.parent) for record in _read_log(old, log)])
+        if new != old:
+            write_whole(log, new)
+    return [log.parent for log in logs]
+
+
+def _re_rooted(record: bytes, run: Path) -> bytes:
+    """A log's record with the staged files of its artifact, if it has one, named where they lie in the folder `run`."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    told = Record.FromString(record)
+    if told.WhichOneof("record_type") != "artifact":
+        return record
+    for entry in told.artifact.manifest.contents:
+        # Whatever system it was written on: PureWindowsPath knows both kinds of separators.
+        place = run / STAGED / PureWindowsPath(entry.local_path).name
+        if not place.is_file():
+            raise RLIError(f"{place} is gone: copy the whole folder of the run, with all that is in its wandb folder")
+        entry.local_path = str(place)
+    return told.SerializeToString()
+
+
+def _read_log(data: bytes, path: Path) -> Iterator[bytes]:
+    """The records of a .wandb file; one that was never finished is left out."""
+    at, record = LOG_HEAD, b""
+    while at + LOG_FRAGMENT.size <= len(data):
+        left = LOG_BLOCK - at % LOG_BLOCK
+        if left < LOG_FRAGMENT.size:
+            at += left
+            continue
+        checksum, length, kind = LOG_FRAGMENT.unpack_from(data, at)
+        at += LOG_FRAGMENT.size
+        part = data[at : at + length]
+        if len(part) < length:
+            return
+        if checksum != zlib.crc32(bytes([kind]) + part):
+            raise RLIError(f"{path} is damaged: copy it again")
+        at += length
+        record += part
+        if kind in (WHOLE, LAST):
+            yield record
+            record = b""
+
+
+def _write_log(head: bytes, records: Iterable[bytes]) -> bytes:
+    log = bytearray(head)
+    for record in records:
+        start, done = 0, False
+        while not done:
+            left = LOG_BLOCK - len(log) % LOG_BLOCK
+            if left < LOG_FRAGMENT.size:
+                log += bytes(left)
+                left = LOG_BLOCK
+            part = record[start : start + left - LOG_FRAGMENT.size]
+            done = start + len(part) == len(record)
+            kind = (WHOLE if done else FIRST) if start == 0 else (LAST if done else MIDDLE)
+            log += LOG_FRAGMENT.pack(zlib.crc32(bytes([kind]) + part), len(part), kind) + part
+            start += len(part)
+    return bytes(log)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Make copied offline runs of W&B complete again.")
+    parser.add_argument("folders", nargs="+", type=Path, help="copied run folders, or folders of them")
+    try:
+        runs = [run for folder in parser.parse_args(arguments).folders for run in re_root(folder)]
+    except (RLIError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(shlex.join(["wandb", "sync", "--include-synced", *map(str, runs)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
