@@ -12,7 +12,8 @@ MODULES = sorted((ROOT / "rli").rglob("*.py"))
 LEVELS = [
     {"types", "files", "progress", "review"},
     {"ddim", "attention", "masks", "alignment", "images", "results", "tracking", "report", "pictures"},
-    {"parts", "metrics"},
+    {"parts", "metrics", "labels"},
+    {"gate", "splits", "manifest", "export"},
     {"random_model"},
     {"model"},
     {"text", "codec", "solvers", "dataset", "rehearsal"},
