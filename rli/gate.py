@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,9 +16,9 @@ class Gate:
 
     min_background_psnr (dB), min_background_ssim: outside the blend mask, edit against reconstruction: what the edit
     spoilt. min_reconstruction_psnr (dB): outside the mask, reconstruction against photograph: whether the inversion
-    gave it back at all. min_strength, max_strength (grey levels of 255, None: no limit): mean change inside the blend mask.
-    min_share, max_share: of the image, where the change shows. min_difference (grey levels, root mean square over the
-    whole image): under it the edit is its source once more.
+    gave it back at all. min_strength, max_strength (grey levels of 255, None: no limit): mean change inside the blend
+    mask. min_share, max_share: of the image, where the change shows. min_difference (grey levels, root mean square over
+    the whole image): under it the edit is its source once more.
     """
 
     min_background_psnr: float = 28.0

@@ -31,9 +31,9 @@ def assign(
     """The split of each photograph, in order, as soon as it is asked for.
 
     photos: name, stratum (such as category and class) and the source's own split, None where it has none. A
-    photograph's edits go where it goes, so that none is torn apart. ratios: see `ratios_of`; None takes the source's own
-    split, train where it has none; with keep, photographs that have a split of their own keep it and the ratios share
-    out the others.
+    photograph's edits go where it goes, so that none is torn apart. ratios: see `ratios_of`; None takes the source's
+    own split, train where it has none; with keep, photographs that have a split of their own keep it and the ratios
+    share out the others.
 
     After every photograph, each split of each stratum is less than one photograph from its share. What the shares
     leave open is drawn from seed, stratum and name. Memory holds three counts for each stratum. Raises RLIError for bad
