@@ -528,6 +528,8 @@ def re_root(folder: Path) -> list[Path]:
         old = log.read_bytes()
         new = _write_log(old[:LOG_HEAD], [_re_rooted(record, log.parent) for record in _read_log(old, log)])
         if new != old:
+            # What was sent from here before was incomplete, and is to be sent again.
+            log.with_name(f"{log.name}.synced").unlink(missing_ok=True)
             write_whole(log, new)
     return [log.parent for log in logs]
 
@@ -588,14 +590,16 @@ def _write_log(head: bytes, records: Iterable[bytes]) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Make copied offline runs of W&B complete again.")
-    parser.add_argument("folders", nargs="+", type=Path, help="copied run folders, or folders of them")
+    parser = argparse.ArgumentParser(
+        description="Point offline runs of W&B to their files where these are now, and say how they are sent."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, help="of runs, at any depth")
     try:
         runs = [run for folder in parser.parse_args(arguments).folders for run in re_root(folder)]
     except (RLIError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(shlex.join(["wandb", "sync", "--include-synced", *map(str, runs)]))
+    print(shlex.join(["wandb", "sync", *map(str, runs)]))
     return 0
 
 
