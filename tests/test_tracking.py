@@ -153,6 +153,10 @@ class Handler(BaseHTTPRequestHandler):
         return {"id": name, "name": name, "displayName": name, "uploadUrl": url, "uploadHeaders": []}
 
     def data(self, name, told):
+        if name == "Viewer":
+            return {"viewer": {"id": "u", "username": "someone", "entity": "someone", "flags": "{}"}}
+        if name == "ArtifactType":
+            return {"project": None}
         if name == "UpsertBucket":
             project = {"id": "p", "name": "rli", "entity": {"id": "e", "name": "someone"}}
             bucket = {"id": "r", "name": told["name"], "displayName": "d", "config": "{}", "historyLineCount": 0}
@@ -370,6 +374,18 @@ def test_a_copied_folder_is_sent_whole(tmp_path, monkeypatch, capsys):
     assert len(files) == 5  # four tables and the plot
     for file in files:
         assert w_b.sent[f"files/{file}"] == (told.path.parent / "files" / file).read_bytes()
+
+
+def test_with_a_key_the_same_goes_out_at_once(tmp_path, fresh_machine, monkeypatch, capfd):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with server() as w_b:
+        monkeypatch.setenv("WANDB_BASE_URL", w_b.url)
+        assert track(tmp_path / "run").mode == "online"
+    (table,) = (name for name in w_b.sent if name.endswith("/results.table.json"))
+    assert [line[0] for line in json.loads(w_b.sent[table])["data"]] == ["one", "one", "two", "two"]
+    assert len([name for name in w_b.sent if "/media/images/" in name]) == 3
+    assert capfd.readouterr() == ("", "")
+    assert [*fresh_machine.iterdir()] == []
 
 
 def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, capsys):
