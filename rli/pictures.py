@@ -1,4 +1,4 @@
-"""Pictures of a report: difference maps, heat overlays, mask outlines, data URIs, and the contact sheet.
+"""Pictures of a report: difference maps, heat overlays, masks, loss charts, data URIs, and the contact sheet.
 
 Scales are fixed, so that maps of different pages can be compared: pixel differences from 0 to 64 of 255 grey levels,
 edge differences from 0 to 0.2 of the Sobel magnitude of luminance in [0,1].
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,6 +25,15 @@ from rli.types import ORIGINAL, PhotoResult
 
 PIXEL_SCALE = 64  # grey levels of 255 at which the map of pixel differences ends
 EDGE_SCALE = 0.2  # Sobel magnitude at which the map of edge differences ends
+
+
+@dataclass(frozen=True)
+class Inline:
+    """A picture as a data URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
 
 
 def difference_map(photo: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -55,6 +67,47 @@ def outline(mask: np.ndarray) -> str:
     contours = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
     lines = (approximate_polygon(contour, 0.35) - 0.5 for contour in contours)
     return " ".join("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in line[:-1]) + "Z" for line in lines)
+
+
+def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int = 210) -> dict[str, Any] | None:
+    """Loss before and after the optimization of each step, on a logarithmic axis, as coordinates for an SVG drawing.
+
+    losses: of each step, at its start and after each iteration, noisiest first. None where nothing was optimized.
+    """
+    steps = [(i, step[0], step[-1]) for i, step in enumerate(losses) if len(step)]
+    values = [v for _, *pair in steps for v in pair if math.isfinite(v) and v > 0]
+    if not values:
+        return None
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    high = max(high, low + 1)
+    left, right, top, bottom = 58, width - 14, 14, height - 34
+
+    def x(step: float) -> float:
+        return left + (right - left) * step / max(len(losses) - 1, 1)
+
+    def y(exponent: float) -> float:
+        return bottom - (bottom - top) * (exponent - low) / (high - low)
+
+    def line(which: int) -> str:
+        points = ((step[0], step[which]) for step in steps if math.isfinite(step[which]))
+        return " ".join(f"{x(i):.1f},{y(math.log10(max(v, 10.0**low))):.1f}" for i, v in points)
+
+    every = max(1, math.ceil((high - low) / 5))
+    ticks = [0, *(round(k * (len(losses) - 1) / 5) for k in range(1, 6))]
+    return {
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": right,
+        "top": top,
+        "bottom": bottom,
+        "before": line(1),
+        "after": line(2),
+        "y": [{"at": round(y(e), 1), "power": str(e).replace("-", "−")} for e in range(low, high + 1, every)],
+        "x": [{"at": round(x(i), 1), "label": i + 1} for i in dict.fromkeys(ticks)],
+        "iterations": sum(len(step) - 1 for step in losses if step),
+        "mean": tuple(f"{np.mean([step[k] for step in steps]):.1e}".replace("e-0", "e-") for k in (1, 2)),
+    }
 
 
 def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int = 5) -> np.ndarray:
@@ -100,10 +153,6 @@ def coloured(values: np.ndarray, colormap: str) -> np.ndarray:
     return (matplotlib.colormaps[colormap](np.clip(values, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 
-def bar(colormap: str) -> str:
-    return data_uri(coloured(np.linspace(0, 1, 128)[None].repeat(2, 0), colormap), None)
-
-
 def fitted(shape: tuple[int, ...], side: int, enlarge: bool = False) -> tuple[int, int]:
     """(width, height) with the proportions of (H,W,…) and `side` as the longer one; smaller ones stay, or grow."""
     scale = side / max(shape[:2])
@@ -111,9 +160,34 @@ def fitted(shape: tuple[int, ...], side: int, enlarge: bool = False) -> tuple[in
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def data_uri(pixels: np.ndarray, quality: int | None) -> str:
-    """(H,W,3) uint8 as an inline WebP, lossless where quality is None."""
-    buffer = io.BytesIO()
+def bar(colormap: str) -> str:
+    """A colour map from its lowest to its highest value, as a data URI."""
+    return webp(coloured(np.linspace(0, 1, 128)[None].repeat(2, 0), colormap)).uri
+
+
+def inlined(pixels: np.ndarray, side: int, quality: int | None) -> Inline:
+    """A picture (H,W,3) uint8 at most `side` pixels wide and high; lossless where quality is None."""
+    size = fitted(pixels.shape, side)
+    if size != (pixels.shape[1], pixels.shape[0]):
+        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    return webp(pixels, quality)
+
+
+def inlined_mask(mask: np.ndarray, side: int) -> Inline:
+    """A mask (H,W) bool, white on black, at most `side` pixels wide and high."""
+    image = Image.fromarray(mask)
+    image = image.resize(fitted(mask.shape, side), Image.Resampling.NEAREST)
+    return _inline(image, "PNG", optimize=True)
+
+
+def webp(pixels: np.ndarray, quality: int | None = None) -> Inline:
+    """(H,W,3) uint8 as WebP, lossless where quality is None."""
     options = {"lossless": True, "quality": 60} if quality is None else {"quality": quality}
-    Image.fromarray(pixels).save(buffer, "WEBP", method=4, **options)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _inline(Image.fromarray(pixels), "WEBP", method=4, **options)
+
+
+def _inline(image: Image.Image, kind: str, **options: Any) -> Inline:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return Inline(f"data:image/{kind.lower()};base64,{text}", *image.size)
