@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
-from skimage.morphology import area_opening
 
 from rli.types import RLIError, one_of, whole, within
 
@@ -76,7 +75,8 @@ def change_mask(
     whole("labels.smallest", smallest, 0, 2**31 - 1)
     difference = np.abs(edit.astype(np.int16) - reconstruction).max(-1).astype(np.float32)
     changed = mask & (ndimage.gaussian_filter(difference, 1.0) > threshold)
-    return area_opening(changed, smallest, connectivity=2).astype(bool)
+    labels, _ = ndimage.label(changed, _NEIGHBOURS)
+    return changed & (np.bincount(labels.ravel())[labels] >= smallest)
 
 
 def regions_of_edit(truth: Region | None, change: Region, relabel: bool) -> tuple[Region, ...]:

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.draw import disk, polygon2mask
+
+from rli.labels import (
+    Item,
+    Region,
+    boxes,
+    change_mask,
+    class_index,
+    has_hole,
+    pieces,
+    polygons,
+    regions_of_edit,
+    rle,
+)
+from rli.mini.surfaces import surface
+from rli.types import RLIError
+
+
+def blobs(seed: int, side: int = 64) -> np.ndarray:
+    """Smooth random shapes of many sizes, thin ones and such that touch the border among them."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((side, side + 9)), 1 + seed % 4)
+    return noise > np.quantile(noise, 0.5 + 0.1 * (seed % 5))
+
+
+MASKS = [blobs(seed) for seed in range(20)] + [surface(seed, ("crack",), 64, 96).mask for seed in range(10)]
+
+
+def raster(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return polygon2mask(shape, points[:, ::-1] - 0.5)
+
+
+def decoded(told: dict) -> np.ndarray:
+    values = np.arange(len(told["counts"])) % 2 == 1
+    return np.repeat(values, told["counts"]).reshape(told["size"][::-1]).T
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_an_outline_tells_its_piece_exactly_but_for_holes(mask):
+    outlines, found = polygons(mask), list(pieces(mask))
+    assert len(outlines) == len(found) == ndimage.label(mask, np.ones((3, 3)))[1]
+    for points, (top, left, piece) in zip(outlines, found, strict=True):
+        assert points.shape[0] >= 3 and points.shape[1] == 2
+        assert (points >= 0).all() and (points <= mask.shape[::-1]).all()
+        filled = np.zeros_like(mask)
+        filled[top : top + piece.shape[0], left : left + piece.shape[1]] = ndimage.binary_fill_holes(piece)
+        assert np.array_equal(raster(points, mask.shape), filled)
+
+
+def test_an_outline_is_much_shorter_than_its_pixels():
+    mask = np.zeros((200, 200), bool)
+    mask[disk((100, 100), 80)] = True
+    edge = (mask & ~ndimage.binary_erosion(mask)).sum()
+    assert len(polygons(mask)[0]) < edge / 2
+    square = np.zeros((50, 50), bool)
+    square[10:30, 5:45] = True
+    assert len(polygons(square)[0]) <= 8
+
+
+@pytest.mark.parametrize(
+    "mask", [*MASKS, np.zeros((5, 7), bool), np.ones((5, 7), bool), np.eye(6, 4, dtype=bool), ~np.eye(6, 4, dtype=bool)]
+)
+def test_run_lengths_are_exact(mask):
+    told = rle(mask)
+    assert sum(told["counts"]) == mask.size
+    assert np.array_equal(decoded(told), mask)
+
+
+def test_run_lengths_go_down_the_columns():
+    assert rle(np.array([[0, 1], [1, 1]], bool)) == {"size": [2, 2], "counts": [1, 3]}
+    assert rle(np.array([[1, 0], [0, 0]], bool)) == {"size": [2, 2], "counts": [0, 1, 3]}
+
+
+def test_pieces_touch_at_corners_and_boxes_hold_them():
+    mask = np.zeros((9, 9), bool)
+    mask[[1, 2, 3], [1, 2, 3]] = True
+    mask[6:8, 4:9] = True
+    assert boxes(mask) == [(1, 1, 3, 3), (4, 6, 5, 2)]
+    assert polygons(np.zeros((4, 4), bool)) == boxes(np.zeros((4, 4), bool)) == []
+
+
+def test_holes_are_seen():
+    ring = np.ones((5, 5), bool)
+    assert not has_hole(ring)
+    ring[2, 2] = False
+    assert has_hole(ring)
+    ring[1, 2] = ring[0, 2] = False  # open to the outside
+    assert not has_hole(ring)
+
+
+def test_later_regions_lie_over_earlier_ones():
+    a, b, ignore = np.zeros((3, 4), bool), np.zeros((3, 4), bool), np.zeros((3, 4), bool)
+    a[:, :3], b[:, 2:], ignore[0] = True, True, True
+    index = class_index([("rust", a), ("crack", b)], ("crack", "rust"), (3, 4), ignore)
+    assert index.dtype == np.uint8
+    assert index.tolist() == [[255] * 4, [2, 2, 1, 1], [2, 2, 1, 1]]
+    assert not class_index([], ("crack",), (3, 4)).any()
+    with pytest.raises(RLIError, match="dent"):
+        class_index([("dent", a)], ("crack", "rust"), (3, 4))
+    with pytest.raises(RLIError, match="at most 254"):
+        class_index([], [str(k) for k in range(255)], (3, 4))
+
+
+def test_a_change_is_inside_the_mask_strong_and_no_speck():
+    source = np.full((64, 64, 3), 100, np.uint8)
+    edit, mask = source.copy(), np.zeros((64, 64), bool)
+    mask[:, :40] = True
+    edit[10:30, 20:60, 0] = 160  # one channel is enough
+    edit[50, 5] = 255  # a speck
+    edit[40:50, 20:30] = 104  # too weak
+    changed = change_mask(edit, source, mask)
+    assert changed[11:29, 21:40].all()
+    assert not changed[:, 40:].any() and not changed[35:].any()
+    assert changed.sum() <= 24 * 24
+    assert not change_mask(source, source, mask).any()
+    assert not change_mask(edit, source, mask, smallest=10_000).any()
+    assert change_mask(edit, source, mask, threshold=3)[42:48, 22:28].all()
+    with pytest.raises(RLIError, match="threshold"):
+        change_mask(edit, source, mask, threshold=-1)
+
+
+def test_drawn_defects_are_found_where_they_were_drawn():
+    for seed in range(5):
+        drawn, clean = surface(seed, ("corrosion",), 128, 128), surface(seed, (), 128, 128)
+        found = change_mask(drawn.image, clean.image, np.ones((128, 128), bool))
+        assert (found & drawn.mask).sum() / (found | drawn.mask).sum() > 0.75
+
+
+def test_relabelling_puts_the_new_class_on_top(tmp_path):
+    truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
+    assert regions_of_edit(None, change, relabel=True) == regions_of_edit(None, change, relabel=False) == (change,)
+    assert regions_of_edit(truth, change, relabel=True) == (truth, change)
+    assert regions_of_edit(truth, change, relabel=False) == (change, truth)
+
+
+def test_an_item_without_a_class_shows_a_defect(tmp_path):
+    assert Item(tmp_path / "a.png", "edit", "a", "a", label="").label == "defect"
+    for wrong in ({"kind": "photo"}, {"kind": "edit", "split": "dev"}):
+        with pytest.raises(RLIError, match="choose one of"):
+            Item(image=tmp_path / "a.png", photo="a", name="a", **wrong)
