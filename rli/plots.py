@@ -459,7 +459,7 @@ def _inline(table: pd.DataFrame) -> alt.InlineData:
 
 
 def _png(chart: alt.LayerChart, scale: float) -> bytes:
-    return vl_convert.vegalite_to_png(chart.to_dict(), scale=scale)
+    return vl_convert.vegalite_to_png(chart.to_dict(), scale=scale, allowed_base_urls=[])
 
 
 def _column(name: str, label: str, unit: str, main: bool, number: bool) -> dict[str, Any]:
