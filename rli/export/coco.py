@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rli.export.samples import Place, Sample, write_text
-from rli.labels import has_hole, polygon, rle
+from rli.export.samples import Piece, Place, Sample, write_text
+from rli.labels import has_hole, rle
 
 
 class Coco:
@@ -35,15 +35,11 @@ class Coco:
         file = f"{sample.stem}{sample.suffix}"
         self.place(sample, self.folder / split / file)
         image = self.splits[split].image({"file_name": file, "width": width, "height": height})
-        for label, top, left, piece in sample.objects:
-            self.splits[split].annotation(
-                {
-                    "image_id": image,
-                    "category_id": self.classes.index(label) + 1,
-                    **_shape(top, left, piece, sample.size),
-                }
-            )
-        return len(sample.objects)
+        for piece in sample.pieces:
+            category = self.classes.index(piece.label) + 1
+            told = {"image_id": image, "category_id": category, **_shape(piece, sample.size)}
+            self.splits[split].annotation(told)
+        return len(sample.pieces)
 
     def close(self) -> None:
         for instances in self.splits.values():
@@ -83,13 +79,14 @@ class _Instances:
         self.waiting.unlink()
 
 
-def _shape(top: int, left: int, piece: np.ndarray, size: tuple[int, int]) -> dict:
+def _shape(piece: Piece, size: tuple[int, int]) -> dict:
     """What an annotation says of one piece's shape."""
-    if has_hole(piece):
+    height, width = piece.mask.shape
+    if has_hole(piece.mask):
         whole = np.zeros(size, bool)
-        whole[top : top + piece.shape[0], left : left + piece.shape[1]] = piece
+        whole[piece.top : piece.top + height, piece.left : piece.left + width] = piece.mask
         segmentation = rle(whole)
     else:
-        segmentation = [polygon(top, left, piece).round(2).ravel().tolist()]
-    box = [left, top, piece.shape[1], piece.shape[0]]
-    return {"segmentation": segmentation, "area": int(piece.sum()), "bbox": box, "iscrowd": 0}
+        segmentation = [piece.outline.round(2).ravel().tolist()]
+    box = [piece.left, piece.top, width, height]
+    return {"segmentation": segmentation, "area": int(piece.mask.sum()), "bbox": box, "iscrowd": 0}

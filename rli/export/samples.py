@@ -15,13 +15,28 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from rli.images import read_image, read_mask, to_uint8, write_png
-from rli.labels import GOOD, Item, pieces, position
+from rli.labels import GOOD, Item, pieces, polygon, position
 from rli.types import RLIError
 
 # What all consumers read alike; anything else is written as an 8-bit colour PNG.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MODES = ("L", "RGB")
 _ORIENTATION = 0x0112  # EXIF
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One object: a connected piece of a class, cut out as mask (h,w) bool at top, left."""
+
+    label: str
+    top: int
+    left: int
+    mask: np.ndarray
+
+    @cached_property
+    def outline(self) -> np.ndarray:
+        """(N,2) float, see `labels.polygons`; kept, as more than one format tells it."""
+        return polygon(self.top, self.left, self.mask)
 
 
 @dataclass(frozen=True)
@@ -62,11 +77,11 @@ class Sample:
         return np.logical_or.reduce([np.zeros(self.size, bool), *(mask for _, mask in self.masks)])
 
     @cached_property
-    def objects(self) -> list[tuple[str, int, int, np.ndarray]]:
-        """Class, top, left and cut-out (h,w) bool of each connected piece of each class's regions together."""
+    def pieces(self) -> list[Piece]:
+        """The connected pieces of each class's regions together."""
         labels = dict.fromkeys(label for label, _ in self.masks)
         together = {a: np.logical_or.reduce([mask for b, mask in self.masks if a == b]) for a in labels}
-        return [(label, *piece) for label, mask in together.items() for piece in pieces(mask)]
+        return [Piece(label, *piece) for label, mask in together.items() for piece in pieces(mask)]
 
 
 # Puts a sample's image at a path.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rli.export.samples import Place, Sample, write_text
-from rli.labels import SPLITS, polygon
+from rli.labels import SPLITS
 
 
 class Yolo:
@@ -29,9 +29,10 @@ class Yolo:
         self.splits.add(split)
         self.place(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
         lines = []
-        for label, *piece in sample.objects:
-            points = (polygon(*piece) / (width, height)).clip(0, 1).ravel()
-            lines.append(" ".join([str(self.classes.index(label)), *(f"{value:.6f}" for value in points)]) + "\n")
+        for piece in sample.pieces:
+            points = (piece.outline / (width, height)).clip(0, 1).ravel()
+            index = self.classes.index(piece.label)
+            lines.append(f"{index} {' '.join(f'{value:.6f}' for value in points)}\n")
         write_text(self.folder / "labels" / split / f"{sample.stem}.txt", "".join(lines))
         return len(lines)
 
