@@ -503,12 +503,13 @@ def _heading(name: str) -> str:
 
 
 def _figure(metric: Metric, value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.{metric.digits}f}"
+    """As the page's script shows it, which knows the rounded value."""
+    return "" if math.isnan(value) else f"{_rounded(value):.{metric.digits}f}"
 
 
 def _rounded(value: float) -> float | None:
-    """Six digits tell more than is shown, and keep the page small."""
-    return None if math.isnan(value) else float(f"{value:.6g}")
+    """Eight digits tell more than is shown, and keep the page small."""
+    return None if math.isnan(value) else float(f"{value:.8g}")
 
 
 def _ramp(count: int) -> tuple[str, ...]:

@@ -202,7 +202,7 @@ def test_the_page_is_given_every_row(frame, context):
     told, data = context(frame, list(KNOBS))
     assert data["ids"] == list(frame.index) and told["total"] == len(frame) == len(told["lines"])
     assert data["edit"] == (frame["defect"] != ORIGINAL).tolist()
-    assert data["columns"]["psnr_background"][:3] == [None, CAP, float(f"{frame.loc[2, 'psnr_background']:.6g}")]
+    assert data["columns"]["psnr_background"][:3] == [None, CAP, float(f"{frame.loc[2, 'psnr_background']:.8g}")]
     assert data["columns"]["strength"][2] is None
     assert told["capped"] and data["floor"] == 32.0
     for k, kind in enumerate(data["dimensions"]):

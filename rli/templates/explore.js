@@ -480,7 +480,9 @@
     const number = rest === "" ? NaN : Number(rest.replace(",", "."));
     if (Number.isNaN(number)) return null;
     if (sign && sign !== "=") return (cell) => cell.value !== null && OPERATORS[sign](cell.value, number);
-    return (cell) => cell.value !== null && (cell.value === number || cell.text === number.toFixed(cell.digits));
+    // A measured figure is what is shown of it.
+    const same = (cell) => cell.value === number || ("digits" in cell && cell.text === number.toFixed(cell.digits));
+    return (cell) => cell.value !== null && same(cell);
   };
 
   const table = (data) => {
@@ -491,7 +493,7 @@
         id: d.id, main: true, numeric: d.knob && d.values !== null,
         // Sorting follows the values' order, which is theirs.
         rank: (row) => row[d.id],
-        cell: (row) => ({ value: d.values ? d.values[row[d.id]] : null, text: d.labels[row[d.id]], digits: 0 }),
+        cell: (row) => ({ value: d.values ? d.values[row[d.id]] : null, text: d.labels[row[d.id]] }),
       })),
       ...data.metrics.map((m) => ({
         id: m.name, main: m.main, numeric: true, number: true,
