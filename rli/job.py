@@ -1,13 +1,16 @@
-"""One run over photographs: invert (or take from the cache), reconstruct, edit, measure, write."""
+"""One run over photographs: invert (or take from the cache), reconstruct, edit, measure."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from rli import cache
 from rli.alignment import check_target
 from rli.dataset import Photo
 from rli.editing import edit_batch, reconstruct, vae_round_trip
-from rli.images import to_uint8, write_png
+from rli.images import to_uint8
 from rli.inversion import Progress, invert_batch, quiet
 from rli.memory import EDITING, INVERTING, Keeper, Memory, NoRoomError, Plan, keep
 from rli.metrics import Lpips, mean_change, psnr, ssim
@@ -29,6 +32,7 @@ from rli.types import (
     Edit,
     EditedPhoto,
     EditSettings,
+    Failure,
     Inversion,
     InversionSettings,
     NonFiniteError,
@@ -39,6 +43,11 @@ from rli.types import (
     whole,
 )
 
+# Part of every result's key: raise it when the same job comes to mean another result.
+VERSION = 1
+# (H,W,3) uint8 and the wanted defect's name → the probability that it is seen, None for a word it does not know.
+Judge = Callable[[np.ndarray, str], float | None]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -46,7 +55,8 @@ class Job:
 
     source: the prompt that describes it; original: whether the reconstruction gets a row of its own; targets: the
     wanted defects; at most batch_size photographs are inverted together, and target_batch targets of theirs edited
-    together, as memory allows. cache: the folder of kept inversions. memory: what may be spared.
+    together, as memory allows. cache: the folder of kept inversions. memory: what may be spared. weights: which ones,
+    and in what precision, as text: what else the results depend on.
     """
 
     model: str
@@ -61,6 +71,7 @@ class Job:
     batch_size: int = 1
     target_batch: int = 8
     memory: Memory = field(default_factory=Memory)
+    weights: str = ""
 
     def __post_init__(self) -> None:
         """Everything that can be refused without a model."""
@@ -78,31 +89,45 @@ class Job:
     def resolution(self) -> str:
         return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A photograph that could not be done, and why, in one line."""
-
-    name: str
-    reason: str
+    def key(self, photo: Photo) -> str:
+        """Hash of everything that a photograph's result depends on; where it is unchanged, nothing is done again."""
+        free = ("cache", "batch_size", "target_batch", "memory")  # these change seconds and memory only
+        facts = {name: value for name, value in asdict(self).items() if name not in free}
+        return hashlib.sha256(json.dumps([VERSION, facts, photo.stamp], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def run(
-    model: Model, job: Job, photos: Sequence[Photo], lpips: Lpips | None = None, progress: Progress = quiet
+    model: Model,
+    job: Job,
+    photos: Iterable[Photo],
+    lpips: Lpips | None = None,
+    progress: Progress = quiet,
+    judge: Judge | None = None,
 ) -> Iterator[PhotoResult | Failure]:
     """Every photograph's result in order, as soon as it is there; one that cannot be read or done is a Failure and the
-    rest go on. Where memory runs out, the stage is done again with more spared, and so are those that follow."""
-    count = min(job.batch_size, len(photos))
-    together = count, min(job.target_batch, count * len(job.targets))
-    keeper, k = keep(model, job.memory, job.height, job.width, job.inversion, *together), 0
-    while k < len(photos):
-        chunk = photos[k : k + keeper.plan.photos]
-        k += len(chunk)
-        yield from _together(keeper, job, chunk, lpips, progress)
+    rest go on. Where memory runs out, the stage is done again with more spared, and so are those that follow.
+
+    photos are read as they are needed, job.batch_size at a time.
+    """
+    queue = iter(photos)
+    chunk = [*islice(queue, job.batch_size)]
+    if not chunk:
+        return
+    together = len(chunk), min(job.target_batch, len(chunk) * len(job.targets))
+    keeper = keep(model, job.memory, job.height, job.width, job.inversion, *together)
+    while chunk:
+        now, chunk = chunk[: keeper.plan.photos], chunk[keeper.plan.photos :]
+        yield from _together(keeper, job, now, lpips, progress, judge)
+        chunk += islice(queue, max(0, keeper.plan.photos - len(chunk)))
 
 
 def _together(
-    keeper: Keeper, job: Job, photos: Sequence[Photo], lpips: Lpips | None, progress: Progress
+    keeper: Keeper,
+    job: Job,
+    photos: Sequence[Photo],
+    lpips: Lpips | None,
+    progress: Progress,
+    judge: Judge | None,
 ) -> Iterator[PhotoResult | Failure]:
     """The results of photographs that are inverted together; first the failures to read or invert them."""
     ready: list[tuple[Photo, Tensor, np.ndarray | None]] = []
@@ -125,7 +150,7 @@ def _together(
         if isinstance(edits, str):
             yield Failure(photo.name, edits)
             continue
-        finish = partial(_finish, job, photo.name, image, inversion, edits, lpips)
+        finish = partial(_finish, job, photo, image, inversion, edits, lpips, judge)
         try:
             yield keeper.persist(EDITING, finish)
         except (NonFiniteError, NoRoomError) as error:
@@ -186,11 +211,12 @@ def _inversions(model: Model, job: Job, plan: Plan, images: Sequence[Tensor], pr
 
 def _finish(
     job: Job,
-    name: str,
+    source: Photo,
     image: Tensor,
     inversion: Inversion,
     done: _Edits,
     lpips: Lpips | None,
+    judge: Judge | None,
     model: Model,
     plan: Plan,
 ) -> PhotoResult:
@@ -201,7 +227,7 @@ def _finish(
     def row(defect: str, edited: np.ndarray, region: np.ndarray | None) -> Row:
         is_edit = region is not None
         return Row(
-            image=name,
+            image=source.name,
             defect=defect,
             resolution=job.resolution,
             model=job.model,
@@ -226,29 +252,21 @@ def _finish(
             lpips_standard_recon=lpips.standard(edited, back) if is_edit and lpips else None,
             strength=mean_change(edited, back, region) if is_edit else None,
             mask_share=float(region.mean()) if is_edit else None,
+            named=judge(edited, defect) if is_edit and judge else None,
         )
 
     shown = {e.target.name: EditedPhoto(to_uint8(e.image), e.mask, e.maps, e.source_maps) for e in done.edits}
     rows = [row(ORIGINAL, back, None)] if job.original else []
     return PhotoResult(
-        name=name,
+        name=source.name,
         input=photo,
         reconstruction=back,
         edits=shown,
         rows=(*rows, *(row(defect, e.image, e.mask) for defect, e in shown.items())),
         losses=inversion.losses,
         prompts={ORIGINAL: job.source, **{t.name: t.prompt for t in job.targets}},
+        key=job.key(source),
     )
-
-
-def write_photo(folder: Path, result: PhotoResult) -> None:
-    """images/<name>/: input.png, reconstruction.png, <defect>.png, <defect>_mask.png."""
-    place = folder / "images" / result.name
-    write_png(place / "input.png", result.input)
-    write_png(place / "reconstruction.png", result.reconstruction)
-    for defect, edited in result.edits.items():
-        write_png(place / f"{defect}.png", edited.image)
-        write_png(place / f"{defect}_mask.png", edited.mask)
 
 
 def peak_memory_gb(device: torch.device) -> float:

@@ -25,11 +25,14 @@ def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
     return frame.astype({**dict.fromkeys(TEXT, "str"), **numbers})
 
 
-def write_results(rows: Sequence[Row], path: Path) -> None:
-    """results.csv: exactly COLUMNS, a line for each row in its order, an empty cell for None."""
-    frame = frame_of(rows)
+def write_results(frame: pd.DataFrame, path: Path, knobs: Sequence[str] = ()) -> None:
+    """results.csv: COLUMNS, and a sweep's job and knobs; a line for each row, an empty cell for None.
+
+    frame: of `frame_of`, in a sweep with the columns job and `knobs` beside.
+    """
     cells = frame.assign(**{c: frame[c].map(lambda v, c=c: _cell(c, v)) for c in COLUMNS if c not in TEXT})
-    write_whole(path, cells.to_csv(index=False, lineterminator="\n"))
+    columns = [*COLUMNS, *(c for c in ("job", *knobs) if c in frame)]
+    write_whole(path, cells.to_csv(columns=columns, index=False, lineterminator="\n"))
 
 
 def read_results(path: Path) -> pd.DataFrame:

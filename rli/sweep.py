@@ -6,7 +6,10 @@ python -m rli.sweep outputs/sweeps/monday outputs/sweeps/tuesday --out outputs/b
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,15 +18,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from PIL import Image
 
-from rli.outputs import STATUS
+from rli.outputs import TRADEOFF, read, shown_places, write_failures, write_outcome
 from rli.results import frame_of, read_results
-from rli.types import ORIGINAL, EditedPhoto, PhotoResult, RLIError, Row
+from rli.run_folder import Place, read_failures, read_status
+from rli.table import spec_of, write_table
+from rli.tracking import Tracker
+from rli.types import COLUMNS, Failure, RLIError, Row
 
 # Settings that tell jobs apart, and are no knobs: a row's own columns, or where things are.
-NOT_KNOBS = ("defect.", "resolution.", "data.", "tracking.", "report.", "model.name", "runtime.")
+NOT_KNOBS = ("defect.", "resolution.", "data.", "tracking.", "report.", "table.", "model.name", "runtime.")
 KNOB_AFTER_ALL = ("defect.source", "runtime.dtype", "runtime.seed")
+PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 
 @dataclass(frozen=True)
@@ -68,31 +74,80 @@ def gather(folders: Sequence[Path]) -> Sweep:
     return Sweep(jobs, _knobs([job.settings for job in jobs]))
 
 
-def frame(sweep: Sweep) -> pd.DataFrame:
-    """All rows of all jobs: COLUMNS, then job, then a column for each knob (dotted name), as the jobs had them."""
+def frame(sweep: Sweep, settings: Sequence[str] = ()) -> pd.DataFrame:
+    """All rows of all jobs: COLUMNS, then job, then a column for each knob and each of `settings` (dotted names)."""
+    told = dict.fromkeys(name for name in (*sweep.knobs, *settings) if name not in COLUMNS)
     parts = [
-        frame_of(job.rows).assign(job=job.name, **{knob: job.settings.get(knob) for knob in sweep.knobs})
+        frame_of(job.rows).assign(job=job.name, **{name: job.settings.get(name) for name in told})
         for job in sweep.jobs
         if job.rows
     ]
     return pd.concat(parts, ignore_index=True) if parts else frame_of(())
 
 
-def photo_of(job: SweepJob, name: str) -> PhotoResult:
-    """A photograph of a job from its files; token maps and losses are on the job's own page."""
-    place = job.folder / "images" / name
-    rows = tuple(row for row in job.rows if row.image == name)
+def places_of(sweep: Sweep) -> list[Place]:
+    """Every photograph of every job, those of the same name one after the other."""
+    names = dict.fromkeys(row.image for job in sweep.jobs for row in job.rows)
+    made = {job.name: {row.image for row in job.rows} for job in sweep.jobs}
+    return [Place(job.folder, name, job.name) for name in names for job in sweep.jobs if name in made[job.name]]
 
-    def read(stem: str) -> np.ndarray:
-        with Image.open(place / f"{stem}.png") as image:
-            return np.asarray(image)
 
-    edits = {
-        row.defect: EditedPhoto(read(row.defect), read(f"{row.defect}_mask") > 0)
-        for row in rows
-        if row.defect != ORIGINAL
-    }
-    return PhotoResult(name, read("input"), read("reconstruction"), edits, rows)
+def failures_of(sweep: Sweep) -> list[Failure]:
+    """The jobs that failed, with what was typed for them alone, and the photographs that other jobs could not do."""
+    typed = [job.overrides.split(", ") for job in sweep.jobs]
+    common = set(typed[0]).intersection(*typed)
+    lost = []
+    for job, own in zip(sweep.jobs, typed, strict=True):
+        if job.reason:
+            lost.append(Failure(job.name, job.reason, " ".join(word for word in own if word not in common)))
+        else:
+            lost += [Failure(f"{job.name}/{one.name}", one.reason) for one in read_failures(job.folder)]
+    return lost
+
+
+def write_sweep(
+    folders: Sequence[Path],
+    out: Path,
+    published: Path = PUBLISHED,
+    *,
+    edits: int = 500,
+    floor_db: float = 32.0,
+    tracker: Tracker | None = None,
+) -> Sweep:
+    """Gather the folders' jobs into `out`: tables of all rows, the experiment's own table, pictures, the page.
+
+    Works on whatever is there, also after a crash. published: the published comparison table, beside whose folder those
+    of other experiments lie. tracker: is told the same. The rest is `outputs.write_outcome`'s. Raises RLIError where
+    there are no jobs.
+    """
+    sweep = gather(folders)
+    lost, told = failures_of(sweep), frame(sweep)
+    if told.empty:
+        write_failures(lost, out)
+        return sweep
+    for job in sweep.jobs:
+        for name in dict.fromkeys(row.image for row in job.rows):
+            _link(job.folder / "images" / name, out / "images" / job.name / name)
+    places = places_of(sweep)
+    table = write_outcome(
+        out,
+        told,
+        places,
+        {"jobs": {job.name: job.overrides for job in sweep.jobs}},
+        published,
+        f"Sweep of {len(sweep.jobs)} jobs",
+        knobs=sweep.knobs,
+        failures=lost,
+        edits=edits,
+        floor_db=floor_db,
+    )
+    spec = spec_of([job.settings for job in sweep.jobs])
+    if spec is not None:
+        write_table(out, frame(sweep, spec.rows), spec, published.parents[1])
+    if tracker is not None:
+        plot = out / TRADEOFF
+        tracker.log_sweep(table, told, read(shown_places(told, places, edits)), plot if plot.is_file() else None, lost)
+    return sweep
 
 
 def _places(folder: Path) -> list[Path]:
@@ -117,20 +172,13 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 
 
 def _job(folder: Path, name: str) -> SweepJob:
-    reason, rows = _reason(folder), ()
+    reason, rows = read_status(folder), ()
     try:
         if (folder / "results.csv").is_file():
             rows = _rows(folder / "results.csv")
     except (ValueError, TypeError, OSError) as error:
         reason = reason or f"results.csv cannot be read ({type(error).__name__})"
     return SweepJob(name, folder, _overrides(folder), _settings(folder), reason, rows)
-
-
-def _reason(folder: Path) -> str | None:
-    try:
-        return json.loads((folder / STATUS).read_text())["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "it was stopped before its end, or is still running"
 
 
 def _overrides(folder: Path) -> str:
@@ -171,3 +219,42 @@ def _rows(path: Path) -> tuple[Row, ...]:
         Row(**{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items() if k in names})
         for record in read_results(path).to_dict("records")
     )
+
+
+def _link(source: Path, goal: Path) -> None:
+    """The same files under another folder: hard links, copies where the file system has none."""
+
+    def link(a: str, b: str) -> None:
+        Path(b).unlink(missing_ok=True)
+        try:
+            os.link(a, b)
+        except OSError:
+            shutil.copy2(a, b)
+
+    if source.is_dir() and source.resolve() != goal.resolve():
+        shutil.copytree(source, goal, copy_function=link, dirs_exist_ok=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
+    parser.add_argument("--out", type=Path, help="where the tables and the page go: the folder itself if it is one")
+    parser.add_argument("--edits", type=int, default=500, help="on the page at most")
+    parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
+    asked = parser.parse_args()
+    if asked.out is None and len(asked.folders) > 1:
+        parser.error("several folders need --out: where the tables and the page go")
+    out = asked.out or asked.folders[0]
+    try:
+        sweep = write_sweep(asked.folders, out, edits=asked.edits, floor_db=asked.floor)
+    except RLIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for job in sweep.failed:
+        print(f"failed: job {job.name}: {job.reason}", file=sys.stderr)
+    print(f"{len(sweep.jobs)} jobs, {len(sweep.failed)} failed: {out / 'results.csv'}; page: {out / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

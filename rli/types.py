@@ -295,7 +295,7 @@ class EditedPhoto:
 class PhotoResult:
     """One photograph's results: input and reconstruction (H,W,3) uint8, edits by defect name in row order, its rows,
     the losses of the null embedding optimization (for each move at its start and after each iteration), and the prompts
-    by defect name. job: the sweep's job that made it, empty in a run of its own."""
+    by defect name. job: the sweep's job that made it, empty in a run of its own; key: of what it depends on."""
 
     name: str
     input: np.ndarray
@@ -305,6 +305,17 @@ class PhotoResult:
     losses: tuple[tuple[float, ...], ...] = ()
     prompts: dict[str, str] = field(default_factory=dict)
     job: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph, or a sweep's job, that could not be done, and why, in one line. settings: what tells the job from
+    the others."""
+
+    name: str
+    reason: str
+    settings: str = ""
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

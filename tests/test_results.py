@@ -28,7 +28,8 @@ def published(tmp_path):
 
 
 def test_results_have_the_columns_in_order_and_empty_cells_for_none(tmp_path):
-    write_results([row(defect="original", psnr=29.123456, lpips=None, seconds_inversion=1.23456)], tmp_path / "r.csv")
+    some = frame_of([row(defect="original", psnr=29.123456, lpips=None, seconds_inversion=1.23456)])
+    write_results(some, tmp_path / "r.csv")
     head, line = (tmp_path / "r.csv").read_text().splitlines()
     cells = dict(zip(head.split(","), line.split(","), strict=True))
     assert tuple(head.split(",")) == COLUMNS
@@ -41,12 +42,20 @@ def test_results_have_the_columns_in_order_and_empty_cells_for_none(tmp_path):
 
 def test_results_come_back_as_they_were_written(tmp_path):
     rows = [row(), row("NA", "none", "512x768", lpips=None), row('a,"b"\nc', "<script>", "0128", psnr=math.inf)]
-    write_results(rows, tmp_path / "r.csv")
+    write_results(frame_of(rows), tmp_path / "r.csv")
     pd.testing.assert_frame_equal(read_results(tmp_path / "r.csv"), frame_of(rows))
 
 
+def test_a_sweep_s_file_tells_the_job_and_the_knobs_beside(tmp_path):
+    frame = frame_of([row(), row()]).assign(job=["0", "1"], **{"rli.location": ["off", "up"], "not told": 1})
+    write_results(frame, tmp_path / "r.csv", ["rli.location"])
+    back = pd.read_csv(tmp_path / "r.csv", dtype={"job": "str"})
+    assert tuple(back) == (*COLUMNS, "job", "rli.location")
+    assert back["rli.location"].tolist() == ["off", "up"]
+
+
 def test_no_rows_leave_a_readable_table(tmp_path):
-    write_results([], tmp_path / "r.csv")
+    write_results(frame_of([]), tmp_path / "r.csv")
     assert list(read_results(tmp_path / "r.csv")) == list(COLUMNS)
 
 
@@ -94,7 +103,7 @@ def test_each_photograph_counts_once_however_often_it_was_edited(published):
 
 def test_comparison_is_the_same_from_rows_and_from_the_file(tmp_path, published):
     rows = [row(), row("b", lpips_recon=None)]
-    write_results(rows, tmp_path / "r.csv")
+    write_results(frame_of(rows), tmp_path / "r.csv")
     from_file = comparison(read_results(tmp_path / "r.csv"), published)
     pd.testing.assert_frame_equal(comparison(rows, published), from_file)
 

@@ -11,6 +11,7 @@ import copy
 import math
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -58,6 +59,17 @@ def load_classifier(folder: pathlib.Path = WEIGHTS) -> Classifier:
 def defect_probabilities(classifier: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W) in [-1, 1] -> (B, 9): how likely each of DEFECTS is seen; each word for itself."""
     return classifier(images).sigmoid()
+
+
+def judge_of(classifier: nn.Module) -> Callable[[np.ndarray, str], float | None]:
+    """How likely a wanted defect is seen in an (H,W,3) uint8 picture; None for a word that is none of DEFECTS."""
+
+    def judge(picture: np.ndarray, defect: str) -> float | None:
+        if defect not in DEFECTS:
+            return None
+        return float(defect_probabilities(classifier, to_tensor(picture[None]))[0, DEFECTS.index(defect)])
+
+    return judge
 
 
 def labels(defects: list[tuple[str, ...]]) -> torch.Tensor:

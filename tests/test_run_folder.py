@@ -1,0 +1,87 @@
+"""A photograph's files are read back as they were written, and tell whether they are whole and still right."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rli.dataset import Photo
+from rli.job import Job
+from rli.run_folder import Place, read_failures, read_photo, read_status, rows_of, write_photo, write_status
+from rli.types import EditedPhoto, EditSettings, InversionSettings, PhotoResult, RLIError, Row, Target, TokenMap
+
+
+def photograph(name="sub/plate"):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (32, 48, 3), np.uint8)
+    maps = tuple(TokenMap(word, rng.random((4, 6)).astype(np.float32)) for word in ("a", "<b>"))
+    edit = EditedPhoto(picture[::-1].copy(), rng.random((32, 48)) > 0.5, maps, maps[:1])
+    rows = [
+        Row(name, "original", "32x48", "mini", "null_text", 0.1, 2.0, 1.0, 0.8, psnr=1 / 3, ssim=0.9),
+        Row(name, "rust", "32x48", "mini", "null_text", 0.1, 2.0, 1.0, 0.8, float("inf"), 1.0, psnr_background=1.0),
+    ]
+    prompts = {"original": "a crack", "rust": "a rust"}
+    return PhotoResult(name, picture, picture // 2, {"rust": edit}, tuple(rows), ((1e-3, 1e-4), ()), prompts, key="k")
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    written = photograph()
+    write_photo(tmp_path, written)
+    back = Place(tmp_path, "sub/plate", "7").read()
+    assert back.job == "7"
+    for field in ("name", "rows", "losses", "prompts", "key"):
+        assert getattr(back, field) == getattr(written, field)
+    assert np.array_equal(back.input, written.input) and np.array_equal(back.reconstruction, written.reconstruction)
+    old, new = written.edits["rust"], back.edits["rust"]
+    assert np.array_equal(old.image, new.image) and np.array_equal(old.mask, new.mask)
+    for some in ("maps", "source_maps"):
+        for one, other in zip(getattr(old, some), getattr(new, some), strict=True):
+            assert one.word == other.word
+            assert np.allclose(one.map, other.map, atol=1e-3)
+
+
+def test_rows_are_there_for_the_same_job_only(tmp_path):
+    assert rows_of(tmp_path, "sub/plate", "k") is None
+    write_photo(tmp_path, photograph())
+    assert rows_of(tmp_path, "sub/plate", "k") == photograph().rows
+    assert rows_of(tmp_path, "sub/plate", "another") is None
+
+
+def test_a_photograph_without_its_record_or_pictures_is_not_done(tmp_path):
+    write_photo(tmp_path, photograph())
+    record = tmp_path / "records" / "sub" / "plate.safetensors"
+    record.write_bytes(record.read_bytes()[:100])
+    assert rows_of(tmp_path, "sub/plate", "k") is None
+    with pytest.raises(RLIError, match="run it again"):
+        read_photo(tmp_path, "sub/plate")
+
+
+def test_the_key_follows_what_results_depend_on_and_nothing_else(tmp_path):
+    job = Job(
+        "mini", 64, 64, "a crack", (Target("rust", "a rust"),), True, InversionSettings(), EditSettings(), tmp_path
+    )
+    photo = Photo("x", lambda h, w: None, stamp="1")
+    same = [
+        dataclasses.replace(job, cache=tmp_path / "other", batch_size=4, target_batch=2),
+        dataclasses.replace(job, memory=dataclasses.replace(job.memory, mode="low")),
+    ]
+    other = [
+        dataclasses.replace(job, edit=EditSettings(eq=3.0)),
+        dataclasses.replace(job, targets=(Target("rust", "the rust"),)),
+        dataclasses.replace(job, inversion=InversionSettings(steps=49)),
+        dataclasses.replace(job, weights="/models/x"),
+    ]
+    assert {one.key(photo) for one in same} == {job.key(photo)}
+    keys = [job.key(photo), job.key(dataclasses.replace(photo, stamp="2")), *(one.key(photo) for one in other)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_status_and_failures(tmp_path):
+    assert "stopped before its end" in read_status(tmp_path)
+    write_status(tmp_path, "no such file")
+    assert read_status(tmp_path) == "no such file"
+    write_status(tmp_path)
+    assert read_status(tmp_path) is None
+    assert read_failures(tmp_path) == []
+    (tmp_path / "failed.csv").write_text('name,reason\nNA,"a, b"\n')
+    assert [(f.name, f.reason) for f in read_failures(tmp_path)] == [("NA", "a, b")]
