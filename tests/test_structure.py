@@ -12,7 +12,7 @@ MODULES = sorted((ROOT / "rli").rglob("*.py"))
 LEVELS = [
     {"types", "files", "progress", "review"},
     {"ddim", "attention", "masks", "alignment", "images", "results", "table", "tracking"},
-    {"pictures", "figures", "gallery", "report"},
+    {"pictures", "figures", "gallery", "report", "plots"},
     {"parts", "metrics", "labels"},
     {"gate", "splits", "manifest", "export"},
     {"random_model"},
