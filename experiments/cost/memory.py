@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from experiments.cost.meter import peak_gb, reset_peak
-from experiments.cost.results import embed, machine
+from experiments.cost.results import machine
 from experiments.cost.run import SOURCE, targets
+from experiments.readme import embed
 from rli.dataset import Photo, photos
 from rli.job import Job, run
 from rli.memory import Memory, described, keep
@@ -91,7 +92,7 @@ def measure(asked: Asked) -> Kept:
 
 
 def _photographs(count: int) -> list[Photo]:
-    brick = photos("sample", samples=["brick"])[0]
+    (brick,) = photos("sample", samples=["brick"])
     return [replace(brick, name=f"brick{k}") for k in range(count)]
 
 

@@ -32,7 +32,8 @@ def main() -> None:
     torch.set_num_threads(1)
     device = str(pick_device(args.device))
     setup = Setup(args.model, args.size, args.steps, 2, 1, "ours", args.dtype, device=device)
-    model, image = prepare(setup), photos("sample")[0].read(args.size, args.size)
+    (sample,) = photos("sample")
+    model, image = prepare(setup), sample.read(args.size, args.size)
     settings = InversionSettings(steps=args.steps, stop_db=200.0, slack_db=0.0)
 
     def work() -> None:

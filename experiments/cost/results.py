@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from experiments.cost.meter import Spent
+from experiments.readme import embed
 from rli.files import write_whole
 from rli.metrics import psnr
 
@@ -117,14 +118,6 @@ def keep(new: pd.DataFrame, folder: Path) -> None:
         merged = pd.concat([old[stay], new], ignore_index=True)
     write_whole(path, merged.to_csv(index=False, na_rep="nan"))
     embed(folder, "results.csv", table(read(path)))
-
-
-def embed(folder: Path, name: str, text: str) -> None:
-    """Put the text into the folder's README.md between the marks of this name, where there is one that has them."""
-    readme, begin, end = folder / "README.md", f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-    if readme.is_file() and begin in (before := readme.read_text()):
-        head, rest = before.split(begin)
-        write_whole(readme, f"{head}{begin}\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
 def table(results: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.cost.meter import Meter
-from experiments.cost.results import embed
+from experiments.readme import embed
 from experiments.reconstruction.run import SOURCE, sources
 from rli.editing import reconstruct, vae_round_trip
 from rli.files import whole_file, write_whole

@@ -40,7 +40,7 @@ SETTINGS = {
 def sources(count: int, side: int, folder: Path | None) -> list[tuple[str, str, Tensor]]:
     """(kind, name, image): drawn surfaces that no training saw, and real photographs."""
     drawn = [("surface", str(k), to_tensor(surface(UNSEEN + k, ("crack",), side, side).image)) for k in range(count)]
-    real = photos("sample", samples=["brick", "gravel"])
+    real = [*photos("sample", samples=["brick", "gravel"])]
     if folder is not None and folder.is_dir():
         real += photos("folder", str(folder))
     return drawn + [("real", photo.name, photo.read(side, side)) for photo in real]
