@@ -29,6 +29,7 @@ STATISTICS = ("median", "mean")
 MANY_POINTS = 400  # edits, beyond which a plot shows settings
 MANY_VALUES = 24  # of a knob, beyond which it is no axis of a heat map
 MANY_CELLS = 120  # beyond which a heat map prints no numbers
+STRONG = 0.72  # share of a heat map's range above which a cell is dark enough for light figures
 MANY_ROWS = 2000  # beyond which the page's table holds the first ones until a script asks for more
 
 # Told apart on white and on the dark page alike, contrast at least 3 on both.
@@ -280,38 +281,24 @@ def explore_context(frame: pd.DataFrame, knobs: Sequence[str], floor: float = 32
     """All that explore.html.j2 shows, under the name `explore`.
 
     frame: of `rli.sweep.frame`; its index names the rows, so that row 7's picture is the element `edit-7`. floor: dB
-    that the page first asks of the background. libraries: the texts of the scripts that explore.js
-    needs before it; Vega interprets its expressions, so that a policy which allows their hashes alone is enough.
-    data_json: safe inside <script type="application/json">.
+    that the page first asks of the background. libraries: texts of the scripts that explore.js needs before it; Vega
+    interprets its expressions, so a policy that allows nothing but their hashes is enough. data_json: safe inside
+    <script type="application/json">.
     """
-    knobs = [knob for knob in knobs if len(dimension(_edits(frame), knob).values) > 1]
-    values = measured(frame)
-    metrics = [m for m in METRICS if values.loc[_edits(frame).index, m.name].notna().any()]
-    names = ["image", "defect", *(n for n in ("job",) if n in frame)]
-    varied = [n for n in ("resolution", "model") if frame[n].nunique() > 1]
-    kinds = [dimension(frame, name) for name in [*names, *varied, *knobs]]
-    axes = [k for k, kind in enumerate(kinds) if kind.name != "job" and 1 < _shown(kind, frame) <= MANY_VALUES]
+    edits, values = _edits(frame), measured(frame)
+    knobs = [knob for knob in knobs if len(dimension(edits, knob).values) > 1]
+    metrics = [m for m in METRICS if values.loc[edits.index, m.name].notna().any()]
+    jobs = [name for name in ("job",) if name in frame]
+    varied = [name for name in ("resolution", "model") if frame[name].nunique() > 1]
+    kinds = {f"d{k}": dimension(frame, n) for k, n in enumerate(["image", "defect", *jobs, *varied, *knobs])}
+    told = [_told(id, kind, dimension(edits, kind.name), kind.name in knobs) for id, kind in kinds.items()]
     data = {
         "ids": [int(k) for k in frame.index],
         "edit": [bool(v) for v in frame["defect"] != ORIGINAL],
-        "dimensions": [
-            {
-                "id": f"d{k}",
-                "name": kind.name,
-                "values": kind.values if kind.numeric else None,
-                "labels": kind.labels,
-                "colour": _colour(kind).to_dict() if kind.colours() or kind.numeric else None,
-                "scale": kind.colours() is None,
-                "shape": _shape(kind, _PAGE).to_dict() if 1 < len(kind.labels) <= len(SHAPES) else None,
-                "knob": kind.name in knobs,
-                "axis": k in axes,
-                "overrides": [override(kind.name, v) for v in kind.values] if kind.name in knobs else None,
-            }
-            for k, kind in enumerate(kinds)
-        ],
+        "dimensions": told,
         "metrics": [{**asdict(m), "title": m.title} for m in metrics],
         "columns": {
-            **{f"d{k}": kind.codes.tolist() for k, kind in enumerate(kinds)},
+            **{id: kind.codes.tolist() for id, kind in kinds.items()},
             **{m.name: [_rounded(v) for v in values[m.name]] for m in metrics},
         },
         "specs": {"tradeoff": _page_tradeoff(), "heatmap": _page_heatmap()},
@@ -323,26 +310,39 @@ def explore_context(frame: pd.DataFrame, knobs: Sequence[str], floor: float = 32
         "libraries": [vl_convert.javascript_bundle()],
         "sections": {
             "tradeoff": len(metrics) > 1,
-            "heatmap": bool(knobs) and len(axes) > 1 and bool(metrics),
-            "best": bool(knobs) and bool(metrics),
+            "heatmap": bool(knobs and metrics) and sum(one["axis"] for one in told) > 1,
+            "best": bool(knobs and metrics),
         },
-        "knobs": knobs,
         "metrics": metrics,
-        "defects": list(dimension(_edits(frame), "defect").labels),
+        "defects": edits["defect"].nunique(),
         "columns": [
-            *(_column(f"d{k}", _heading(kind.name), "", True, False) for k, kind in enumerate(kinds)),
+            *(_column(id, _heading(kind.name), "", True, False) for id, kind in kinds.items()),
             *(_column(m.name, m.label, m.unit, m.main, True) for m in metrics),
         ],
-        "lines": list(_lines(frame.iloc[:MANY_ROWS], kinds, metrics, values)),
+        "lines": list(_lines(frame.iloc[:MANY_ROWS], list(kinds.values()), metrics, values)),
         "total": len(frame),
         "capped": bool((values >= CAP).any(axis=None)),
         "cap": CAP,
-        "floor": floor,
     }
 
 
-# Above this share of a heat map's range the cell is dark enough for light figures.
-STRONG = 0.72
+def _told(id: str, kind: Dimension, of_edits: Dimension, knob: bool) -> dict[str, Any]:
+    """A dimension for the page's script. Plots show edits, so their scales know the edits' values only; values are
+    told where they are numbers; scale: the colour is one of numbers."""
+    count = len(of_edits.values)
+    colours = of_edits.colours()
+    return {
+        "id": id,
+        "name": kind.name,
+        "knob": knob,
+        "labels": kind.labels,
+        "values": kind.values if kind.numeric else None,
+        "overrides": [override(kind.name, v) for v in kind.values] if knob else None,
+        "axis": kind.name != "job" and 1 < count <= MANY_VALUES,
+        "colour": _colour(of_edits).to_dict() if count > 1 and (colours or of_edits.numeric) else None,
+        "scale": colours is None,
+        "shape": _shape(of_edits, _PAGE).to_dict() if 1 < count <= len(SHAPES) else None,
+    }
 
 
 @dataclass(frozen=True)
@@ -483,11 +483,6 @@ def _lines(
 
 def _edits(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["defect"] != ORIGINAL]
-
-
-def _shown(kind: Dimension, frame: pd.DataFrame) -> int:
-    """How many of the values the edits have."""
-    return len(set(kind.codes[(frame["defect"] != ORIGINAL).to_numpy()].tolist()))
 
 
 def _metric(name: str) -> Metric:

@@ -137,6 +137,8 @@ def test_names_show_as_text(open_page, frame):
     assert EVIL in column(page, "Defect")
     page.select_option("#explore-colour", label="defect")
     playwright.expect(page.locator("#explore-points-plot .role-legend-label")).to_contain_text(["rust", EVIL])
+    # The reconstructions are no points, and their name is in no legend.
+    assert ORIGINAL not in page.locator("#explore-points-plot").text_content()
     page.select_option("#explore-up", label="defect")
     playwright.expect(page.locator("#explore-cells-plot")).to_contain_text(EVIL)
     page.locator("#explore-points-plot .points_marks path").first.hover(force=True)

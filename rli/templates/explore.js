@@ -216,7 +216,7 @@
         };
         item.told = [
           ...told.map((d, k) => `${d.name} ${d.labels[codes[k]]}`),
-          ...new Set([x, y]).values().map((m) => `${m.label} ${quantity(m, item[m === x ? "x" : "y"])}`),
+          ...[...new Set([x, y])].map((m) => `${m.label} ${quantity(m, item[m === x ? "x" : "y"])}`),
           ...(single ? [] : [`${chosen.statistic()} of ${counted(own.length, "edit")}`]),
         ];
         item.act = () => {
@@ -241,13 +241,12 @@
       points.mark.opacity = marks.length > 200 ? 0.8 : 0.9;
       layer(spec, "front").mark.interpolate = x.higher ? "step-before" : "step-after";
       if (narrow) Object.assign(spec.config.legend, { orient: "bottom", columns: 4 });
-      const noun = single ? "edit" : "group of edits";
-      const plural = single ? counted(items.length, "edit") : `${items.length} settings`;
+      const noun = single ? "edit" : "setting";
       return {
         spec,
         items,
         orders: [sorted(items, (p) => p.x, (p) => p.y), sorted(items, (p) => p.y, (p) => p.x)],
-        summary: items.length ? `${plural}, ${front.length} on the front` : `No ${noun} has both figures`,
+        summary: items.length ? `${counted(items.length, noun)}, ${front.length} on the front` : `No ${noun} has both figures`,
       };
     });
     for (const id of ["x", "y", "colour", "shape", "points"]) byId(id).addEventListener("change", render);
@@ -520,9 +519,9 @@
           }));
         const name = columns[0].cell(row).text;
         const link = row.edit ? made("a", { href: `#edit-${row.id}`, textContent: name }) : name;
-        const made_ = made("tr", {}, made("th", { scope: "row" }, link), ...cells);
-        made_.dataset.row = row.id;
-        trs.set(row.id, made_);
+        const fresh = made("tr", {}, made("th", { scope: "row" }, link), ...cells);
+        fresh.dataset.row = row.id;
+        trs.set(row.id, fresh);
       }
       const one = trs.get(row.id);
       const there = Boolean(card(row.id));
