@@ -1,0 +1,185 @@
+import csv
+import json
+import math
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from rli.labels import Item, Region
+from rli.manifest import COLUMNS, ManifestWriter, dataset_card, markdown, types_of
+from rli.types import RLIError
+
+FACTS = {"source": str, "seed": int, "psnr": float, "again": bool, "settings": str}
+
+
+def item(folder: Path, k: int, **values) -> Item:
+    facts = {
+        "source": f"photo {k}, “é”\nsecond line",
+        "seed": 2**60 + k,
+        "psnr": None if k % 3 == 0 else 30 + k / 7,
+        "again": k % 2 == 0,
+        "settings": {"eq": 2.0, "words": ["a", "b"]},
+    }
+    given = {
+        "image": folder / "images" / f"part {k}" / "rust.png",
+        "kind": ("original", "reconstruction", "edit")[k % 3],
+        "photo": f"part {k // 3}",
+        "name": f"bolt/part-{k}",
+        "category": "bolt",
+        "label": ("good", "good", "rust")[k % 3],
+        "split": ("train", "val", "test")[k % 5 % 3],
+        "regions": (Region("rust", folder / "images" / f"{k}_mask.png"),) if k % 3 == 2 else (),
+        "facts": facts,
+    }
+    return Item(**given | values)
+
+
+def write(folder: Path, count: int) -> list[Item]:
+    items = [item(folder, k) for k in range(count)]
+    with ManifestWriter(folder, FACTS) as manifest:
+        for k, one in enumerate(items):
+            manifest.add(one, kept=k % 4 != 3, reason="background 24.1 dB, under 28" if k % 4 == 3 else "")
+    return items
+
+
+def test_both_files_say_what_was_added(tmp_path):
+    items = write(tmp_path, 2500)
+    table = pq.read_table(tmp_path / "manifest.parquet")
+    rows = table.to_pylist()
+    assert table.column_names == [*COLUMNS, *FACTS]
+    for k, (one, row) in enumerate(zip(items, rows, strict=True)):
+        assert row["image"] == f"images/part {k}/rust.png"
+        assert row["kept"] == (k % 4 != 3) == (row["reason"] == "")
+        assert json.loads(row["regions"]) == [[r.label, f"images/{k}_mask.png"] for r in one.regions]
+        assert json.loads(row["settings"]) == one.facts["settings"]
+        for name in ("source", "seed", "psnr", "again"):
+            assert row[name] == one.facts[name]
+    with (tmp_path / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == [
+            {name: "" if value is None else str(value) for name, value in row.items()} for row in rows
+        ]
+    told = pd.read_csv(tmp_path / "manifest.csv", keep_default_na=False, na_values={"psnr": [""]})
+    pd.testing.assert_frame_equal(told, pd.read_parquet(tmp_path / "manifest.parquet"), check_dtype=False)
+
+
+def test_rows_are_grouped_and_the_same_items_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, 1500)
+    assert pq.ParquetFile(tmp_path / "a" / "manifest.parquet").num_row_groups == 2
+    for file in ("manifest.csv", "manifest.parquet"):
+        # paths count from the manifest's own folder
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_an_interrupted_manifest_leaves_the_old_one(tmp_path):
+    write(tmp_path, 3)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def interrupted():
+        with ManifestWriter(tmp_path, FACTS) as manifest:
+            for k in range(1200):
+                manifest.add(item(tmp_path, k))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_memory_holds_one_group_of_rows(tmp_path):
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        with ManifestWriter(tmp_path / str(count), FACTS) as manifest:
+            for k in range(count):
+                manifest.add(item(tmp_path, k))
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    peak(1100)
+    assert peak(4000) - peak(1100) < 1_000_000
+
+
+def test_nothing_was_made(tmp_path):
+    write(tmp_path, 0)
+    assert pd.read_parquet(tmp_path / "manifest.parquet").empty
+    dataset_card(tmp_path, title="Nothing", settings={})
+    assert "0 images" in (tmp_path / "README.md").read_text()
+
+
+def test_cells_that_are_empty(tmp_path):
+    with ManifestWriter(tmp_path, {"psnr": float, "count": int}) as manifest:
+        manifest.add(item(tmp_path, 0, facts={"psnr": math.nan}))
+        manifest.add(item(tmp_path, 1, facts={"psnr": math.inf, "count": 3}))
+        manifest.add(item(tmp_path, 2, facts={"psnr": 2, "count": np.int64(4)}))
+    frame = pd.read_parquet(tmp_path / "manifest.parquet")
+    assert frame["psnr"].isna().tolist() == [True, False, False]
+    assert frame["psnr"].tolist()[1:] == [math.inf, 2.0]
+    assert pq.read_table(tmp_path / "manifest.parquet")["count"].to_pylist() == [None, 3, 4]
+
+
+@pytest.mark.parametrize(("facts", "says"), [({"eq": 1.0}, "no column for eq"), ({"seed": 1.5}, "does not fit")])
+def test_facts_that_have_no_place(tmp_path, facts, says):
+    with pytest.raises(RLIError, match=says), ManifestWriter(tmp_path, FACTS) as manifest:
+        manifest.add(item(tmp_path, 0, facts=facts))
+    assert not list(tmp_path.iterdir())
+
+
+def test_facts_do_not_take_a_columns_name(tmp_path):
+    for facts in ({"split": str}, {"when": list}):
+        with pytest.raises(RLIError, match="rename it"):
+            ManifestWriter(tmp_path, facts)
+
+
+def test_types_follow_a_first_row(tmp_path):
+    facts = {"a": "x", "b": 1, "c": 1.5, "d": True, "e": None, "f": np.float32(1), "g": np.int64(1), "h": [1]}
+    assert list(types_of(facts).values()) == [str, int, float, bool, float, float, int, str]
+
+
+def test_the_card_tells_what_there_is(tmp_path):
+    write(tmp_path, 60)
+    dataset_card(
+        tmp_path,
+        title="Bolts | <b>rusty</b>",
+        settings={"edit": {"eq": 2.0, "method": "refine"}, "note": "a|b [x](http://x.y)"},
+        about="Taken in hall *three*.",
+        licence="CC BY 4.0",
+        samples=2,
+    )
+    text = (tmp_path / "README.md").read_text()
+    assert "45 images: 15 photographs, 15 reconstructions and 15 synthetic edits" in text
+    rows = pd.read_parquet(tmp_path / "manifest.parquet").query("kept")
+    for label, group in rows.groupby("label"):
+        counts = [int((group["split"] == split).sum()) for split in ("train", "val", "test")]
+        assert f"| {label} | {counts[0]} | {counts[1]} | {counts[2]} | {len(group)} |" in text
+    mean = rows.query("kind == 'edit'")["psnr"].mean()
+    assert f"| psnr | {mean:.4g} | 15 |" in text
+    assert "| background | 15 |" in text
+    assert text.count("![") == 2 and "](images/part%202/rust.png)" in text
+    assert "# Bolts \\| &lt;b&gt;rusty&lt;/b&gt;" in text and 'pretty_name: "Bolts | <b>rusty</b>"' in text
+    assert "| edit.eq | 2.0 |" in text and "a\\|b \\[x\\](http\\://x.y)" in text
+    assert "hall \\*three\\*" in text and "CC BY 4.0" in text
+    for table in text.split("\n\n"):
+        if table.startswith("|"):
+            assert len({line.count("|") - line.count("\\|") for line in table.strip().split("\n")}) == 1
+
+
+def test_a_cards_metrics_may_be_chosen(tmp_path):
+    write(tmp_path, 6)
+    dataset_card(tmp_path, title="x", settings={}, metrics=("seed", "lpips"))
+    text = (tmp_path / "README.md").read_text()
+    assert "| seed |" in text and "psnr" not in text and "lpips" not in text
+    assert "No licence was stated" in text
+
+
+def test_user_text_stays_text():
+    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("strikethrough")
+    for text in ("a *b* _c_ `d`", "<script>x</script>", "# x", "- x", "1. x", "[a](b) ![c](d)", "www.a.b a@b.cd https://a.b",
+                 "a\\", "&amp;", "+ x", "~~x~~", "a\n\nb", "=", "---", "1) x", "-1.5", "2.0"):  # fmt: skip
+        html = parser.render(markdown(text)).strip()
+        plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        assert html == f"<p>{plain}</p>"
