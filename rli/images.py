@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -14,42 +16,61 @@ from rli.types import RLIError, one_of
 
 # Below this a photograph has nothing to work on.
 SMALLEST = 16
+# Pillow knows more: some start other programs, or read files that these name.
+Image.init()
+FORMATS = tuple(
+    name
+    for name in ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
+    if name in Image.OPEN
+)
 
 
 def read_image(path: str | Path, height: int, width: int, fit: str = "resize") -> Tensor:
-    """A photograph of any mode (8 or 16 bit, grey, palette, CMYK; alpha is laid over white; EXIF rotation applied),
-    brought to height × width: fit resize stretches, letterbox keeps the aspect ratio and repeats the border.
+    """A photograph of any mode (8 or 16 bit, grey, palette, CMYK; alpha is laid over white; EXIF rotation applied; the
+    first frame of several), brought to height × width: fit resize stretches, letterbox keeps the aspect ratio and
+    repeats the border.
 
-    Raises RLIError in one line when there is no readable image or it is smaller than 16 pixels a side.
+    Raises RLIError in one line when there is no readable, whole image or it is smaller than 16 pixels a side.
     """
     image = _open(path)
     if min(image.size) < SMALLEST:
         raise RLIError(
-            f"{path}: {image.width}×{image.height} pixels are too few to work on (at least {SMALLEST} a side)"
+            f"{shown(path)}: {image.width}×{image.height} pixels are too few to work on (at least {SMALLEST} a side)"
         )
-    return to_tensor(fitted(_rgb(image), height, width, fit))
+    return to_tensor(fitted(image, height, width, fit))
 
 
 def read_mask(
     path: str | Path, height: int, width: int, fit: str = "resize", photo_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """A mask file as (H,W) bool: brighter than half is inside. Nearest neighbour, so that it stays a mask.
+    """A mask file as (H,W) bool: brighter than half is inside, or 1 where there is only 0 and 1; what is transparent is
+    outside. Nearest neighbour, so that it stays a mask. It lies on the photograph as seen after EXIF rotation.
 
-    photo_size (width, height) of the photograph's file: raises RLIError when the mask's differs.
+    photo_size (width, height) of the photograph as it is seen: raises RLIError when the mask's differs.
     """
-    image = _open(path)
-    if photo_size is not None and image.size != tuple(photo_size):
+    inside = _inside(path)
+    size = inside.shape[::-1]
+    if photo_size is not None and size != tuple(photo_size):
         raise RLIError(
-            f"{path}: the mask is {image.width}×{image.height} pixels, its photograph {photo_size[0]}×{photo_size[1]}: "
+            f"{shown(path)}: the mask is {size[0]}×{size[1]} pixels, its photograph {photo_size[0]}×{photo_size[1]}: "
             "they must have the same size"
         )
-    grey = np.asarray(_rgb(image).convert("L"))
-    return fitted(Image.fromarray((grey > 127).astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
+    return fitted(Image.fromarray(inside.astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
+
+
+def is_marked(mask: str | Path) -> bool:
+    """Whether anything is inside a mask file. Raises RLIError as `read_mask`."""
+    return bool(_inside(mask).any())
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels, as seen after EXIF rotation."""
     return _open(path).size
+
+
+def shown(text: object) -> str:
+    """A path or a message on one line that can be written anywhere: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:
@@ -84,28 +105,49 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         Image.fromarray(array).save(part, format="PNG")
 
 
-def _open(path: str | Path) -> Image.Image:
-    """The first frame, fully decoded, in its own mode, upright."""
-    if not Path(path).is_file():
-        raise RLIError(f"{path}: there is no such file")
+def _inside(path: str | Path) -> np.ndarray:
+    """A mask file as (H,W) bool, in its own size."""
+    grey = np.asarray(_open(path, behind="black").convert("L"))
+    return grey > (0 if grey.max() == 1 else 127)
+
+
+def _open(path: str | Path, behind: str = "white") -> Image.Image:
+    """The first frame, fully decoded, upright, in 8-bit colours laid over `behind`."""
     try:
-        with Image.open(path) as image:
+        told = os.stat(path)
+        if not stat.S_ISREG(told.st_mode):
+            raise RLIError(f"{shown(path)} is not a file")
+        if not told.st_size:
+            raise ValueError("it is empty")
+        with Image.open(path, formats=FORMATS) as image:
             image.seek(0)
-            return ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = (
-            "it is not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())[:120]
-        )
-        raise RLIError(f"{path} cannot be read as an image: {reason}") from None
+            return _rgb(ImageOps.exif_transpose(image), behind)
+    except RLIError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise RLIError(f"{shown(path)}: there is no such file") from None
+    except Exception as error:  # decoders meet broken files with errors of every type
+        raise RLIError(f"{shown(path)} cannot be read as an image: {_reason(error)}") from None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * Image.MAX_IMAGE_PIXELS} pixels: cut it into parts"
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return shown(" ".join(told.split()))[:120]
+
+
+def _rgb(image: Image.Image, behind: str) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("some of its pixels are not numbers")
         # 16-bit files hold 0…65535; floating-point ones are taken as 0…1 unless they go beyond.
         top = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
         return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, behind), layered).convert("RGB")
     return image.convert("RGB")
