@@ -1,0 +1,219 @@
+"""A sweep is the same under every launcher, and what dies takes nothing else with it.
+
+Whole commands in processes of their own, on the miniature with two steps.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import main
+from experiments.launchers import grid, twelve
+from rli import cache, load
+
+SETTINGS = [*twelve.QUICK, *twelve.SMALL]
+# A run that stands still in its inversion, and one that says when it comes to the lock.
+STUCK = """
+import sys, time
+from pathlib import Path
+import main, rli.job
+
+def stand_still(*args):
+    Path("inverting").touch()
+    time.sleep(3600)
+
+rli.job.invert_batch = stand_still
+sys.exit(main.command())
+"""
+WAITING = """
+import sys
+from pathlib import Path
+import main, rli.cache
+
+class Lock(rli.cache.FileLock):
+    def acquire(self, *args, **options):
+        Path("waiting").touch()
+        return super().acquire(*args, **options)
+
+rli.cache.FileLock = Lock
+sys.exit(main.command())
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(tmp_path_factory):
+    """One thread for each process, and nothing to be had from a network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        patch.setenv("https_proxy", "http://127.0.0.1:9")
+        for name in ("HYDRA_FULL_ERROR", "PYTHONPATH", main.WANTS_TRACE):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def basic(alone, tmp_path_factory):
+    """The sweep of twelve, one job made to fail, with Hydra's own launcher."""
+    return twelve.sweep("basic", tmp_path_factory.mktemp("basic"), *twelve.SMALL, twelve.replaces(twelve.REPLACE))
+
+
+def needs(plugin):
+    pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
+
+
+@contextmanager
+def killed_at_end(process):
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, process, seconds=120):
+    """Until the condition holds. Fails where the process ends before."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < end, "it never came to this"
+        time.sleep(0.05)
+
+
+def composed(launcher):
+    with initialize_config_dir(str(main.ROOT / "conf"), version_base="1.3"):
+        return compose("config", ["model=mini", f"hydra/launcher={launcher}"], return_hydra_config=True).hydra.launcher
+
+
+def test_our_launchers_are_the_plugins_own_with_other_values():
+    needs("joblib")
+    needs("submitit")
+    pairs = {"parallel": "joblib", "slurm": "submitit_slurm"}
+    assert {path.stem for path in (main.ROOT / "conf" / "hydra" / "launcher").iterdir()} == set(pairs)
+    for ours, plugin in pairs.items():
+        assert composed(ours)._target_ == composed(plugin)._target_
+        assert composed(ours).keys() == composed(plugin).keys()
+    assert 0 < composed("parallel").n_jobs < 4  # each holds a model in the same device's memory
+    assert composed("slurm").gpus_per_node == 1
+
+
+def test_twelve_jobs_one_made_to_fail(basic):
+    assert basic.status == 2
+    assert basic.results["replace"].tolist() == [v for v in twelve.REPLACE if v <= 1]
+    assert basic.failed["reason"].tolist() == ["edit.replace=8.2 is out of range: it must be a number from 0 to 1"]
+    assert basic.inversions == 1
+
+
+def test_joblib_gives_the_same_table_from_one_inversion(basic, tmp_path):
+    needs("joblib")
+    joblib = twelve.sweep("joblib", tmp_path, *twelve.SMALL, twelve.replaces(twelve.REPLACE))
+    assert joblib.same_as(basic), joblib.log
+    assert joblib.status == 2
+    assert joblib.inversions == 1
+    assert joblib.results["seconds_inversion"].nunique() == 1
+
+
+def test_submitit_gives_the_same_rows_from_one_inversion(basic, tmp_path):
+    needs("submitit")
+    few = twelve.sweep("submitit_local", tmp_path, *twelve.SMALL, twelve.replaces(twelve.REPLACE[:3]))
+    assert twelve.unmeasured(few.results).equals(twelve.unmeasured(basic.results[:2])), few.log
+    assert few.failed.equals(basic.failed)
+    assert (few.status, few.inversions, few.results["seconds_inversion"].nunique()) == (2, 1, 1)
+
+
+@pytest.mark.slow
+def test_submitit_gives_the_same_table(basic, tmp_path):
+    needs("submitit")
+    assert twelve.sweep("submitit_local", tmp_path, *twelve.SMALL, twelve.replaces(twelve.REPLACE)).same_as(basic)
+
+
+def test_a_job_that_waits_for_one_that_is_killed_does_its_work(basic, tmp_path):
+    def start(script, folder):
+        command = [sys.executable, "-c", script, *SETTINGS, "runtime.cache=cache", "edit.replace=0"]
+        return subprocess.Popen(
+            [*command, f"hydra.run.dir={folder}"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(main.ROOT)}
+        )
+
+    with killed_at_end(start(STUCK, "stuck")) as stuck:
+        wait_for((tmp_path / "inverting").exists, stuck)
+        with killed_at_end(start(WAITING, "waits")) as waiting:
+            wait_for((tmp_path / "waiting").exists, waiting)
+            stuck.kill()
+            assert waiting.wait(120) == 0
+    assert stuck.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 1
+    rows = twelve.unmeasured(pd.read_csv(tmp_path / "waits" / "results.csv"))
+    assert rows.equals(basic.results.loc[:0, rows.columns])
+
+
+def kept_at(folder, *overrides):
+    """Where the inversion of a run with these overrides is kept."""
+    with initialize_config_dir(str(main.ROOT / "conf"), version_base="1.3"):
+        cfg = OmegaConf.to_container(compose("config", [*SETTINGS, *overrides]), resolve=True)
+    job = main.settings(cfg)
+    (photo,) = main.sources(cfg, job)
+    image = photo.read(job.height, job.width)
+    return cache.path_of(folder, cache.key(load("mini", device="cpu"), image, job.source, job.inversion))
+
+
+def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(tmp_path):
+    needs("joblib")
+    command = [sys.executable, str(main.ROOT / "main.py"), *SETTINGS, "hydra/launcher=parallel", "rli.alpha=0,0.1,0.2"]
+    command += ["hydra.sweep.dir=sweep", "runtime.cache=cache", "-m"]
+    sweep = tmp_path / "sweep"
+
+    def of_the_last(process):
+        """The worker that has the last job's log open."""
+        return [
+            worker
+            for worker in psutil.Process(process.pid).children(recursive=True)
+            if any(Path(file.path).parent == sweep / "2" for file in worker.open_files())
+        ]
+
+    (tmp_path / "cache").mkdir()
+    lock = FileLock(kept_at(tmp_path / "cache", "rli.alpha=0.2").with_suffix(".lock"))
+    with lock, killed_at_end(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)) as process:
+        others = [sweep / name / "status.json" for name in "01"]
+        wait_for(lambda: all(path.exists() for path in others) and of_the_last(process), process)
+        of_the_last(process)[0].kill()
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "Traceback" not in err
+    first, lost = pd.read_csv(sweep / "results.csv"), pd.read_csv(sweep / "failed.csv")
+    assert first["alpha"].tolist() == [0, 0.1]
+    assert lost["name"].tolist() == [2]
+    assert "stopped before its end" in lost["reason"][0]
+
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    both = pd.read_csv(sweep / "results.csv")
+    assert both["alpha"].tolist() == [0, 0.1, 0.2]
+    assert both[:2].equals(first[both.columns])  # also the seconds: they were not done again
+    assert not (sweep / "failed.csv").exists()
+
+
+def test_the_grid_s_two_ways(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("<!-- grid -->\n<!-- end of grid -->\n")
+    options = ["--steps", "2", "--points", "1", "1", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["grid", *options])
+    grid.main()
+    ways = pd.read_csv(tmp_path / "grid.csv").set_index("way")
+    assert ways["points"].tolist() == [2, 2]
+    assert ways["runs"].tolist() == [1, 2]
+    assert ways["inversions"].tolist() == [1, 2]
+    assert ways["equal"].all()
+    assert "| separate runs | 2 | 2 | 2 |" in (tmp_path / "README.md").read_text()
+
+
+def test_the_grid_has_27_points():
+    assert [len(values) for values in grid.knobs([3, 3, 3]).values()] == [3, 3, 3]
