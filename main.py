@@ -5,11 +5,13 @@ python main.py defect=corrosion resolution=1024
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import chain, islice
 from pathlib import Path
@@ -22,15 +24,30 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rli.dataset import Photo, PhotoSource, photos
-from rli.job import Job, run
+from rli.gate import Gate
+from rli.inversion import quiet
+from rli.job import Job, Selection
 from rli.memory import Memory
-from rli.model import compiled, load, pick_device, pick_dtype
+from rli.model import pick_device, pick_dtype
 from rli.outputs import read, shown_places, write_failures, write_outcome
 from rli.parts import check_weights
+from rli.production import (
+    Dataset,
+    Maker,
+    Part,
+    done,
+    failures,
+    foreseen,
+    is_complete,
+    pending,
+    write_dataset,
+)
 from rli.results import frame_of
-from rli.run_folder import Place, rows_of, write_photo, write_status
+from rli.run_folder import Place, write_status
 from rli.sweep import PUBLISHED, write_sweep
-from rli.types import EditSettings, Failure, InversionSettings, RLIError, Target, whole, within
+from rli.tracking import Tracker
+from rli.types import EditSettings, InversionSettings, RLIError, Target, one_of, whole, within
+from rli.variants import Variants
 
 ROOT = Path(__file__).parent
 # Set where the user set HYDRA_FULL_ERROR: show tracebacks.
@@ -38,6 +55,10 @@ WANTS_TRACE = "RLI_FULL_ERROR"
 # Set while a multirun is under way: its folder. (Hydra imports its callbacks as another copy of this module: the
 # environment is what both see.)
 SWEEPING = "RLI_SWEEP"
+TASKS = ("edit", "reconstruct", "both")
+# Keys that are true or false; of dataset, those that say which edits are good enough and how many there are.
+SWITCHES = ("relabel", "dry_run", "retry_failed")
+SELECTION = ("gate", "tries", "threshold", "smallest", "variants")
 
 
 def settings(cfg: Mapping[str, Any]) -> Job:
@@ -48,6 +69,28 @@ def settings(cfg: Mapping[str, Any]) -> Job:
     for group, record in (("inversion", InversionSettings), ("rli", InversionSettings), ("edit", EditSettings)):
         for key in {*cfg[group]} - {field.name for field in fields(record)} - {"batch_size"}:
             raise RLIError(f"{group}.{key} is not a setting")
+    one_of("task", cfg["task"], TASKS)
+    targets = [] if cfg["task"] == "reconstruct" else _targets(defect)
+    return Job(
+        model=cfg["model"]["name"],
+        height=cfg["resolution"]["height"],
+        width=cfg["resolution"]["width"],
+        source=defect["source"],
+        targets=tuple(targets),
+        original=defect["original"] or cfg["task"] != "edit",
+        inversion=InversionSettings(**inversion, **cfg["rli"], seed=runtime["seed"]),
+        edit=EditSettings(**cfg["edit"]),
+        cache=Path(runtime["cache"]),
+        batch_size=batch_size,
+        target_batch=runtime["target_batch"],
+        memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
+        variants=Variants(**cfg["dataset"]["variants"]),
+        selection=_selection(cfg["dataset"]) if cfg["export"] else None,
+        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {runtime['device']} {runtime['dtype']}",
+    )
+
+
+def _targets(defect: Mapping[str, Any]) -> list[Target]:
     targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
     if defect["name"]:
         if not defect["target"]:
@@ -55,20 +98,30 @@ def settings(cfg: Mapping[str, Any]) -> Job:
                 'defect=custom needs defect.target: the prompt that is wanted, such as "photo of a crack hole image"'
             )
         targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
-    return Job(
-        model=cfg["model"]["name"],
-        height=cfg["resolution"]["height"],
-        width=cfg["resolution"]["width"],
-        source=defect["source"],
-        targets=tuple(targets),
-        original=defect["original"],
-        inversion=InversionSettings(**inversion, **cfg["rli"], seed=runtime["seed"]),
-        edit=EditSettings(**cfg["edit"]),
-        cache=Path(runtime["cache"]),
-        batch_size=batch_size,
-        target_batch=runtime["target_batch"],
-        memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
-        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {runtime['device']} {runtime['dtype']}",
+    return targets
+
+
+def _selection(dataset: Mapping[str, Any]) -> Selection:
+    gate = dict(dataset["gate"])
+    for name in {*gate} - {field.name for field in fields(Gate)}:
+        raise RLIError(f"dataset.gate.{name} is not a setting")
+    return Selection(Gate(**gate), dataset["tries"], dataset["threshold"], dataset["smallest"])
+
+
+def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
+    """The data set that is asked for; None where none is. Raises RLIError."""
+    formats = [cfg["export"]] if isinstance(cfg["export"], str) else cfg["export"]
+    if not formats:
+        return None
+    dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
+    review = dataset.pop("review")
+    return Dataset(
+        formats=tuple(formats),
+        reconstructions=cfg["task"] != "edit",
+        edits=cfg["task"] != "reconstruct",
+        relabel=cfg["relabel"],
+        review=Path(review) if review else None,
+        **dataset,
     )
 
 
@@ -87,98 +140,107 @@ def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
 def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None:
     """One run: everything that it leaves is in `folder`. What an earlier run of the same settings has done there stays.
 
-    group: the sweep's name. Raises RLIError when no photograph could be done.
+    group: the sweep's name. A part of the photographs (shard) is made in the folder that all parts share, and the part
+    that ends last writes the tables. Raises RLIError when no photograph could be done.
     """
-    from rli.tracking import open_tracker
-
-    job = settings(cfg)
+    job, dataset, part = settings(cfg), wanted(cfg), Part.read(cfg["shard"])
     check(cfg, job)
-    todo, tracking, report = sources(cfg, job), dict(cfg["tracking"]), cfg["report"]
-    tracking["group"] = tracking["group"] or group
-    tracking["tags"] = [*tracking["tags"], job.model, job.inversion.method, *(t.name for t in job.targets)]
-    where = {
-        "name": f"{group}/{folder.name}" if group else None,
-        "job_type": "job" if group else "run",
-        "floor_db": report["floor_db"],
-    }
-    with open_tracker(tracking.pop("kind"), folder, cfg, **tracking, **where) as tracker:
-        failures = make(cfg, job, todo, folder)
-        done = {photo.name: rows for photo in todo if (rows := rows_of(folder, photo.name, job.key(photo)))}
-        if not done:
-            write_failures(failures, folder)
-            raise RLIError(
-                failures[0].reason
-                if len(failures) == 1
-                else f"none of {len(failures)} photographs could be done: see {folder / 'failed.csv'}"
-            )
-        rows = [row for some in done.values() for row in some]
-        frame, places = frame_of(rows), [Place(folder, name) for name in done]
-        write_outcome(
-            folder,
-            frame,
-            places,
-            cfg,
-            PUBLISHED,
-            f"{job.model}, {job.resolution} pixels",
-            failures=failures,
-            edits=report["edits"],
-            floor_db=report["floor_db"],
-        )
-        tracker.log(rows, read(shown_places(frame, places, report["edits"])))
+    source = sources(cfg, job)
+    if part.of > 1:
+        folder = Path(cfg["out"])
+    if cfg["data"]["path"] and Path(cfg["data"]["path"]).resolve() == folder.resolve():
+        raise RLIError(f"{folder} holds the photographs: let the results go to another folder")
+    if cfg["dry_run"]:
+        print(foreseen(maker_of(cfg, job), source, folder, dataset))
+        return
+    todo = pending(job, part.of_photos(source), folder, cfg["retry_failed"])
+    if (first := next(todo, None)) is not None:
+        make(cfg, job, chain([first], todo), source.count(), folder)
+    if part.of > 1 and not is_complete(job, source, folder):
+        print(f"part {cfg['shard']} is done: the part that ends last writes the tables in {folder}")
+        return
+    with tracked(cfg, job, folder, group) as tracker:
+        finish(cfg, job, source, folder, dataset, tracker)
     if group is None:
         print((folder / "comparison.md").read_text())
-    print(f"{len(rows)} rows in {folder / 'results.csv'}; page: {folder / 'report.html'}")
+    print(f"results: {folder / 'results.csv'}; page: {folder / 'report.html'}")
+
+
+def finish(
+    cfg: Mapping[str, Any], job: Job, source: PhotoSource, folder: Path, dataset: Dataset | None, tracker: Tracker
+) -> None:
+    """Tables, page and data set of what has been made. Raises RLIError where nothing was."""
+    report, lost = cfg["report"], failures(job, source, folder)
+    told = [(photo.name, record.rows) for photo, record in done(job, source, folder)]
+    if not told:
+        write_failures(lost, folder)
+        raise RLIError(
+            lost[0].reason
+            if len(lost) == 1
+            else f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
+        )
+    rows = [row for _, some in told for row in some]
+    frame, places = frame_of(rows), [Place(folder, name) for name, _ in told]
+    title, limits = f"{job.model}, {job.resolution} pixels", {"edits": report["edits"], "floor_db": report["floor_db"]}
+    write_outcome(folder, frame, places, cfg, PUBLISHED, title, failures=lost, **limits)
+    tracker.log(rows, read(shown_places(frame, places, report["edits"])))
+    if dataset is not None:
+        counts = write_dataset(job, source, folder, dataset, card_of(cfg))
+        for name, count in counts.items():
+            print(f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects")
+
+
+@contextmanager
+def tracked(cfg: Mapping[str, Any], job: Job, folder: Path, group: str | None) -> Iterator[Tracker]:
+    """The run's tracker; in a sweep its runs are a group."""
+    from rli.tracking import open_tracker
+
+    tracking = dict(cfg["tracking"])
+    tracking["group"] = tracking["group"] or group
+    tracking["tags"] = [*tracking["tags"], job.model, job.inversion.method, *(t.name for t in job.targets)]
+    name, kind = (f"{group}/{folder.name}", "job") if group else (None, "run")
+    where = {"name": name, "job_type": kind, "floor_db": cfg["report"]["floor_db"]}
+    with open_tracker(tracking.pop("kind"), folder, cfg, **tracking, **where) as tracker:
+        yield tracker
+
+
+def make(cfg: Mapping[str, Any], job: Job, todo: Iterable[Photo], total: int, folder: Path) -> None:
+    """The photographs' files, here or on a cluster's machines."""
+    from rli.progress import shown
+
+    maker, runtime = maker_of(cfg, job), cfg["runtime"]
+    if runtime["kind"] == "ray":
+        from rli.cluster import make_on_ray
+
+        where = {"address": runtime["address"], "workers": runtime["workers"]}
+        make_on_ray(maker, shown(todo, "photographs", total), folder, **where)
+    elif total > 1:
+        maker.open().make(shown(todo, "photographs", total), folder, quiet)
+    else:
+        maker.open().make(todo, folder, shown)
+
+
+def maker_of(cfg: Mapping[str, Any], job: Job) -> Maker:
+    runtime, where = cfg["runtime"], cfg["model"]
+    return Maker(job, where["weights"], where["vae"], runtime["device"], runtime["dtype"], runtime["compile"])
+
+
+def card_of(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's card tells of the settings: not where things lie, or how many work at once."""
+    names = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
+    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in names}, "seed": cfg["runtime"]["seed"]}
 
 
 def check(cfg: Mapping[str, Any], job: Job) -> None:
     """Raises RLIError for what cannot be, before a model is loaded."""
     runtime = cfg["runtime"]
     pick_dtype(runtime["dtype"], pick_device(runtime["device"]))
-    if not isinstance(runtime["compile"], bool):
-        raise RLIError(f"runtime.compile={runtime['compile']} is not known: choose true or false")
+    for name, value in (("runtime.compile", runtime["compile"]), *((key, cfg[key]) for key in SWITCHES)):
+        if not isinstance(value, bool):
+            raise RLIError(f"{name}={value} is not known: choose true or false")
     whole("report.edits", cfg["report"]["edits"], 1, 1_000_000)
     within("report.floor_db", cfg["report"]["floor_db"], 0, 100)
     check_weights(job.model, cfg["model"]["weights"])
-
-
-def make(cfg: Mapping[str, Any], job: Job, todo: Iterable[Photo], folder: Path) -> list[Failure]:
-    """The photographs' files that are not in `folder` yet; returns what could not be done."""
-    from rli.metrics import load_lpips
-    from rli.progress import shown
-
-    missing = (photo for photo in todo if rows_of(folder, photo.name, job.key(photo)) is None)
-    if (first := next(missing, None)) is None:
-        return []
-    runtime, where = cfg["runtime"], cfg["model"]
-    model = load(
-        job.model,
-        where["weights"],
-        vae=where["vae"],
-        device=runtime["device"],
-        dtype=runtime["dtype"],
-        offload=True,  # nothing is placed before the job's plan says what has room
-    )
-    if runtime["compile"]:
-        model = compiled(model)
-    lpips = load_lpips()
-    if lpips is None:
-        print(
-            "warning: LPIPS stays empty: its VGG-16 weights are neither kept on this machine nor within reach",
-            file=sys.stderr,
-        )
-    judge = None
-    if job.model == "mini":
-        from rli.mini.classifier import judge_of, load_classifier
-
-        judge = judge_of(load_classifier())
-    failures = []
-    for result in run(model, job, chain([first], missing), lpips, shown, judge):
-        if isinstance(result, Failure):
-            print(f"skipped: {result.reason}", file=sys.stderr)
-            failures.append(result)
-        else:
-            write_photo(folder, result)
-    return failures
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -245,6 +307,17 @@ def gather(folder: Path, config: DictConfig) -> int:
     return 0
 
 
+def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
+    """Where a run's files go: a data set's folder follows from what it depends on."""
+    if not _root_.export:
+        return otherwise
+    free = ("export", "shard", "dry_run", "retry_failed", "relabel", "out", "report", "tracking", "runtime", "hydra")
+    told = {name: OmegaConf.to_container(OmegaConf.masked_copy(_root_, name)) for name in _root_ if name not in free}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    name = Path(_root_.data.path or _root_.data.kind).resolve().stem
+    return f"outputs/datasets/{name}-{digest}"
+
+
 def one_line(error: BaseException) -> str:
     """The message on one line, without where Hydra looked."""
     return " ".join(str(error).split("Config search path")[0].split())
@@ -261,6 +334,7 @@ def quoted(argument: str) -> str:
 def command() -> int:
     """The exit status: 2 and one line for what the user can mend; 1 and its traceback for a bug; 130 where stopped."""
     sys.argv[1:] = map(quoted, sys.argv[1:])
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
     if "HYDRA_FULL_ERROR" in os.environ:
         os.environ[WANTS_TRACE] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors come here, instead of Hydra's own page of them

@@ -11,9 +11,17 @@ from rli.editing import edit, edit_batch, reconstruct, vae_round_trip
 from rli.images import read_image, read_mask, to_uint8, write_png
 from rli.inversion import invert, invert_batch
 from rli.model import Model, load
-from rli.types import Edit, EditSettings, Inversion, InversionSettings, NonFiniteError, RLIError, Target
+from rli.types import (
+    Edit,
+    EditSettings,
+    Inversion,
+    InversionSettings,
+    NonFiniteError,
+    RLIError,
+    Target,
+    __version__,
+)
 
-__version__ = "0.1.0"
 __all__ = [
     "Edit",
     "EditSettings",
@@ -23,6 +31,7 @@ __all__ = [
     "NonFiniteError",
     "RLIError",
     "Target",
+    "__version__",
     "edit",
     "edit_batch",
     "invert",

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,11 @@ from torch import Tensor
 from rli import cache
 from rli.alignment import check_target
 from rli.dataset import Photo
-from rli.editing import edit_batch, reconstruct, vae_round_trip
+from rli.editing import edit, edit_batch, reconstruct, vae_round_trip
+from rli.gate import Gate, Scores, adjusted, score, verdict
 from rli.images import to_uint8
 from rli.inversion import Progress, invert_batch, quiet
+from rli.labels import change_mask
 from rli.memory import EDITING, INVERTING, Keeper, Memory, NoRoomError, Plan, keep
 from rli.metrics import Lpips, mean_change, psnr, ssim
 from rli.model import Model
@@ -36,17 +38,39 @@ from rli.types import (
     Inversion,
     InversionSettings,
     NonFiniteError,
+    Origin,
     PhotoResult,
     RLIError,
     Row,
     Target,
+    __version__,
     whole,
+    within,
 )
+from rli.variants import Variants, name_of
 
+# Names of other files beside the edits', and of the reconstruction's row.
+RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Part of every result's key: raise it when the same job comes to mean another result.
 VERSION = 1
 # (H,W,3) uint8 and the wanted defect's name → the probability that it is seen, None for a word it does not know.
 Judge = Callable[[np.ndarray, str], float | None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What edits of a data set must reach, how often one that does not is tried again with other settings, and what
+    counts as changed (threshold in grey levels, smallest piece in pixels)."""
+
+    gate: Gate = field(default_factory=Gate)
+    tries: int = 1
+    threshold: float = 8.0
+    smallest: int = 16
+
+    def __post_init__(self) -> None:
+        whole("dataset.tries", self.tries, 0, 100)
+        within("dataset.threshold", self.threshold, 0, 255)
+        whole("dataset.smallest", self.smallest, 0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,8 @@ class Job:
     source: the prompt that describes it; original: whether the reconstruction gets a row of its own; targets: the
     wanted defects; at most batch_size photographs are inverted together, and target_batch targets of theirs edited
     together, as memory allows. cache: the folder of kept inversions. memory: what may be spared. weights: which ones,
-    and in what precision, as text: what else the results depend on.
+    and in what precision, as text: what else the results depend on. variants: how many edits of each photograph to each
+    target. selection: of a data set, which edits are good enough; None where all are.
     """
 
     model: str
@@ -72,15 +97,17 @@ class Job:
     target_batch: int = 8
     memory: Memory = field(default_factory=Memory)
     weights: str = ""
+    variants: Variants = field(default_factory=Variants)
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         """Everything that can be refused without a model."""
         check_size(self.model, self.height, self.width)
         for target in self.targets:
             check_target(self.source, target, self.edit.method)
-        names = [target.name for target in self.targets]
+        names = [name_of(target.name, k) for target in self.targets for k in range(self.variants.count)]
         for name in names:
-            if names.count(name) > 1 or name in (ORIGINAL, "input", "reconstruction") or not _is_file_name(name):
+            if names.count(name) > 1 or name in RESERVED or not _is_file_name(name):
                 raise RLIError(f"the defect name “{name}” cannot be used: it must be unique and a plain file name")
         whole("inversion.batch_size", self.batch_size, 1, 10_000)
         whole("runtime.target_batch", self.target_batch, 1, 10_000)
@@ -130,63 +157,104 @@ def _together(
     judge: Judge | None,
 ) -> Iterator[PhotoResult | Failure]:
     """The results of photographs that are inverted together; first the failures to read or invert them."""
-    ready: list[tuple[Photo, Tensor, np.ndarray | None]] = []
+    ready: list[_Read] = []
     failures: list[Failure] = []
     for photo in photos:
         try:
-            mask = photo.mask(job.height, job.width) if photo.mask else None
-            ready.append((photo, photo.read(job.height, job.width), mask))
+            ready.append(_read(job, photo))
         except RLIError as error:
             failures.append(Failure(photo.name, str(error)))
-    images = [image for _, image, _ in ready]
+    images = [read.image for read in ready]
     try:
         inversions = keeper.persist(INVERTING, lambda model, plan: _inversions(model, job, plan, images, progress))
     except (NonFiniteError, NoRoomError) as error:
-        failures += [Failure(photo.name, str(error)) for photo, _, _ in ready]
+        failures += [Failure(read.photo.name, str(error)) for read in ready]
         inversions, ready = [], []
     yield from failures
-    edited = _edits(keeper, job, inversions, [mask for _, _, mask in ready], progress)
-    for (photo, image, _), inversion, edits in zip(ready, inversions, edited, strict=True):
+    edited = _edits(keeper, job, ready, inversions, progress)
+    for read, inversion, edits in zip(ready, inversions, edited, strict=True):
         if isinstance(edits, str):
-            yield Failure(photo.name, edits)
+            yield Failure(read.photo.name, edits)
             continue
-        finish = partial(_finish, job, photo, image, inversion, edits, lpips, judge)
+        finish = partial(_finish, job, read, inversion, edits, lpips, judge)
         try:
             yield keeper.persist(EDITING, finish)
         except (NonFiniteError, NoRoomError) as error:
-            yield Failure(photo.name, str(error))
+            yield Failure(read.photo.name, str(error))
 
 
 @dataclass(frozen=True)
-class _Edits:
-    """One photograph's edits in the order of the targets, and the seconds that each took."""
+class _Read:
+    """A photograph's files: image (1,3,H,W) in [-1,1]; the region that may change and, for a data set, its own defect's
+    mask, (H,W) bool, where there are any."""
 
-    edits: Sequence[Edit]
+    photo: Photo
+    image: Tensor
+    mask: np.ndarray | None
+    truth: np.ndarray | None
+    origin: Origin
+
+
+def _read(job: Job, photo: Photo) -> _Read:
+    size, is_wanted = (job.height, job.width), job.selection is not None
+    image = photo.read(*size)
+    mask = photo.mask(*size) if photo.mask else None
+    truth = photo.truth(*size) if photo.truth and is_wanted else None
+    return _Read(photo, image, mask, truth, _origin(photo) if is_wanted else Origin())
+
+
+def _origin(photo: Photo) -> Origin:
+    """Raises RLIError where the file is gone by now."""
+    try:
+        digest = hashlib.sha256(photo.file.read_bytes()).hexdigest() if photo.file else ""
+    except OSError as error:
+        raise RLIError(f"{photo.file} cannot be read: {error.strerror}") from None
+    paths = (str(path) if path else "" for path in (photo.file, photo.truth_file))
+    return Origin(*paths, digest, photo.source or photo.name, photo.label, photo.category, photo.split)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An edit, the class it belongs to, its settings, and the seconds that it took."""
+
+    edit: Edit
+    label: str
+    settings: EditSettings
     seconds: float
 
 
 def _edits(
-    keeper: Keeper,
-    job: Job,
-    inversions: Sequence[Inversion],
-    masks: Sequence[np.ndarray | None],
-    progress: Progress,
-) -> list[_Edits | str]:
-    """Each photograph's edits, or the reason why there are none: all together; where that fails, each by itself."""
+    keeper: Keeper, job: Job, ready: Sequence[_Read], inversions: Sequence[Inversion], progress: Progress
+) -> list[list[_Made] | str]:
+    """Each photograph's edits in the order of variants and targets, or the reason why there are none: all together;
+    where that fails, or each photograph has settings of its own, each by itself."""
 
-    def together(model: Model, plan: Plan) -> list[list[Edit]]:
-        return edit_batch(model, inversions, job.targets, job.edit, masks=masks, batch=plan.targets, progress=progress)
+    def together(model: Model, plan: Plan) -> list[list[_Made]]:
+        made: list[list[_Made]] = [[] for _ in ready]
+        for k in range(job.variants.count):
+            settings = job.variants.draw(job.edit, job.inversion.seed, ready[0].photo.name, k)
+            targets = [replace(target, name=name_of(target.name, k)) for target in job.targets]
+            began = time.perf_counter()
+            masks = [read.mask for read in ready]
+            edited = edit_batch(
+                model, inversions, targets, settings, masks=masks, batch=plan.targets, progress=progress
+            )
+            seconds = (time.perf_counter() - began) / max(1, len(edited) * len(targets))
+            for own, edits in zip(made, edited, strict=True):
+                pairs = zip(edits, job.targets, strict=True)
+                own += [_Made(edit, target.name, settings, seconds) for edit, target in pairs]
+        return made
 
-    began = time.perf_counter()
+    def singly() -> list[list[_Made] | str]:
+        pairs = zip(ready, inversions, strict=True)
+        return [one for read, inversion in pairs for one in _edits(keeper, job, [read], [inversion], progress)]
+
+    if not ready or (len(ready) > 1 and job.variants.ranges):
+        return singly()
     try:
-        edited = keeper.persist(EDITING, together)
+        return keeper.persist(EDITING, together)
     except (NonFiniteError, NoRoomError) as error:
-        if len(inversions) == 1:
-            return [str(error)]
-        singly = zip(inversions, masks, strict=True)
-        return [one for inversion, mask in singly for one in _edits(keeper, job, [inversion], [mask], progress)]
-    seconds = (time.perf_counter() - began) / max(1, len(edited) * len(job.targets))
-    return [_Edits(edits, seconds) for edits in edited]
+        return [str(error)] if len(ready) == 1 else singly()
 
 
 def _inversions(model: Model, job: Job, plan: Plan, images: Sequence[Tensor], progress: Progress) -> list[Inversion]:
@@ -211,62 +279,109 @@ def _inversions(model: Model, job: Job, plan: Plan, images: Sequence[Tensor], pr
 
 def _finish(
     job: Job,
-    source: Photo,
-    image: Tensor,
+    read: _Read,
     inversion: Inversion,
-    done: _Edits,
+    done: Sequence[_Made],
     lpips: Lpips | None,
     judge: Judge | None,
     model: Model,
     plan: Plan,
 ) -> PhotoResult:
     """Reconstruction and rows of one inverted and edited photograph."""
-    photo, back = to_uint8(image), to_uint8(reconstruct(model, inversion))
+    photo, back = to_uint8(read.image), to_uint8(reconstruct(model, inversion))
     ceiling, memory = psnr(to_uint8(vae_round_trip(model, inversion)), photo), peak_memory_gb(model.device)
 
-    def row(defect: str, edited: np.ndarray, region: np.ndarray | None) -> Row:
-        is_edit = region is not None
+    def row(defect: str, image: np.ndarray, edited: EditedPhoto | None = None, seconds: float = 0.0) -> Row:
+        settings = edited.settings if edited else job.edit
+        shared = {
+            "image": read.photo.name,
+            "defect": defect,
+            "resolution": job.resolution,
+            "model": job.model,
+            "inversion": job.inversion.method,
+            "alpha": job.inversion.alpha if job.inversion.location != "off" else 0.0,
+            "eq": settings.eq,
+            "cross": settings.cross,
+            "replace": settings.replace,
+            "psnr": psnr(image, photo),
+            "ssim": ssim(image, photo),
+            "lpips": lpips and lpips.published(image, photo),
+            "psnr_vae": ceiling,
+            "seconds_inversion": inversion.seconds,
+            "seconds_edit": seconds,
+            "peak_memory_gb": memory,
+            "lpips_standard": lpips and lpips.standard(image, photo),
+        }
+        if edited is None:
+            return Row(**shared)
         return Row(
-            image=source.name,
-            defect=defect,
-            resolution=job.resolution,
-            model=job.model,
-            inversion=job.inversion.method,
-            alpha=job.inversion.alpha if job.inversion.location != "off" else 0.0,
-            eq=job.edit.eq,
-            cross=job.edit.cross,
-            replace=job.edit.replace,
-            psnr=psnr(edited, photo),
-            ssim=ssim(edited, photo),
-            lpips=lpips and lpips.published(edited, photo),
-            psnr_recon=psnr(edited, back) if is_edit else None,
-            ssim_recon=ssim(edited, back) if is_edit else None,
-            lpips_recon=lpips.published(edited, back) if is_edit and lpips else None,
-            psnr_vae=ceiling,
-            psnr_background=psnr(edited, photo, ~region) if is_edit else None,
-            ssim_background=ssim(edited, photo, ~region) if is_edit else None,
-            seconds_inversion=inversion.seconds,
-            seconds_edit=done.seconds if is_edit else 0.0,
-            peak_memory_gb=memory,
-            lpips_standard=lpips and lpips.standard(edited, photo),
-            lpips_standard_recon=lpips.standard(edited, back) if is_edit and lpips else None,
-            strength=mean_change(edited, back, region) if is_edit else None,
-            mask_share=float(region.mean()) if is_edit else None,
-            named=judge(edited, defect) if is_edit and judge else None,
+            **shared,
+            psnr_recon=psnr(image, back),
+            ssim_recon=ssim(image, back),
+            lpips_recon=lpips and lpips.published(image, back),
+            psnr_background=psnr(image, photo, ~edited.mask),
+            ssim_background=ssim(image, photo, ~edited.mask),
+            lpips_standard_recon=lpips and lpips.standard(image, back),
+            strength=mean_change(image, back, edited.mask),
+            mask_share=float(edited.mask.mean()),
+            named=judge and judge(image, edited.label),
         )
 
-    shown = {e.target.name: EditedPhoto(to_uint8(e.image), e.mask, e.maps, e.source_maps) for e in done.edits}
-    rows = [row(ORIGINAL, back, None)] if job.original else []
+    rows = [row(ORIGINAL, back)] if job.original else []
+    shown = {}
+    for made in done:
+        edited = _shown(job.selection, made, photo, back)
+        if edited.reason is not None:
+            edited = _again(job, model, inversion, read.mask, made, edited, photo, back)
+        shown[made.edit.target.name] = edited
+        rows.append(row(made.edit.target.name, edited.image, edited, made.seconds))
     return PhotoResult(
-        name=source.name,
+        name=read.photo.name,
         input=photo,
         reconstruction=back,
         edits=shown,
-        rows=(*rows, *(row(defect, e.image, e.mask) for defect, e in shown.items())),
+        rows=tuple(rows),
         losses=inversion.losses,
-        prompts={ORIGINAL: job.source, **{t.name: t.prompt for t in job.targets}},
-        key=job.key(source),
+        prompts={ORIGINAL: job.source, **{made.edit.target.name: made.edit.target.prompt for made in done}},
+        key=job.key(read.photo),
+        made={"model": job.model, "model_hash": model.fingerprint, "version": __version__},
+        origin=read.origin,
+        truth=read.truth,
     )
+
+
+def _shown(selection: Selection | None, made: _Made, photo: np.ndarray, back: np.ndarray) -> EditedPhoto:
+    """An edit as the outputs need it, judged where there is a selection."""
+    edit, image = made.edit, to_uint8(made.edit.image)
+    plain = EditedPhoto(image, edit.mask, edit.maps, edit.source_maps, made.label, made.settings)
+    if selection is None:
+        return plain
+    change = change_mask(image, back, edit.mask, threshold=selection.threshold, smallest=selection.smallest)
+    scores = score(image, back, photo, edit.mask, change)
+    return replace(plain, change=change, scores=asdict(scores), reason=verdict(scores, selection.gate))
+
+
+def _again(
+    job: Job,
+    model: Model,
+    inversion: Inversion,
+    mask: np.ndarray | None,
+    made: _Made,
+    first: EditedPhoto,
+    photo: np.ndarray,
+    back: np.ndarray,
+) -> EditedPhoto:
+    """The first of the further tries that passes the gate; where none does, the edit as it was."""
+    last = first
+    for _ in range(job.selection.tries):
+        settings = adjusted(last.settings, Scores(**last.scores), job.selection.gate)
+        if settings is None:
+            break
+        (other,) = edit(model, inversion, [made.edit.target], settings, mask=mask)
+        last = _shown(job.selection, replace(made, edit=other, settings=settings), photo, back)
+        if last.reason is None:
+            return last
+    return first
 
 
 def peak_memory_gb(device: torch.device) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -12,20 +13,32 @@ from tqdm import tqdm
 EVERY = 15.0
 
 
-def shown(items: Iterable, label: str) -> Iterable:
-    """Pass items through, showing on stderr how far it is."""
+class _Bar(tqdm):
+    """tqdm's bar, which also tells how many an hour."""
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        told = super().format_dict
+        return {**told, "hourly": f"{3600 * told['n'] / told['elapsed']:.0f}/h" if told["elapsed"] else "–"}
+
+
+def shown(items: Iterable, label: str, total: int | None = None) -> Iterable:
+    """Pass items through, showing on stderr how far it is. total: how many there are, where they do not know it."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
     if sys.stderr.isatty():
-        return tqdm(items, desc=label, leave=False, dynamic_ncols=True)
-    return _lines(items, label)
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {hourly}]"
+        return _Bar(items, desc=label, total=total, leave=False, dynamic_ncols=True, bar_format=form)
+    return _lines(items, label, total)
 
 
-def _lines(items: Iterable, label: str) -> Iterator:
-    total = len(items) if hasattr(items, "__len__") else None
+def _lines(items: Iterable, label: str, total: int | None) -> Iterator:
     began = said = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
         if done and now - said >= EVERY:
             said = now
             left = f", {(total - done) * (now - began) / done:.0f} s left" if total else ""
-            print(f"{label}: {done}{f'/{total}' if total else ''}{left}", file=sys.stderr, flush=True)
+            rate = f", {3600 * done / (now - began):.0f} an hour"
+            print(f"{label}: {done}{f'/{total}' if total else ''}{left}{rate}", file=sys.stderr, flush=True)
         yield item

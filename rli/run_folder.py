@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from rli.files import write_whole
 from rli.images import write_png
-from rli.types import EditedPhoto, Failure, PhotoResult, RLIError, Row, TokenMap
+from rli.types import EditedPhoto, EditSettings, Failure, Origin, PhotoResult, RLIError, Row, TokenMap
 
 STATUS = "status.json"
 
@@ -42,9 +42,13 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
     place = folder / "images" / result.name
     write_png(place / "input.png", result.input)
     write_png(place / "reconstruction.png", result.reconstruction)
+    if result.truth is not None:
+        write_png(place / "truth.png", result.truth)
     for defect, edited in result.edits.items():
         write_png(place / f"{defect}.png", edited.image)
         write_png(place / f"{defect}_mask.png", edited.mask)
+        if edited.change is not None:
+            write_png(place / f"{defect}_change.png", edited.change)
     maps, words = {}, {}
     for defect, edited in result.edits.items():
         for branch, some in (("target", edited.maps), ("source", edited.source_maps)):
@@ -55,10 +59,23 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
         "rows": [asdict(row) for row in result.rows],
         "losses": result.losses,
         "prompts": result.prompts,
-        "defects": [*result.edits],
+        "edits": {
+            name: {
+                "label": edited.label,
+                "settings": asdict(edited.settings),
+                "scores": edited.scores,
+                "reason": edited.reason,
+                "changes": edited.change is not None,
+            }
+            for name, edited in result.edits.items()
+        },
         "words": words,
+        "made": result.made,
+        "origin": asdict(result.origin),
+        "truth": result.truth is not None,
     }
     write_whole(_record(folder, result.name), save(maps, {"photo": json.dumps(facts)}))
+    _failure(folder, result.name).unlink(missing_ok=True)
 
 
 def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
@@ -78,8 +95,18 @@ def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
                 return tuple(TokenMap(word, file.get_tensor(f"{branch}/{k}").astype(np.float32)) for k, word in words)
 
             edits = {
-                d: EditedPhoto(picture(d), picture(f"{d}_mask") > 0, maps(f"{d}/target"), maps(f"{d}/source"))
-                for d in facts["defects"]
+                d: EditedPhoto(
+                    picture(d),
+                    picture(f"{d}_mask") > 0,
+                    maps(f"{d}/target"),
+                    maps(f"{d}/source"),
+                    told["label"],
+                    EditSettings(**told["settings"]),
+                    picture(f"{d}_change") > 0 if told["changes"] else None,
+                    told["scores"],
+                    told["reason"],
+                )
+                for d, told in facts["edits"].items()
             }
             return PhotoResult(
                 name=name,
@@ -91,15 +118,51 @@ def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
                 prompts=facts["prompts"],
                 job=job,
                 key=facts["key"],
+                made=facts["made"],
+                origin=Origin(**facts["origin"]),
+                truth=picture("truth") > 0 if facts["truth"] else None,
             )
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise RLIError(f"{place}: its files are not whole ({type(error).__name__}): run it again") from None
 
 
-def rows_of(folder: Path, name: str, key: str) -> tuple[Row, ...] | None:
-    """The rows of a photograph that a job of this key has done in this folder; None where there is none."""
-    facts = _facts(folder, name)
-    return _rows(facts) if facts is not None and facts.get("key") == key else None
+@dataclass(frozen=True)
+class Told:
+    """A photograph's record without its pictures and maps. edits: for each its label, settings, scores and reason."""
+
+    rows: tuple[Row, ...]
+    prompts: dict[str, str]
+    edits: dict[str, dict[str, Any]]
+    made: dict[str, str]
+    origin: Origin
+    has_truth: bool
+
+
+def read_record(folder: Path, name: str, key: str) -> Told | None:
+    """What a job of this key has done to a photograph in this folder; None where it has not."""
+    try:
+        with safe_open(_record(folder, name), "np") as file:
+            facts = json.loads(file.metadata()["photo"])
+        if facts["key"] != key:
+            return None
+        origin = Origin(**facts["origin"])
+        return Told(_rows(facts), facts["prompts"], facts["edits"], facts["made"], origin, facts["truth"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError):
+        return None
+
+
+def write_failure(folder: Path, name: str, key: str, reason: str) -> None:
+    """That a photograph could not be done, and why, beside the records of those that could."""
+    write_whole(_failure(folder, name), json.dumps({"key": key, "reason": reason}))
+
+
+def read_failure(folder: Path, name: str, key: str) -> str | None:
+    """Why a job of this key could not do a photograph; None where nothing is told."""
+    try:
+        told = json.loads(_failure(folder, name).read_text())
+        return told["reason"] if told["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_status(folder: Path, reason: str | None = None) -> None:
@@ -128,12 +191,8 @@ def _record(folder: Path, name: str) -> Path:
     return folder / "records" / f"{name}.safetensors"
 
 
-def _facts(folder: Path, name: str) -> Mapping[str, Any] | None:
-    try:
-        with safe_open(_record(folder, name), "np") as file:
-            return json.loads(file.metadata()["photo"])
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError):
-        return None
+def _failure(folder: Path, name: str) -> Path:
+    return folder / "records" / f"{name}.failed.json"
 
 
 def _rows(facts: Mapping[str, Any]) -> tuple[Row, ...]:

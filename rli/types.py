@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+__version__ = "0.1.0"
+
 # The name of the row that compares the reconstruction with the photograph.
 ORIGINAL = "original"
 
@@ -283,19 +285,43 @@ COLUMNS = tuple(f.name for f in fields(Row))
 
 @dataclass(frozen=True)
 class EditedPhoto:
-    """One edit as the outputs need it: image (H,W,3) uint8, mask (H,W) bool, token maps of source and target prompt."""
+    """One edit as the outputs need it: image (H,W,3) uint8, mask (H,W) bool, token maps of source and target prompt.
+
+    label: the defect's class, which several variants may share; settings: what it was made with. For a data set also
+    change (H,W) bool, where it shows; scores, by name, and the reason why the gate set it aside, None where it is kept.
+    """
 
     image: np.ndarray
     mask: np.ndarray
     maps: tuple[TokenMap, ...] = ()
     source_maps: tuple[TokenMap, ...] = ()
+    label: str = ""
+    settings: EditSettings = field(default_factory=EditSettings)
+    change: np.ndarray | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a photograph comes from, for a data set. file, truth_file: paths as they were given, empty where there is
+    none; sha256: of the file; source: its path relative to the data's; label, category, split: what is known of it."""
+
+    file: str = ""
+    truth_file: str = ""
+    sha256: str = ""
+    source: str = ""
+    label: str = ""
+    category: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
 class PhotoResult:
     """One photograph's results: input and reconstruction (H,W,3) uint8, edits by defect name in row order, its rows,
     the losses of the null embedding optimization (for each move at its start and after each iteration), and the prompts
-    by defect name. job: the sweep's job that made it, empty in a run of its own; key: of what it depends on."""
+    by defect name. job: the sweep's job that made it, empty in a run of its own; key: of what it depends on; made: by
+    which model, its hash and which version. For a data set also origin, and truth (H,W) bool, its own defect's mask."""
 
     name: str
     input: np.ndarray
@@ -306,6 +332,9 @@ class PhotoResult:
     prompts: dict[str, str] = field(default_factory=dict)
     job: str = ""
     key: str = ""
+    made: dict[str, str] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+    truth: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

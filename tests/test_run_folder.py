@@ -7,7 +7,17 @@ import pytest
 
 from rli.dataset import Photo
 from rli.job import Job
-from rli.run_folder import Place, read_failures, read_photo, read_status, rows_of, write_photo, write_status
+from rli.run_folder import (
+    Place,
+    read_failure,
+    read_failures,
+    read_photo,
+    read_record,
+    read_status,
+    write_failure,
+    write_photo,
+    write_status,
+)
 from rli.types import EditedPhoto, EditSettings, InversionSettings, PhotoResult, RLIError, Row, Target, TokenMap
 
 
@@ -41,17 +51,17 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_rows_are_there_for_the_same_job_only(tmp_path):
-    assert rows_of(tmp_path, "sub/plate", "k") is None
+    assert read_record(tmp_path, "sub/plate", "k") is None
     write_photo(tmp_path, photograph())
-    assert rows_of(tmp_path, "sub/plate", "k") == photograph().rows
-    assert rows_of(tmp_path, "sub/plate", "another") is None
+    assert read_record(tmp_path, "sub/plate", "k").rows == photograph().rows
+    assert read_record(tmp_path, "sub/plate", "another") is None
 
 
 def test_a_photograph_without_its_record_or_pictures_is_not_done(tmp_path):
     write_photo(tmp_path, photograph())
     record = tmp_path / "records" / "sub" / "plate.safetensors"
     record.write_bytes(record.read_bytes()[:100])
-    assert rows_of(tmp_path, "sub/plate", "k") is None
+    assert read_record(tmp_path, "sub/plate", "k") is None
     with pytest.raises(RLIError, match="run it again"):
         read_photo(tmp_path, "sub/plate")
 
@@ -85,3 +95,11 @@ def test_status_and_failures(tmp_path):
     assert read_failures(tmp_path) == []
     (tmp_path / "failed.csv").write_text('name,reason\nNA,"a, b"\n')
     assert [(f.name, f.reason) for f in read_failures(tmp_path)] == [("NA", "a, b")]
+
+
+def test_a_failure_is_told_for_the_same_job_only_and_until_the_photograph_is_done(tmp_path):
+    write_failure(tmp_path, "sub/plate", "k", "it cannot be read")
+    assert read_failure(tmp_path, "sub/plate", "k") == "it cannot be read"
+    assert read_failure(tmp_path, "sub/plate", "another") is None
+    write_photo(tmp_path, photograph())
+    assert read_failure(tmp_path, "sub/plate", "k") is None

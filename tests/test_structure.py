@@ -21,8 +21,11 @@ LEVELS = [
     {"null_embedding", "memory"},
     {"inversion"},
     {"editing", "cache"},
+    {"variants"},
     {"job"},
     {"run_folder"},
+    {"production"},
+    {"cluster"},
     {"outputs"},
     {"sweep"},
 ]
