@@ -28,6 +28,7 @@ from rli.pictures import (
 from rli.types import ORIGINAL, EditedPhoto, PhotoResult, TokenMap
 
 METRICS = ("psnr", "ssim", "lpips")
+PIXELS = 200e6  # of all pictures of a page; 500 edits of 512 pixels a side with their photographs have fewer
 # What besides the defect may tell two rows of a photograph apart.
 SETTINGS = ("resolution", "model", "inversion", "alpha", "eq", "cross", "replace")
 
@@ -48,7 +49,7 @@ class Plan:
 
 
 def plan_of(frame: pd.DataFrame) -> Plan:
-    """Lossless while the page stays small; then high quality; then reduced, so that hundreds of photographs open.
+    """Lossless while the page stays small; then high, then good quality; beyond PIXELS reduced, so that it opens.
 
     frame: rows with image, defect, resolution and job; a page shows a picture for each edit, a reconstruction for each
     job and photograph, and each photograph.
@@ -61,7 +62,9 @@ def plan_of(frame: pd.DataFrame) -> Plan:
         return Plan(**few)
     if pixels <= 80e6:
         return Plan(quality=90, **few)
-    return Plan(side=max(160, math.isqrt(int(80e6 / len(shown)))), quality=82, **few)
+    if pixels <= PIXELS:
+        return Plan(quality=82, **few)
+    return Plan(side=max(160, math.isqrt(int(PIXELS / len(shown)))), quality=82, **few)
 
 
 def _pixels(resolution: str) -> int:
@@ -241,8 +244,8 @@ def _references(row: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """The metrics under a picture: for each reference its name and PSNR, SSIM, LPIPS; what was not measured is left
     out."""
     columns = {
-        "to reconstruction": [f"{metric}_recon" for metric in METRICS],
-        "to photo": METRICS,
+        "reconstruction": [f"{metric}_recon" for metric in METRICS],
+        "photo": METRICS,
         "background": [f"{metric}_background" for metric in METRICS],
     }
     values = {name: [row.get(column) for column in names] for name, names in columns.items()}

@@ -144,9 +144,10 @@ def headline(frame: pd.DataFrame) -> list[dict[str, str]]:
             joined(filled("SSIM {:.3f}", mean(edits, "ssim_background")), "outside the masks"),
         ),
         (
-            "Edit to reconstruction",
+            "Edit effect",
             filled("{:.1f} dB", mean(edits, "psnr_recon")),
             joined(
+                "to reconstruction",
                 filled("SSIM {:.3f}", mean(edits, "ssim_recon")),
                 filled("LPIPS {:.3f}", mean(edits, "lpips_recon")),
             ),

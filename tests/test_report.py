@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from skimage import data, transform
 
-from rli.gallery import plan_of
+from rli.gallery import PIXELS, Plan, plan_of
 from rli.pictures import PIXEL_SCALE, contact_sheet, difference_map, edge_difference_map, loss_chart, outline
 from rli.report import write_report
 from rli.results import comparison, frame_of
@@ -206,7 +206,8 @@ def test_a_large_page_reduces_its_pictures():
     assert plan_of(rows[:3]).quality is None
     assert plan_of(rows[: 3 * 20]).quality == 90
     assert 160 <= plan_of(rows).side < 512
-    assert plan_of(rows).side ** 2 * 500 * 4 <= 80e6
+    assert plan_of(rows).side ** 2 * 500 * 4 <= PIXELS
+    assert plan_of(rows[: 3 * 150]) == plan_of(rows[: 3 * 120]) == Plan(4096, 82, 112, 64, False)
     assert plan_of(rows[:3].assign(resolution="2048x4096")).quality == 90
 
 

@@ -59,6 +59,7 @@ function start() {
   const review = createReview(cards, bar);
   const viewer = createViewer(document.getElementById("viewer"), gallery, review);
   const shown = { decision: "all", ids: null };
+  const shows = [...bar.querySelectorAll("[data-show]")];
 
   function refilter() {
     gallery.filter(
@@ -76,11 +77,11 @@ function start() {
         button.setAttribute("aria-pressed", String(button.dataset.decision === decision));
       }
     }
-    const counts = Object.groupBy(cards, review.of);
-    for (const slot of bar.querySelectorAll("[data-count]")) slot.textContent = counts[slot.dataset.count]?.length ?? 0;
-    for (const [name, decision] of [["--kept", "keep"], ["--rejected", "reject"]]) {
-      bar.style.setProperty(name, (counts[decision]?.length ?? 0) / Math.max(1, cards.length));
-    }
+    const counts = { all: cards.length, open: 0, keep: 0, reject: 0 };
+    for (const card of cards) counts[review.of(card)] += 1;
+    for (const button of shows) button.querySelector("b").textContent = counts[button.dataset.show];
+    bar.style.setProperty("--kept", counts.keep / counts.all);
+    bar.style.setProperty("--rejected", counts.reject / counts.all);
   }
 
   // Where only open edits are shown, a decided one leaves, and the focus goes to the one after it.
@@ -137,10 +138,10 @@ function start() {
     return [card ?? (source.dataset.reconstruction ? source : button.closest(".sources").querySelector("[data-reconstruction]")), image];
   }
 
-  for (const button of bar.querySelectorAll("[data-show]")) {
+  for (const button of shows) {
     button.addEventListener("click", () => {
       shown.decision = button.dataset.show;
-      for (const other of bar.querySelectorAll("[data-show]")) other.setAttribute("aria-pressed", String(other === button));
+      for (const other of shows) other.setAttribute("aria-pressed", String(other === button));
       refilter();
     });
   }
@@ -163,7 +164,7 @@ function start() {
 
   review.onChange((ids) => {
     paint(ids);
-    refilter();
+    if (shown.decision !== "all") refilter();
   });
   document.addEventListener("rli:open", ({ detail }) => open(detail.id));
   document.addEventListener("rli:filter", ({ detail }) => {
@@ -172,6 +173,8 @@ function start() {
   });
   paint(cards.map((card) => card.id));
   bar.hidden = !cards.length;
+  // What is scrolled to comes to lie under the bar, not behind it.
+  new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar);
   document.documentElement.classList.add("scripts");
 }
 

@@ -56,8 +56,8 @@ function createReview(cards, bar) {
 
   const of = (card) => choices.get(card.id) ?? "open";
 
-  function changed(ids) {
-    if (!storage.write(choices)) tell("This browser does not remember choices: save them before you leave.");
+  function changed(ids, told = "") {
+    tell(storage.write(choices) ? told : "This browser does not remember choices: save them before you leave.");
     heard.dispatchEvent(new CustomEvent("change", { detail: ids }));
   }
 
@@ -95,8 +95,8 @@ function createReview(cards, bar) {
       if (wrong) throw new Error(`the decision “${wrong.decision}” is not known`);
       const here = found.filter((record) => ids.has(keyOf(record)));
       for (const record of here) choices.set(ids.get(keyOf(record)), record.decision);
-      tell(`Loaded ${here.length} of ${found.length} choices${here.length < found.length ? "; the others are of other pages" : ""}.`);
-      changed([...records.keys()]);
+      const rest = here.length < found.length ? "; the others are not of this page" : "";
+      changed([...records.keys()], `Loaded ${here.length} of ${found.length} choices${rest}.`);
     } catch (error) {
       tell(`${file.name} was not loaded: ${error.message}.`);
     }
