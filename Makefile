@@ -1,10 +1,11 @@
 # demo: the main job on the embedded miniature.  test: the whole suite.  train-mini: train the miniature anew.
+# tables: every published table with our figures beside it, on the miniature.
 # cost-gpu: every cost figure with SDXL's shapes (random weights: time and memory do not notice) on the GPU at hand.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 WORK ?= .cache/mini
 
-.PHONY: demo test test-slow lint train-mini cost-gpu clean
+.PHONY: demo test test-slow lint tables train-mini cost-gpu clean
 
 demo: .venv/installed
 	.venv/bin/python main.py experiment=demo hydra.run.dir=outputs/demo
@@ -18,6 +19,9 @@ test-slow: .venv/tested
 lint: .venv/tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+tables: .venv/installed
+	.venv/bin/python -m experiments.tables
 
 train-mini: .venv/installed
 	.venv/bin/python -m rli.mini.train --out rli/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60

@@ -60,7 +60,7 @@ def write_outcome(
         knobs=knobs,
         failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in failures],
         total=len(places),
-        explore=_explored(frame, knobs, folder / TRADEOFF, floor_db) if knobs else None,
+        explore=_explored(frame, knobs, folder / TRADEOFF, floor_db) if "job" in frame else None,
     )
     return table
 
@@ -69,7 +69,7 @@ def _explored(frame: pd.DataFrame, knobs: Sequence[str], plot: Path, floor_db: f
     """What the page needs to explore a sweep; writes the plot of strength against background where there are edits."""
     from rli.plots import explore_context, tradeoff_png  # a second of imports that a run of its own has no use for
 
-    if frame["strength"].notna().any():
+    if knobs and frame["strength"].notna().any():
         write_whole(plot, tradeoff_png(frame, knobs))
     return explore_context(frame, knobs, floor_db)
 

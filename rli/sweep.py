@@ -27,8 +27,12 @@ from rli.tracking import Tracker
 from rli.types import COLUMNS, Failure, RLIError, Row
 
 # Settings that tell jobs apart, and are no knobs: a row's own columns, or where things are.
-NOT_KNOBS = ("defect.", "resolution.", "data.", "tracking.", "report.", "table.", "model.name", "runtime.")
-KNOB_AFTER_ALL = ("defect.source", "runtime.dtype", "runtime.seed")
+NOT_KNOBS = (
+    *("defect.", "resolution.", "data.", "dataset.", "tracking.", "report.", "table.", "model.", "runtime.", "out"),
+    *("task", "export", "relabel", "shard", "dry_run", "retry_failed"),
+)
+ROW_S_OWN = {"resolution.height": "resolution", "resolution.width": "resolution", "model.name": "model"}
+KNOB_AFTER_ALL = ("defect.source", "model.weights", "model.vae", "runtime.dtype", "runtime.seed", *ROW_S_OWN)
 PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 
@@ -207,10 +211,12 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _knobs(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Settings with more than one value among the jobs, in the configuration's order."""
+    """Settings with more than one value among the jobs, in the configuration's order; of size and model the rows'
+    own columns."""
     names = dict.fromkeys(name for one in settings for name in one)
-    told = [name for name in names if name in KNOB_AFTER_ALL or not name.startswith(NOT_KNOBS)]
-    return tuple(name for name in told if len({repr(one.get(name)) for one in settings}) > 1)
+    varied = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
+    told = (ROW_S_OWN.get(name, name) for name in varied if name in KNOB_AFTER_ALL or not name.startswith(NOT_KNOBS))
+    return tuple(dict.fromkeys(told))
 
 
 def _rows(path: Path) -> tuple[Row, ...]:

@@ -89,7 +89,8 @@ def markdown(told: pd.DataFrame, spec: TableSpec) -> str:
     head, cells = [_escaped(name) for name in spec.rows], [[_escaped(v) for v in told[name]] for name in spec.rows]
     for column in told:
         metric = next((m for m in spec.metrics if column == m or column.startswith((f"{m}_pub", f"{m}_diff"))), None)
-        if metric is None:
+        # LPIPS, where its weights cannot be had and nothing is published.
+        if metric is None or told.filter(regex=f"^{metric}(_published.*)?$").isna().all(axis=None):
             continue
         kind = column.removeprefix(metric)
         head.append(_escaped(f"{_label(metric)} {kind.strip('_').replace('_', ' ') or 'ours'}"))
