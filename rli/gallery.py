@@ -124,7 +124,7 @@ class _Section:
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     reconstructions: dict[str, dict[str, Any]] = field(default_factory=dict)
     edits: list[dict[str, Any]] = field(default_factory=list)
-    strips: list[dict[str, Any]] = field(default_factory=list)
+    strips: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
 
 def sections(photos: Iterable[PhotoResult], rows: Rows, plan: Plan) -> Iterator[dict[str, Any]]:
@@ -142,6 +142,7 @@ def sections(photos: Iterable[PhotoResult], rows: Rows, plan: Plan) -> Iterator[
             "name": name,
             "jobs": jobs,
             "inputs": list(section.inputs.values()),
+            "strips": [strip for strip in section.strips.values() if strip["words"]],
             "reconstructions": _labelled(list(section.reconstructions.values()), rows),
             "key_figures": _key_figures(rows.frame.iloc[numbers], jobs),
         }
@@ -177,7 +178,7 @@ def _add(section: _Section, photo: PhotoResult, numbers: Mapping[str, int], rows
     for defect, edit in photo.edits.items():
         card = _edit(photo, defect, edit, numbers[defect], rows, plan)
         section.edits.append({**card, "input": reconstruction["input"], "reconstruction": reconstruction["id"]})
-    section.strips += _strips(photo, numbers, plan)
+    _add_strips(section.strips, photo, numbers, plan)
 
 
 def _labelled(reconstructions: list[dict[str, Any]], rows: Rows) -> list[dict[str, Any]]:
@@ -261,37 +262,27 @@ def _differences(photo: np.ndarray, other: np.ndarray, plan: Plan) -> dict[str, 
     return {name: inlined(pixels, plan.map_side, plan.quality and 80) for name, pixels in maps.items()}
 
 
-def _strips(photo: PhotoResult, numbers: Mapping[str, int], plan: Plan) -> Iterator[dict[str, Any]]:
-    """The words' maps of each prompt. Edits of a photograph that share their source branch share its maps, too."""
-    strips: dict[Any, dict[str, Any]] = {}
+def _add_strips(strips: dict[Any, dict[str, Any]], photo: PhotoResult, numbers: Mapping[str, int], plan: Plan) -> None:
+    """The words' maps of each prompt. Edits that share their source branch share its maps, too: they are shown once."""
+    source, targets = _source(photo), photo.prompts
+    sought = set().union(*(_changed(targets.get(defect, ""), source) for defect in photo.edits))
     for defect, edit in photo.edits.items():
-        target = photo.prompts.get(defect, "")
-        for kind, maps, changed in (
-            ("source", edit.source_maps, _changed(target, _source(photo))),
-            ("target", edit.maps, _changed(_source(photo), target)),
+        told = {"label": defect, "job": photo.job}
+        for kind, maps, changed, label in (
+            ("source", edit.source_maps, sought, {"label": "source", "job": ""}),
+            ("target", edit.maps, _changed(source, targets.get(defect, "")), told),
         ):
-            key = kind, tuple((m.word, m.map.tobytes()) for m in maps)
-            own = {"label": defect if kind == "target" else "source", "maps": maps, "changed": set(), "rows": []}
-            strip = strips.setdefault(key, {"kind": kind, **own})
-            strip["changed"] |= changed
-            strip["rows"].append(numbers[defect])
-    for strip in strips.values():
-        words = [
-            _word(photo.input, word, place, strip, plan)
-            for place, word in enumerate(strip["maps"])
-            if plan.every_word or word.word in strip["changed"]
-        ]
-        if words:
-            yield {**strip, "words": words}
+            key = kind, *((word.word, word.map.tobytes()) for word in maps)
+            if key not in strips:
+                shown = [(k, word) for k, word in enumerate(maps) if plan.every_word or word.word in changed]
+                words = [_word(photo.input, word, f"{kind}-{k}", word.word in changed, plan) for k, word in shown]
+                strips[key] = {"kind": kind, "words": words, "rows": [], **label}
+            strips[key]["rows"].append(numbers[defect])
 
 
-def _word(photo: np.ndarray, word: TokenMap, place: int, strip: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    return {
-        "word": word.word,
-        "key": f"{strip['kind']}-{place}",
-        "changed": word.word in strip["changed"],
-        "picture": webp(heat(photo, word.map, plan.word_side), 80),
-    }
+def _word(photo: np.ndarray, word: TokenMap, key: str, changed: bool, plan: Plan) -> dict[str, Any]:
+    picture = webp(heat(photo, word.map, plan.word_side), 80)
+    return {"word": word.word, "key": key, "changed": changed, "picture": picture}
 
 
 def _marked(source: str, target: str) -> list[tuple[str, bool]]:

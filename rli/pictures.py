@@ -93,7 +93,6 @@ def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int 
         return " ".join(f"{x(i):.1f},{y(math.log10(max(v, 10.0**low))):.1f}" for i, v in points)
 
     every = max(1, math.ceil((high - low) / 5))
-    ticks = [0, *(round(k * (len(losses) - 1) / 5) for k in range(1, 6))]
     return {
         "width": width,
         "height": height,
@@ -104,7 +103,9 @@ def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int 
         "before": line(1),
         "after": line(2),
         "y": [{"at": round(y(e), 1), "power": str(e).replace("-", "−")} for e in range(low, high + 1, every)],
-        "x": [{"at": round(x(i), 1), "label": i + 1} for i in dict.fromkeys(ticks)],
+        "x": [
+            {"at": round(x(i), 1), "label": i + 1} for i in range(0, len(losses), max(1, round((len(losses) - 1) / 5)))
+        ],
         "iterations": sum(len(step) - 1 for step in losses if step),
         "mean": tuple(f"{np.mean([step[k] for step in steps]):.1e}".replace("e-0", "e-") for k in (1, 2)),
     }

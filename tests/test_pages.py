@@ -41,11 +41,15 @@ def photograph(name="plate", defects=("rust", "dent"), job="", eq=2.0, shift=0):
     return PhotoResult(name, picture, picture // 2, edits, tuple(rows), ((1e-3, 1e-4), (2e-4, 1e-4)), prompts, job)
 
 
-def write(path, photos, **changes):
+def frame(photos):
     rows = frame_of([row for photo in photos for row in photo.rows])
-    if any(photo.job for photo in photos):
-        rows = rows.assign(job=[photo.job for photo in photos for _ in photo.rows], **{"edit.eq": rows["eq"]})
-        changes = {"knobs": ["edit.eq"], **changes}
+    jobs = [photo.job for photo in photos for _ in photo.rows]
+    return rows.assign(job=jobs, **{"edit.eq": rows["eq"]}) if any(jobs) else rows
+
+
+def write(path, photos, **changes):
+    rows = frame(photos)
+    changes = {"knobs": ["edit.eq"] if "edit.eq" in rows else [], **changes}
     write_report(path, iter(photos), rows, pd.DataFrame(), {"seed": 33}, {"torch": "2"}, "Plates", **changes)
     return path
 
@@ -207,6 +211,18 @@ def test_the_wheel_zooms_where_the_pointer_is(visit):
     after = image.bounding_box()
     assert (x - before["x"]) / before["width"] == pytest.approx((x - after["x"]) / after["width"], abs=0.01)
     assert (y - before["y"]) / before["height"] == pytest.approx((y - after["y"]) / after["height"], abs=0.01)
+
+
+def test_a_sweep_s_exploration_runs_under_the_page_s_policy(visit, pages, tmp_path):
+    plots = pytest.importorskip("rli.plots")
+    jobs = [photograph(job=str(j), eq=float(j)) for j in range(3)]
+    rows = frame(jobs)
+    pages["explored"] = write(tmp_path / "r.html", jobs, explore=plots.explore_context(rows, ["edit.eq"], 32.0))
+    page = visit("explored")
+    playwright.expect(page.locator("#explore")).to_be_visible()
+    assert len(page.locator("script:not([type])").all()) >= 3
+    press(page, "j", "a")
+    assert counts(page)["keep"] == 1
 
 
 def test_every_picture_of_an_edit_can_be_chosen(visit):

@@ -202,7 +202,8 @@ def test_many_photographs_stay_small(tmp_path):
 
 
 def test_a_large_page_reduces_its_pictures():
-    rows = frame([photograph(f"p{i}", size=(32, 32), resolution="512") for i in range(500)]).assign(job="")
+    one = frame([photograph(resolution="512")]).assign(job="")
+    rows = pd.concat([one.assign(image=f"p{i}") for i in range(500)], ignore_index=True)
     assert plan_of(rows[:3]).quality is None
     assert plan_of(rows[: 3 * 20]).quality == 90
     assert 160 <= plan_of(rows).side < 512
@@ -253,6 +254,17 @@ def test_a_sweep_shows_each_photograph_once_and_every_job_s_edits(tmp_path):
     assert "varied: edit.eq" in text
     assert "2 photographs" not in text and "3 jobs · 12 edits" in text
     assert text.count("<td>4</td>") == 3 + 6  # in the means, and in all rows
+
+
+def test_word_maps_that_jobs_share_are_shown_once(tmp_path):
+    photos, rows = sweep(names=("plate",))
+    prompts = photograph().prompts
+    photos = [dataclasses.replace(photo, prompts=prompts) for photo in photos]
+    text = write(tmp_path / "r.html", photos, rows=rows, knobs=["edit.eq"])
+    alts = [alt for alt, _ in images(text)]
+    assert alts.count("Attention of “crack” for source") == 1
+    assert alts.count("Attention of “rust” for rust") == 1
+    assert 'data-rows="1 4 7"' in text and 'data-rows="1 2 4 5 7 8"' in text
 
 
 def test_reconstructions_that_differ_are_all_shown_with_what_made_them(tmp_path):

@@ -12,7 +12,7 @@ function createGallery(cards, bar) {
   }
 
   function focus(card) {
-    card.closest("details").open = true;
+    card.closest(".photo").open = true;
     card.focus({ preventScroll: true });
     card.scrollIntoView({ block: "nearest" });
   }
