@@ -19,9 +19,7 @@ import netrc
 import os
 import shlex
 import shutil
-import struct
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -40,6 +38,7 @@ from PIL import Image
 
 from rli.files import write_whole
 from rli.types import COLUMNS, ORIGINAL, Failure, PhotoResult, RLIError, Row, one_of
+from rli.wandb_log import HEAD, read_log, write_log
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -62,10 +61,6 @@ TAG_LENGTH = 64  # characters; wandb refuses more
 # Where an offline run's folder holds the files of its tables, as wandb stages them under WANDB_DATA_DIR.
 STAGING = "staging"
 STAGED = Path(STAGING, "artifacts", "staging")
-# A .wandb file: seven bytes of wandb's own, then LevelDB's log format: blocks with fragments of records, each after its
-# checksum, length and kind.
-LOG_HEAD, LOG_BLOCK, LOG_FRAGMENT = 7, 32768, struct.Struct("<IHB")
-WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 class Tracker(Protocol):
@@ -526,7 +521,7 @@ def re_root(folder: Path) -> list[Path]:
         raise RLIError(f"{folder}: there are no offline runs of W&B in it")
     for log in logs:
         old = log.read_bytes()
-        new = _write_log(old[:LOG_HEAD], [_re_rooted(record, log.parent) for record in _read_log(old, log)])
+        new = write_log(old[:HEAD], [_re_rooted(record, log.parent) for record in read_log(old, log)])
         if new != old:
             # What was sent from here before was incomplete, and is to be sent again.
             log.with_name(f"{log.name}.synced").unlink(missing_ok=True)
@@ -548,45 +543,6 @@ def _re_rooted(record: bytes, run: Path) -> bytes:
             raise RLIError(f"{place} is gone: copy the whole folder of the run, with all that is in its wandb folder")
         entry.local_path = str(place)
     return told.SerializeToString()
-
-
-def _read_log(data: bytes, path: Path) -> Iterator[bytes]:
-    """The records of a .wandb file; one that was never finished is left out."""
-    at, record = LOG_HEAD, b""
-    while at + LOG_FRAGMENT.size <= len(data):
-        left = LOG_BLOCK - at % LOG_BLOCK
-        if left < LOG_FRAGMENT.size:
-            at += left
-            continue
-        checksum, length, kind = LOG_FRAGMENT.unpack_from(data, at)
-        at += LOG_FRAGMENT.size
-        part = data[at : at + length]
-        if len(part) < length:
-            return
-        if checksum != zlib.crc32(bytes([kind]) + part):
-            raise RLIError(f"{path} is damaged: copy it again")
-        at += length
-        record += part
-        if kind in (WHOLE, LAST):
-            yield record
-            record = b""
-
-
-def _write_log(head: bytes, records: Iterable[bytes]) -> bytes:
-    log = bytearray(head)
-    for record in records:
-        start, done = 0, False
-        while not done:
-            left = LOG_BLOCK - len(log) % LOG_BLOCK
-            if left < LOG_FRAGMENT.size:
-                log += bytes(left)
-                left = LOG_BLOCK
-            part = record[start : start + left - LOG_FRAGMENT.size]
-            done = start + len(part) == len(record)
-            kind = (WHOLE if done else FIRST) if start == 0 else (LAST if done else MIDDLE)
-            log += LOG_FRAGMENT.pack(zlib.crc32(bytes([kind]) + part), len(part), kind) + part
-            start += len(part)
-    return bytes(log)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,6 +29,7 @@ from rli.images import write_png
 from rli.results import comparison, frame_of, read_results, write_results
 from rli.tracking import objective, open_tracker, re_root, start, summary, tidy_tags
 from rli.types import COLUMNS, EditedPhoto, Failure, PhotoResult, RLIError, Row
+from rli.wandb_log import read_log, write_log
 
 wandb = pytest.importorskip("wandb")
 
@@ -412,17 +413,17 @@ def test_logs_are_framed_as_wandb_frames_them(tmp_path):
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     blob = path.read_bytes()
     assert len(blob) > 3 * 32768
-    assert tracking._write_log(blob[:7], tracking._read_log(blob, path)) == blob
+    assert write_log(blob[:7], read_log(blob, path)) == blob
 
 
 @pytest.mark.parametrize("length", [0, 1, *range(32768 - 30, 32768 + 10), 2 * 32768 - 21, 100_000])
 def test_records_of_any_length_come_back(tmp_path, length):
     path, told = tmp_path / "log", [b"before", bytes(length), b"after"]
-    path.write_bytes(tracking._write_log(b"1234567", told))
+    path.write_bytes(write_log(b"1234567", told))
     assert [*raw_records(path)] == told
-    assert [*tracking._read_log(path.read_bytes(), path)] == told
+    assert [*read_log(path.read_bytes(), path)] == told
     # One that was never finished, for the run was killed, is left out.
-    assert [*tracking._read_log(path.read_bytes()[:-1], path)] == told[:2]
+    assert [*read_log(path.read_bytes()[:-1], path)] == told[:2]
 
 
 def test_a_failed_run_is_marked_and_its_error_goes_on(tmp_path):
