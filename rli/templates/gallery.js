@@ -46,10 +46,11 @@ function createGallery(cards, bar) {
     });
   }
   if (cards.length) cards[0].tabIndex = 0;
-  for (const button of document.querySelectorAll("button.help")) button.addEventListener("click", () => keysDialog.showModal());
+  const help = () => keysDialog.open || keysDialog.showModal();
+  for (const button of document.querySelectorAll("button.help")) button.addEventListener("click", help);
   keysDialog.querySelector(".close").addEventListener("click", () => keysDialog.close());
 
-  return { visible, beside, focus, go, here, filter, help: () => keysDialog.open || keysDialog.showModal() };
+  return { visible, beside, focus, go, here, filter, help };
 }
 
 function start() {
@@ -62,9 +63,8 @@ function start() {
   const shows = [...bar.querySelectorAll("[data-show]")];
 
   function refilter() {
-    gallery.filter(
-      (card) => (shown.decision === "all" || review.of(card) === shown.decision) && (!shown.ids || shown.ids.has(card.id)),
-    );
+    const decided = (card) => shown.decision === "all" || review.of(card) === shown.decision;
+    gallery.filter((card) => decided(card) && (!shown.ids || shown.ids.has(card.id)));
   }
 
   function paint(ids) {
@@ -93,7 +93,8 @@ function start() {
 
   // A row of the frame is an edit's card, or a reconstruction's.
   function open(id) {
-    const card = document.getElementById(id) ?? document.querySelector(`.source[data-rows~="${CSS.escape(id.replace("edit-", ""))}"]`);
+    const row = CSS.escape(id.replace("edit-", ""));
+    const card = document.getElementById(id) ?? document.querySelector(`.source[data-rows~="${row}"]`);
     if (card) viewer.open(card);
     else review.tell("This result is not shown on the page: look into its job's own.");
   }
@@ -112,7 +113,7 @@ function start() {
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (document.querySelector("dialog[open]") || target.matches("input, select, textarea, [contenteditable]")) return;
+    if (document.querySelector("dialog[open]") || target.matches("input, select, textarea")) return;
     if (key === "?") return gallery.help();
     const onCard = target.matches(".edit") || target === document.body;
     const act = keys[key.toLowerCase()] ?? (onCard ? cardKeys[key] : undefined);
@@ -125,17 +126,20 @@ function start() {
   document.getElementById("photos").addEventListener("click", ({ target }) => {
     const button = target.closest("button");
     const card = button?.closest(".edit");
-    if (card && button.dataset.decision) decide(card, review.of(card) === button.dataset.decision ? "open" : button.dataset.decision);
+    if (card && button.dataset.decision) decide(card, review.pressed(card, button));
     if (button?.matches(".pic")) viewer.open(...opened(button));
   });
 
-  // A picture that belongs to no one edit is seen beside the photograph's first edit, where there is one.
+  // What the viewer shows for a picture: its edit; for a word's map the first edit that has it; for the photograph
+  // its first reconstruction.
   function opened(button) {
     const image = button.querySelector("img");
     const source = button.closest(".source");
     const strip = button.closest(".strip");
-    const card = button.closest(".edit") ?? (strip && document.getElementById(`edit-${strip.dataset.rows.split(" ")[0]}`));
-    return [card ?? (source.dataset.reconstruction ? source : button.closest(".sources").querySelector("[data-reconstruction]")), image];
+    if (strip) return [document.getElementById(`edit-${strip.dataset.rows.split(" ")[0]}`), image];
+    if (!source) return [button.closest(".edit"), image];
+    const made = source.dataset.reconstruction ? source : source.parentElement.querySelector("[data-reconstruction]");
+    return [made, image];
   }
 
   for (const button of shows) {

@@ -102,5 +102,10 @@ function createReview(cards, bar) {
     }
   }
 
-  return { of, decide, save, load, tell, onChange: (act) => heard.addEventListener("change", (event) => act(event.detail)) };
+  // A button that is pressed already takes its decision back.
+  const pressed = (card, { dataset }) => (of(card) === dataset.decision ? "open" : dataset.decision);
+
+  const onChange = (act) => heard.addEventListener("change", (event) => act(event.detail));
+
+  return { of, decide, pressed, save, load, tell, onChange };
 }

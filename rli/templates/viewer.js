@@ -9,14 +9,15 @@ function layersOf(card) {
   const section = card.closest(".photo");
   const entry = (image) => [image.dataset.key, image.dataset.label, image];
   const source = (name) => [...(document.getElementById(card.dataset[name])?.querySelectorAll("img") ?? [])];
-  const strips = [...section.querySelectorAll(`.strip[data-rows~="${card.id.slice("edit-".length)}"] img`)];
+  const row = card.id.replace("edit-", "");
+  const strips = [...section.querySelectorAll(`.strip[data-rows~="${row}"] img`)];
   const own = card.matches(".edit") ? [...card.querySelectorAll("img")] : [];
   const [reconstruction, ...differences] = source("reconstruction");
   const others = [...section.querySelectorAll(".edit")].filter((other) => other !== card);
   return {
     "This edit": [...source("input"), reconstruction, ...own].filter(Boolean).map(entry),
     "Where words look": strips.map(entry),
-    "The reconstruction's": differences.map(entry),
+    "The reconstruction": differences.map(entry).map(([key, label, image]) => [key, `reconstruction's ${label}`, image]),
     "Other edits": others.map((other) => [other.id, nameOf(other), other.querySelector("img")]),
   };
 }
@@ -142,9 +143,9 @@ function createViewer(dialog, gallery, review) {
     view.whole = true;
     view.opener = card;
     dialog.showModal();
-    const key = image?.dataset.key;
-    Object.assign(sides[0], { wanted: !key || key === "edit" || key === "reconstruction" && !card.matches(".edit") ? "input" : key });
-    Object.assign(sides[1], { wanted: card.matches(".edit") ? "edit" : "reconstruction" });
+    const own = card.matches(".edit") ? "edit" : "reconstruction";
+    sides[0].wanted = image && image.dataset.key !== own ? image.dataset.key : "input";
+    sides[1].wanted = own;
     show(card);
   }
 
@@ -181,8 +182,10 @@ function createViewer(dialog, gallery, review) {
     open: () => decide("open"),
     help: () => gallery.help(),
   };
-  const keys = { "+": "larger", "=": "larger", "-": "smaller", "−": "smaller", 0: "whole", j: "next", k: "previous" };
-  Object.assign(keys, { a: "keep", r: "reject", x: "reject", u: "open", "?": "help" });
+  const keys = {
+    ...{ "+": "larger", "=": "larger", "-": "smaller", "−": "smaller", 0: "whole", "?": "help" },
+    ...{ j: "next", k: "previous", a: "keep", r: "reject", x: "reject", u: "open" },
+  };
 
   dialog.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
@@ -196,7 +199,7 @@ function createViewer(dialog, gallery, review) {
   dialog.addEventListener("click", ({ target }) => {
     const button = target.closest("button");
     if (button?.dataset.do) acts[button.dataset.do]();
-    if (button?.dataset.decision) decide(review.of(view.card) === button.dataset.decision ? "open" : button.dataset.decision);
+    if (button?.dataset.decision) decide(review.pressed(view.card, button));
   });
   // The browser gives the focus back to what had it; after a walk to another edit, that one's card shall have it.
   dialog.addEventListener("close", () => view.card !== view.opener && gallery.focus(view.card));
@@ -211,7 +214,7 @@ function createViewer(dialog, gallery, review) {
     const box = stage.getBoundingClientRect();
     return [event.clientX - box.left - stage.clientLeft, event.clientY - box.top - stage.clientTop];
   };
-  const spread = ([a, b]) => ({ at: [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], wide: Math.hypot(a[0] - b[0], a[1] - b[1]) });
+  const spread = ([[ax, ay], [bx, by]]) => ({ at: [(ax + bx) / 2, (ay + by) / 2], wide: Math.hypot(ax - bx, ay - by) });
   stage.addEventListener("pointerdown", (event) => {
     if (event.target === slider) return;
     stage.setPointerCapture(event.pointerId);
@@ -229,14 +232,17 @@ function createViewer(dialog, gallery, review) {
       zoom(wide / two.wide, ...at);
     } else pan(now[0] - before[0], now[1] - before[1]);
   });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, (event) => pointers.delete(event.pointerId));
+  for (const end of ["pointerup", "pointercancel"]) {
+    stage.addEventListener(end, (event) => pointers.delete(event.pointerId));
+  }
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...spot(event));
   }, { passive: false });
 
   // The pixel under the pointer: its place, and both pictures' values there.
-  const sample = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+  const dot = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+  const sample = dot.getContext("2d", { willReadFrequently: true });
   sample.imageSmoothingEnabled = false;
   function read([atX, atY]) {
     const [x, y] = [Math.floor((atX - view.x) / view.scale), Math.floor((atY - view.y) / view.scale)];
