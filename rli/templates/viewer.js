@@ -17,7 +17,7 @@ function layersOf(card) {
   return {
     "This edit": [...source("input"), reconstruction, ...own].filter(Boolean).map(entry),
     "Where words look": strips.map(entry),
-    "The reconstruction": differences.map(entry).map(([key, label, image]) => [key, `reconstruction's ${label}`, image]),
+    "The reconstruction": differences.map(entry).map(([key, label, image]) => [key, `reconstruction: ${label}`, image]),
     "Other edits": others.map((other) => [other.id, nameOf(other), other.querySelector("img")]),
   };
 }
