@@ -253,22 +253,22 @@ def test_a_sweep_s_edits_are_seen_beside_one_another(visit):
 def test_the_viewer_closes_and_the_focus_goes_back(visit):
     page = visit()
     press(page, "j", "j", "Enter")
-    assert page.evaluate("document.activeElement.matches('.stage input')")
+    playwright.expect(page.locator(".stage input")).to_be_focused()
     press(page, "Escape")
-    assert page.evaluate("document.activeElement.id") == "edit-2"
+    playwright.expect(page.locator("#edit-2")).to_be_focused()
     press(page, "Enter", "j", "Escape")
-    assert page.evaluate("document.activeElement.id") == "edit-4"
+    playwright.expect(page.locator("#edit-4")).to_be_focused()
     page.locator("#reconstruction-1-0 .pic").first.click()
     assert page.locator("#viewer-title").inner_text() == "plate 1"
     assert page.locator("#viewer .decide").is_hidden()
     press(page, "Escape")
-    assert page.evaluate("document.activeElement.closest('.source').id") == "reconstruction-1-0"
+    playwright.expect(page.locator("#reconstruction-1-0 .pic").first).to_be_focused()
 
 
 def test_a_review_by_keyboard_alone(visit, tmp_path):
     page = visit()
     press(page, *"j a j r ArrowRight x j a u k ArrowLeft j Enter j j a Escape".split())
-    assert page.evaluate("document.activeElement.id") == "edit-7"
+    playwright.expect(page.locator("#edit-7")).to_be_focused()
     assert counts(page) == {"all": 6, "open": 2, "keep": 2, "reject": 2}
     expected = {
         ("", "plate 0", "rust"): True,
@@ -347,7 +347,7 @@ def test_filters_by_decision_and_by_other_parts_of_the_page(visit):
     assert shown() == ["edit-4", "edit-5", "edit-7", "edit-8"]
     press(page, "j", "a")  # leaves, and the next one has the focus
     assert shown() == ["edit-5", "edit-7", "edit-8"]
-    assert page.evaluate("document.activeElement.id") == "edit-5"
+    playwright.expect(page.locator("#edit-5")).to_be_focused()
     press(page, "Enter", "r")
     assert page.locator("#viewer-title").inner_text() == "plate 2: rust"
     press(page, "Escape")
