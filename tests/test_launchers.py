@@ -66,7 +66,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def basic(alone, tmp_path_factory):
     """The sweep of twelve, one job made to fail, with Hydra's own launcher."""
-    return twelve.sweep("basic", tmp_path_factory.mktemp("basic"), *twelve.SMALL, twelve.replaces(twelve.REPLACE))
+    return twelve.sweep("basic", tmp_path_factory.mktemp("basic"), *twelve.SMALL, twelve.edits(twelve.EQ))
 
 
 def needs(plugin):
@@ -110,14 +110,16 @@ def test_our_launchers_are_the_plugins_own_with_other_values():
 
 def test_twelve_jobs_one_made_to_fail(basic):
     assert basic.status == 2
-    assert basic.results["replace"].tolist() == [v for v in twelve.REPLACE if v <= 1]
-    assert basic.failed["reason"].tolist() == ["edit.replace=8.2 is out of range: it must be a number from 0 to 1"]
+    assert basic.results["eq"].tolist() == [eq for eq in twelve.EQ if eq >= 0]
+    assert basic.results["psnr"].nunique() > 8  # jobs that changed places would be seen
+    (reason,) = basic.failed["reason"]
+    assert reason.startswith("edit.eq=-1 is out of range")
     assert basic.inversions == 1
 
 
 def test_joblib_gives_the_same_table_from_one_inversion(basic, tmp_path):
     needs("joblib")
-    joblib = twelve.sweep("joblib", tmp_path, *twelve.SMALL, twelve.replaces(twelve.REPLACE))
+    joblib = twelve.sweep("joblib", tmp_path, *twelve.SMALL, twelve.edits(twelve.EQ))
     assert joblib.same_as(basic), joblib.log
     assert joblib.status == 2
     assert joblib.inversions == 1
@@ -126,7 +128,7 @@ def test_joblib_gives_the_same_table_from_one_inversion(basic, tmp_path):
 
 def test_submitit_gives_the_same_rows_from_one_inversion(basic, tmp_path):
     needs("submitit")
-    few = twelve.sweep("submitit_local", tmp_path, *twelve.SMALL, twelve.replaces(twelve.REPLACE[:3]))
+    few = twelve.sweep("submitit_local", tmp_path, *twelve.SMALL, twelve.edits(twelve.EQ[:3]))
     assert twelve.unmeasured(few.results).equals(twelve.unmeasured(basic.results[:2])), few.log
     assert few.failed.equals(basic.failed)
     assert (few.status, few.inversions, few.results["seconds_inversion"].nunique()) == (2, 1, 1)
@@ -135,12 +137,12 @@ def test_submitit_gives_the_same_rows_from_one_inversion(basic, tmp_path):
 @pytest.mark.slow
 def test_submitit_gives_the_same_table(basic, tmp_path):
     needs("submitit")
-    assert twelve.sweep("submitit_local", tmp_path, *twelve.SMALL, twelve.replaces(twelve.REPLACE)).same_as(basic)
+    assert twelve.sweep("submitit_local", tmp_path, *twelve.SMALL, twelve.edits(twelve.EQ)).same_as(basic)
 
 
 def test_a_job_that_waits_for_one_that_is_killed_does_its_work(basic, tmp_path):
     def start(script, folder):
-        command = [sys.executable, "-c", script, *SETTINGS, "runtime.cache=cache", "edit.replace=0"]
+        command = [sys.executable, "-c", script, *SETTINGS, "runtime.cache=cache", "edit.eq=0.25"]
         return subprocess.Popen(
             [*command, f"hydra.run.dir={folder}"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(main.ROOT)}
         )
