@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rli.dataset import Photo, PhotoSource, photos
+from rli.files import write_whole
 from rli.gate import Gate
 from rli.inversion import quiet
 from rli.job import Job, Selection
@@ -35,18 +37,19 @@ from rli.production import (
     Dataset,
     Maker,
     Part,
-    done,
-    failures,
+    alone,
     foreseen,
     is_complete,
+    outcome,
     pending,
     write_dataset,
 )
 from rli.results import frame_of
+from rli.review import read_review
 from rli.run_folder import Place, write_status
 from rli.sweep import PUBLISHED, write_sweep
 from rli.tracking import Tracker
-from rli.types import EditSettings, InversionSettings, RLIError, Target, one_of, whole, within
+from rli.types import EditSettings, Failure, InversionSettings, RLIError, Target, one_of, whole, within
 from rli.variants import Variants
 
 ROOT = Path(__file__).parent
@@ -59,6 +62,9 @@ TASKS = ("edit", "reconstruct", "both")
 # Keys that are true or false; of dataset, those that say which edits are good enough and how many there are.
 SWITCHES = ("relabel", "dry_run", "retry_failed")
 SELECTION = ("gate", "tries", "threshold", "smallest", "variants")
+# Keys that a data set's pictures do not depend on.
+FREE = ("export", "shard", "dry_run", "retry_failed", "relabel", "out", "report", "tracking", "hydra")
+CONFIG = Path(".hydra", "config.yaml")
 
 
 def settings(cfg: Mapping[str, Any]) -> Job:
@@ -84,9 +90,11 @@ def settings(cfg: Mapping[str, Any]) -> Job:
         batch_size=batch_size,
         target_batch=runtime["target_batch"],
         memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
-        variants=Variants(**cfg["dataset"]["variants"]),
+        variants=Variants(**known("dataset.variants", cfg["dataset"]["variants"], Variants)),
         selection=_selection(cfg["dataset"]) if cfg["export"] else None,
-        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {runtime['device']} {runtime['dtype']}",
+        # Which of several GPUs it is makes no difference: parts may each have their own.
+        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
+        f"{runtime['dtype']}",
     )
 
 
@@ -102,17 +110,26 @@ def _targets(defect: Mapping[str, Any]) -> list[Target]:
 
 
 def _selection(dataset: Mapping[str, Any]) -> Selection:
-    gate = dict(dataset["gate"])
-    for name in {*gate} - {field.name for field in fields(Gate)}:
-        raise RLIError(f"dataset.gate.{name} is not a setting")
-    return Selection(Gate(**gate), dataset["tries"], dataset["threshold"], dataset["smallest"])
+    gate = Gate(**known("dataset.gate", dataset["gate"], Gate))
+    return Selection(gate, dataset["tries"], dataset["threshold"], dataset["smallest"])
+
+
+def known(group: str, values: Any, record: type) -> dict[str, Any]:
+    """A group's values, all of them settings of the record. Raises RLIError."""
+    if not isinstance(values, Mapping):
+        raise RLIError(f"{group}={values} must be a group of settings")
+    for name in {*values} - {field.name for field in fields(record)}:
+        raise RLIError(f"{group}.{name} is not a setting")
+    return dict(values)
 
 
 def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
     """The data set that is asked for; None where none is. Raises RLIError."""
-    formats = [cfg["export"]] if isinstance(cfg["export"], str) else cfg["export"]
-    if not formats:
+    if not cfg["export"]:
         return None
+    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
+        raise RLIError("export needs a defect to edit to, or task=reconstruct")
+    formats = cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]
     dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
     review = dataset.pop("review")
     return Dataset(
@@ -120,8 +137,8 @@ def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
         reconstructions=cfg["task"] != "edit",
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
-        review=Path(review) if review else None,
-        **dataset,
+        review=read_review(review) if review else {},
+        **known("dataset", dataset, Dataset),
     )
 
 
@@ -153,13 +170,14 @@ def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None
     if cfg["dry_run"]:
         print(foreseen(maker_of(cfg, job), source, folder, dataset))
         return
-    todo = pending(job, part.of_photos(source), folder, cfg["retry_failed"])
-    if (first := next(todo, None)) is not None:
-        make(cfg, job, chain([first], todo), source.count(), folder)
+    if part.of > 1 and not (folder / CONFIG).exists():  # in a multirun: tells the folder from one of photographs
+        write_whole(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(cfg)))
+    if left := sum(1 for _ in pending(job, part.of_photos(source), folder, cfg["retry_failed"])):
+        make(cfg, job, pending(job, part.of_photos(source), folder, cfg["retry_failed"]), left, folder)
     if part.of > 1 and not is_complete(job, source, folder):
         print(f"part {cfg['shard']} is done: the part that ends last writes the tables in {folder}")
         return
-    with tracked(cfg, job, folder, group) as tracker:
+    with alone(folder), tracked(cfg, job, folder, group) as tracker:
         finish(cfg, job, source, folder, dataset, tracker)
     if group is None:
         print((folder / "comparison.md").read_text())
@@ -170,24 +188,30 @@ def finish(
     cfg: Mapping[str, Any], job: Job, source: PhotoSource, folder: Path, dataset: Dataset | None, tracker: Tracker
 ) -> None:
     """Tables, page and data set of what has been made. Raises RLIError where nothing was."""
-    report, lost = cfg["report"], failures(job, source, folder)
-    told = [(photo.name, record.rows) for photo, record in done(job, source, folder)]
-    if not told:
+    report, lost, rows, places = cfg["report"], [], [], []
+    for photo in source:
+        found = outcome(job, photo, folder)
+        if isinstance(found, Failure):
+            lost.append(found)
+        elif found is not None:
+            rows += found.rows
+            places.append(Place(folder, photo.name))
+    if not places:
         write_failures(lost, folder)
         raise RLIError(
             lost[0].reason
             if len(lost) == 1
             else f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
         )
-    rows = [row for _, some in told for row in some]
-    frame, places = frame_of(rows), [Place(folder, name) for name, _ in told]
+    frame = frame_of(rows)
     title, limits = f"{job.model}, {job.resolution} pixels", {"edits": report["edits"], "floor_db": report["floor_db"]}
     write_outcome(folder, frame, places, cfg, PUBLISHED, title, failures=lost, **limits)
     tracker.log(rows, read(shown_places(frame, places, report["edits"])))
     if dataset is not None:
         counts = write_dataset(job, source, folder, dataset, card_of(cfg))
         for name, count in counts.items():
-            print(f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects")
+            left_out = f", {count.left_out} left out (no known region)" if count.left_out else ""
+            print(f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects{left_out}")
 
 
 @contextmanager
@@ -258,15 +282,29 @@ def main(cfg: DictConfig) -> None:
         mendable = isinstance(error, (RLIError, OSError))
         if not mendable or WANTS_TRACE in os.environ:
             traceback.print_exc()
-        with suppress(OSError):  # where the disk is full this cannot be written either
-            write_status(folder, one_line(error) or type(error).__name__)
+        if not plain["dry_run"]:
+            with suppress(OSError):  # where the disk is full this cannot be written either
+                write_status(folder, one_line(error) or type(error).__name__)
         if not is_job:
             if mendable:
                 print(f"error: {one_line(error)}", file=sys.stderr)
             sys.exit(2 if mendable else 1)
         print(f"failed: job {hydra_cfg.job.num}: {one_line(error)}", file=sys.stderr)
     else:
-        write_status(folder)
+        if not plain["dry_run"]:
+            write_status(folder)
+    finally:
+        if plain["dry_run"] and not (folder / "records").exists():
+            leave_nothing(folder, f"{hydra_cfg.job.name}.log")
+
+
+def leave_nothing(folder: Path, log: str) -> None:
+    """Removes what Hydra wrote into a folder where no run has been, and the folders that are empty then."""
+    shutil.rmtree(folder / CONFIG.parent, ignore_errors=True)
+    with suppress(OSError):
+        (folder / log).unlink(missing_ok=True)
+        for place in (folder, *(above for above in folder.parents if Path.cwd() in above.parents)):
+            place.rmdir()
 
 
 class SweepEnd(Callback):
@@ -308,14 +346,19 @@ def gather(folder: Path, config: DictConfig) -> int:
 
 
 def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
-    """Where a run's files go: a data set's folder follows from what it depends on."""
-    if not _root_.export:
+    """Where a run's files go: a data set's folder follows from what its pictures depend on."""
+    if not _root_.export and _root_.shard is None:
         return otherwise
-    free = ("export", "shard", "dry_run", "retry_failed", "relabel", "out", "report", "tracking", "runtime", "hydra")
-    told = {name: OmegaConf.to_container(OmegaConf.masked_copy(_root_, name)) for name in _root_ if name not in free}
+    told = OmegaConf.to_container(OmegaConf.masked_copy(_root_, [name for name in _root_ if name not in FREE]))
+    told["dataset"] = {name: told["dataset"][name] for name in SELECTION}
+    told["runtime"] = {name: told["runtime"][name] for name in ("seed", "dtype")}
+    del told["data"]["limit"], told["inversion"]["batch_size"]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     name = Path(_root_.data.path or _root_.data.kind).resolve().stem
     return f"outputs/datasets/{name}-{digest}"
+
+
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -334,7 +377,6 @@ def quoted(argument: str) -> str:
 def command() -> int:
     """The exit status: 2 and one line for what the user can mend; 1 and its traceback for a bug; 130 where stopped."""
     sys.argv[1:] = map(quoted, sys.argv[1:])
-    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
     if "HYDRA_FULL_ERROR" in os.environ:
         os.environ[WANTS_TRACE] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors come here, instead of Hydra's own page of them

@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -106,8 +107,9 @@ class Job:
         for target in self.targets:
             check_target(self.source, target, self.edit.method)
         names = [name_of(target.name, k) for target in self.targets for k in range(self.variants.count)]
+        files = Counter(f"{name}{kind}".casefold() for name in names for kind in ("", "_mask", "_change"))
         for name in names:
-            if names.count(name) > 1 or name in RESERVED or not _is_file_name(name):
+            if files[name.casefold()] > 1 or name.casefold() in RESERVED or not _is_file_name(name):
                 raise RLIError(f"the defect name “{name}” cannot be used: it must be unique and a plain file name")
         whole("inversion.batch_size", self.batch_size, 1, 10_000)
         whole("runtime.target_batch", self.target_batch, 1, 10_000)

@@ -10,8 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from rli.labels import GOOD, UNKNOWN, Item, Region, regions_of_edit
 from rli.manifest import ManifestWriter, dataset_card
 from rli.metrics import Lpips, load_lpips
 from rli.model import Model, compiled, load
-from rli.review import read_review
 from rli.run_folder import Told, read_failure, read_record, write_failure, write_photo
-from rli.splits import assign
-from rli.types import ORIGINAL, Failure, RLIError, Row
+from rli.splits import assign, ratios_of
+from rli.types import ORIGINAL, Failure, RLIError, Row, one_of
+
+# Seconds after which nobody is writing a file that still has its temporary name.
+STALE = 600
 
 
 @dataclass(frozen=True)
@@ -147,13 +150,20 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def outcome(job: Job, photo: Photo, folder: Path) -> Told | Failure | None:
+    """What lies in the folder of a photograph; None where it is still to be done."""
+    key = job.key(photo)
+    told = read_record(folder, photo.name, key)
+    if told is None and (reason := read_failure(folder, photo.name, key)) is not None:
+        return Failure(photo.name, reason)
+    return told
+
+
 def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool = False) -> Iterator[Photo]:
     """The photographs that are neither done nor known to fail."""
     for photo in photos:
-        key = job.key(photo)
-        if read_record(folder, photo.name, key) is None and (
-            retry_failed or read_failure(folder, photo.name, key) is None
-        ):
+        found = outcome(job, photo, folder)
+        if found is None or (retry_failed and isinstance(found, Failure)):
             yield photo
 
 
@@ -164,14 +174,22 @@ def is_complete(job: Job, source: PhotoSource, folder: Path) -> bool:
 def done(job: Job, source: PhotoSource, folder: Path) -> Iterator[tuple[Photo, Told]]:
     """What lies in the folder, in the photographs' order."""
     for photo in source:
-        if (told := read_record(folder, photo.name, job.key(photo))) is not None:
+        if isinstance(told := outcome(job, photo, folder), Told):
             yield photo, told
 
 
-def failures(job: Job, source: PhotoSource, folder: Path) -> list[Failure]:
-    """What could not be done, in the photographs' order."""
-    told = ((photo.name, read_failure(folder, photo.name, job.key(photo))) for photo in source)
-    return [Failure(name, reason) for name, reason in told if reason is not None]
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time: the others wait. What a killed one left half written is removed, once nobody can be at it
+    any more."""
+    place = folder / "records"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        for part in folder.rglob(".part-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > STALE:
+                    part.unlink()
+        yield
 
 
 @dataclass(frozen=True)
@@ -180,8 +198,9 @@ class Dataset:
 
     formats: of rli.export. reconstructions, edits: whether those are images of it. relabel: the changed pixels take the
     new defect's class where the carried mask overlaps them. originals: link, copy or none. split: shares of train, val
-    and test, or None for the source's own; keep_split: photographs that have one of their own keep it. review: a
-    page's choices, which go before the gate's. title, about, licence: for the card.
+    and test, or None for the source's own; keep_split: photographs that have one of their own keep it. review: whether
+    an edit is kept whatever the gate says, by job (""), photograph and edit. title, about, licence: for the card.
+    Raises RLIError.
     """
 
     formats: tuple[str, ...]
@@ -191,10 +210,19 @@ class Dataset:
     originals: str = "link"
     split: str | None = None
     keep_split: bool = False
-    review: Path | None = None
+    review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     title: str = "Synthetic defects"
     about: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            one_of("export", name, tuple(export.FORMATS))
+        one_of("dataset.originals", self.originals, ("link", "copy", "none"))
+        if self.split is not None:
+            ratios_of(self.split)
+        if not isinstance(self.keep_split, bool):
+            raise RLIError(f"dataset.keep_split={self.keep_split} is not known: choose true or false")
 
 
 # Columns of the manifest beside those that every item has.
@@ -224,89 +252,89 @@ def write_dataset(
 ) -> dict[str, export.Count]:
     """folder/dataset/<format>/ for each format; manifest.csv, manifest.parquet and README.md in the folder.
 
-    settings: what the card tells of them. Several processes may call it at once: one after the other writes the same.
-    Raises RLIError where there is nothing to write, or a review is not of these edits.
+    settings: what the card tells of them. Raises RLIError where there is nothing to write, or a review is not of these
+    edits.
     """
-    choices = read_review(dataset.review) if dataset.review else {}
+    classes, unknown, count = set(), dict(dataset.review), 0
+    for count, (item, _) in enumerate(items(job, source, folder, dataset), 1):  # noqa: B007
+        classes |= {item.label, *(region.label for region in item.regions)} - {GOOD}
+        unknown.pop(_review_key(item), None)
+    if not count:
+        raise RLIError(f"{folder}: there is nothing to make a data set of")
+    for _, photo, defect in unknown:
+        raise RLIError(f"dataset.review: “{defect}” of “{photo}” is no edit of {folder}")
+    with ManifestWriter(folder, FACTS) as manifest:
 
-    def told() -> Iterator[tuple[Item, str | None]]:
-        return items(job, source, folder, dataset, choices)
+        def kept() -> Iterator[Item]:
+            for item, reason in items(job, source, folder, dataset):
+                manifest.add(item, kept=reason is None, reason=reason or "")
+                if reason is None:
+                    yield item
 
-    with FileLock(folder / "records" / ".dataset.lock"):
-        classes, names = set(), set()
-        for item, _ in told():
-            classes |= {item.label, *(region.label for region in item.regions)} - {GOOD}
-            names.add(item.name) if choices else None
-        if not classes:
-            raise RLIError(f"{folder}: there is nothing to make a data set of")
-        unknown = [key for key in choices if _edit_name(key[1], key[2]) not in names]
-        if unknown:
-            raise RLIError(f"{dataset.review}: “{unknown[0][2]}” of “{unknown[0][1]}” is no edit of {folder}")
-        with ManifestWriter(folder, FACTS) as manifest:
-
-            def kept() -> Iterator[Item]:
-                for item, reason in told():
-                    if item.kind != "original" or dataset.originals != "none":
-                        manifest.add(item, kept=reason is None, reason=reason or "")
-                    if reason is None:
-                        yield item
-
-            out = folder / "dataset"
-            counts = export.write(dataset.formats, kept(), out, originals=dataset.originals, classes=sorted(classes))
-        dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
+        out = folder / "dataset"
+        counts = export.write(dataset.formats, kept(), out, originals=dataset.originals, classes=sorted(classes))
+    dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts
 
 
-def items(
-    job: Job, source: PhotoSource, folder: Path, dataset: Dataset, choices: Mapping[tuple[str, str, str], bool]
-) -> Iterator[tuple[Item, str | None]]:
+def items(job: Job, source: PhotoSource, folder: Path, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
     """Every image of a data set and why it is set aside (None: it is kept), photograph by photograph.
 
     A photograph of a known class carries that class; its mask, where there is one, holds for the reconstruction and the
-    edits too, for their geometry is the photograph's. One without label is taken for a defect. choices: a review's, by
-    job, photograph and edit.
+    edits too, for their geometry is the photograph's. One without label is taken for a defect.
     """
-    strata = ((p.name, f"{p.category}/{p.label}", p.split or None) for p, _ in done(job, source, folder))
+    first, second = tee(done(job, source, folder))
+    strata = ((photo.name, f"{photo.category}/{photo.label}", photo.split or None) for photo, _ in first)
     splits = assign(strata, dataset.split, seed=job.inversion.seed, keep=dataset.keep_split)
-    for (photo, told), split in zip(done(job, source, folder), splits, strict=True):
-        place, origin = folder / "images" / photo.name, told.origin
-        label = origin.label or UNKNOWN
-        truth = Region(label, place / "truth.png") if told.has_truth and label != GOOD else None
-        shared = {"photo": photo.name, "category": origin.category, "split": split}
-        carried = {**shared, "label": label, "regions": (truth,) if truth else ()}
-        yield _original(photo.name, place, told, carried), None
-        if dataset.reconstructions:
-            name, image = f"{photo.name}__reconstruction", place / "reconstruction.png"
-            yield Item(image, "reconstruction", name=name, facts=_facts(told, ORIGINAL), **carried), None
-        for defect, edit in told.edits.items() if dataset.edits else ():
-            change = Region(edit["label"], place / f"{defect}_change.png")
-            regions = regions_of_edit(truth, change, dataset.relabel)
-            reviewed = choices.get(("", photo.name, defect))
-            reason = edit["reason"] if reviewed is None else None if reviewed else "rejected in review"
-            facts, name = _facts(told, defect), _edit_name(photo.name, defect)
-            image = place / f"{defect}.png"
-            yield Item(image, "edit", name=name, label=edit["label"], regions=regions, facts=facts, **shared), reason
+    for (photo, told), split in zip(second, splits, strict=True):
+        yield from _images(photo, told, split, folder / "images" / photo.name, dataset)
 
 
-def _edit_name(photo: str, defect: str) -> str:
-    return f"{photo}__{defect}"
+def _images(photo: Photo, told: Told, split: str, place: Path, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
+    """One photograph's items. What its source says of it holds, also where it said something else when the pictures in
+    `place` were made."""
+    label = photo.label or UNKNOWN
+    truth = Region(label, place / "truth.png") if told.has_truth and label != GOOD else None
+    shared = {"photo": photo.name, "category": photo.category, "split": split}
+    carried = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    if dataset.originals != "none":
+        yield _original(photo, told, place, carried), None
+    if dataset.reconstructions:
+        name, image = f"{photo.name}/reconstruction", place / "reconstruction.png"
+        yield Item(image, "reconstruction", name=name, facts=_facts(told, ORIGINAL), **carried), None
+    for defect, edit in told.edits.items() if dataset.edits else ():
+        regions = regions_of_edit(truth, Region(edit["label"], place / f"{defect}_change.png"), dataset.relabel)
+        item = Item(
+            place / f"{defect}.png",
+            "edit",
+            name=f"{photo.name}/{defect}",
+            label=edit["label"],
+            regions=regions,
+            facts=_facts(told, defect),
+            **shared,
+        )
+        is_wanted = dataset.review.get(_review_key(item))
+        yield item, edit["reason"] if is_wanted is None else None if is_wanted else "rejected in review"
 
 
-def _original(name: str, place: Path, told: Told, carried: Mapping[str, Any]) -> Item:
+def _review_key(item: Item) -> tuple[str, str, str]:
+    """How a review of a run's page names an edit: job, photograph, defect."""
+    return "", item.photo, item.name.removeprefix(f"{item.photo}/")
+
+
+def _original(photo: Photo, told: Told, place: Path, carried: Mapping[str, Any]) -> Item:
     """The photograph's own file with its own mask; of a sample, which has none, what was worked on."""
-    origin = told.origin
-    facts = {"source": origin.source, "sha256": origin.sha256, "version": told.made["version"]}
-    if not origin.file:
-        return Item(place / "input.png", "original", name=name, facts=facts, **carried)
-    is_known = carried["regions"] and origin.truth_file
-    regions = (Region(carried["label"], Path(origin.truth_file)),) if is_known else ()
-    return Item(Path(origin.file), "original", name=name, facts=facts, **{**carried, "regions": regions})
+    facts = {"source": photo.source, "sha256": told.origin.sha256, "version": told.made["version"]}
+    if not photo.file:
+        return Item(place / "input.png", "original", name=photo.name, facts=facts, **carried)
+    regions = (Region(carried["label"], photo.truth_file),) if carried["regions"] else ()
+    return Item(photo.file, "original", name=photo.name, facts=facts, **{**carried, "regions": regions})
 
 
 def _facts(told: Told, defect: str) -> dict[str, Any]:
     """What the manifest tells of an image that was made."""
     row = next((asdict(row) for row in told.rows if row.defect == defect), {})
-    edit = told.edits.get(defect, {"settings": {}, "scores": {}})
+    edit = told.edits.get(defect, {"settings": dict.fromkeys(("eq", "cross", "replace")), "scores": {}})
     own = {
         "source": told.origin.source,
         "sha256": told.origin.sha256,
@@ -314,6 +342,6 @@ def _facts(told: Told, defect: str) -> dict[str, Any]:
         "target": told.prompts[defect] if defect != ORIGINAL else "",
         **told.made,
         **edit["scores"],
-        **(edit["settings"] if edit["settings"] else dict.fromkeys(("eq", "cross", "replace"))),
+        **edit["settings"],
     }
     return {name: value for name, value in {**row, **own}.items() if name in FACTS}

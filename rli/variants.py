@@ -26,11 +26,12 @@ class Variants:
     def __post_init__(self) -> None:
         whole("dataset.variants.count", self.count, 1, 10_000)
         for name, ends in self.ranges.items():
-            if len(ends) != 2 or not all(isinstance(end, (int, float)) for end in ends) or ends[0] > ends[1]:
-                raise RLIError(f"dataset.variants.{name}={list(ends)}: write where it begins and ends, such as [1, 2]")
+            is_pair = isinstance(ends, Sequence) and len(ends) == 2 and all(isinstance(e, (int, float)) for e in ends)
+            if not is_pair or ends[0] > ends[1]:
+                raise RLIError(f"dataset.variants.{name}={ends}: write where it begins and ends, such as [1,2]")
             for end in ends:
                 EditSettings(**{name: end})
-        if self.count > 1 and not self.ranges:
+        if self.count > 1 and all(low == high for low, high in self.ranges.values()):
             raise RLIError(
                 f"dataset.variants.count={self.count} edits would all be the same: give a range, such as "
                 "dataset.variants.eq=[1,3]"

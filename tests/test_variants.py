@@ -1,0 +1,59 @@
+"""Settings drawn from ranges: the same everywhere, within the range, and nothing else touched."""
+
+import numpy as np
+import pytest
+
+from rli.types import EditSettings, RLIError
+from rli.variants import Variants, name_of
+
+BASE = EditSettings(eq=5.0, cross=0.3, replace=0.1, threshold=0.5)
+
+
+def test_draws_depend_on_nothing_but_their_arguments():
+    variants = Variants(3, eq=[1, 3], threshold=[0.2, 0.4])
+    told = [variants.draw(BASE, 33, "a/b", k) for k in range(3)]
+    assert told == [Variants(9, eq=(1, 3), threshold=(0.2, 0.4)).draw(BASE, 33, "a/b", k) for k in range(3)]
+    assert len({one.eq for one in told}) == 3
+    assert variants.draw(BASE, 34, "a/b", 0) != told[0] != variants.draw(BASE, 33, "a/c", 0)
+    assert {(one.cross, one.replace, one.local_blend) for one in told} == {(0.3, 0.1, BASE.local_blend)}
+    # A range of one knob does not move another's draws.
+    assert [one.eq for one in told] == [Variants(3, eq=[1, 3]).draw(BASE, 33, "a/b", k).eq for k in range(3)]
+
+
+def test_draws_fill_their_range_evenly():
+    variants = Variants(2, eq=[1, 3], cross=[0.5, 0.5])
+    drawn = [variants.draw(BASE, 0, f"photo{k}", 0) for k in range(2000)]
+    eq = np.array([one.eq for one in drawn])
+    assert eq.min() >= 1 and eq.max() <= 3
+    counts, _ = np.histogram(eq, 4, (1, 3))
+    assert (abs(counts - 500) < 100).all()
+    assert {one.cross for one in drawn} == {0.5}
+
+
+def test_without_ranges_the_settings_stay():
+    assert Variants().draw(BASE, 0, "a", 0) == BASE
+
+
+def test_names():
+    assert [name_of("rust", k) for k in range(3)] == ["rust", "rust-2", "rust-3"]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"count": 0}, "dataset.variants.count=0"),
+        ({"count": 2}, "would all be the same"),
+        ({"count": 2, "eq": [2, 2]}, "would all be the same"),
+        ({"eq": 3}, "dataset.variants.eq=3: write where it begins and ends"),
+        ({"eq": [3, 1]}, "dataset.variants.eq"),
+        ({"eq": [1, 2, 3]}, "dataset.variants.eq"),
+        ({"eq": "13"}, "dataset.variants.eq"),
+        ({"eq": [1, None]}, "dataset.variants.eq"),
+        ({"cross": [0, 2]}, "cross=2 is out of range"),
+        ({"eq": [1, float("nan")]}, "eq"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(values, told):
+    with pytest.raises(RLIError) as caught:
+        Variants(**values)
+    assert told in str(caught.value) and "\n" not in str(caught.value)
