@@ -14,14 +14,12 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from filelock import FileLock
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 import main
 from experiments.launchers import grid, twelve
-from rli import cache, load
 
+LONG = 300  # seconds, after which something never came
 SETTINGS = [*twelve.QUICK, *twelve.SMALL]
 # A run that stands still in its inversion, and one that says when it comes to the lock.
 STUCK = """
@@ -74,7 +72,9 @@ def needs(plugin):
 
 
 @contextmanager
-def killed_at_end(process):
+def started(command, folder, **options):
+    """A process in the folder, killed at the end."""
+    process = subprocess.Popen([sys.executable, *command], cwd=folder, **options)
     try:
         yield process
     finally:
@@ -82,9 +82,15 @@ def killed_at_end(process):
         process.wait()
 
 
-def wait_for(condition, process, seconds=120):
+def run_of(script, folder, *arguments):
+    """A run whose parts the script has changed."""
+    command = ["-c", script, *SETTINGS, "runtime.cache=cache", *arguments]
+    return started(command, folder, env={**os.environ, "PYTHONPATH": str(main.ROOT)})
+
+
+def wait_for(condition, process):
     """Until the condition holds. Fails where the process ends before."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + LONG
     while not condition():
         assert process.poll() is None, "it ended before"
         assert time.monotonic() < end, "it never came to this"
@@ -141,37 +147,21 @@ def test_submitit_gives_the_same_table(basic, tmp_path):
 
 
 def test_a_job_that_waits_for_one_that_is_killed_does_its_work(basic, tmp_path):
-    def start(script, folder):
-        command = [sys.executable, "-c", script, *SETTINGS, "runtime.cache=cache", "edit.eq=0.25"]
-        return subprocess.Popen(
-            [*command, f"hydra.run.dir={folder}"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(main.ROOT)}
-        )
-
-    with killed_at_end(start(STUCK, "stuck")) as stuck:
+    with run_of(STUCK, tmp_path, "hydra.run.dir=stuck") as stuck:
         wait_for((tmp_path / "inverting").exists, stuck)
-        with killed_at_end(start(WAITING, "waits")) as waiting:
+        with run_of(WAITING, tmp_path, "hydra.run.dir=waits", "edit.eq=0.25") as waiting:
             wait_for((tmp_path / "waiting").exists, waiting)
             stuck.kill()
-            assert waiting.wait(120) == 0
+            assert waiting.wait(LONG) == 0
     assert stuck.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 1
     rows = twelve.unmeasured(pd.read_csv(tmp_path / "waits" / "results.csv"))
     assert rows.equals(basic.results.loc[:0, rows.columns])
 
 
-def kept_at(folder, *overrides):
-    """Where the inversion of a run with these overrides is kept."""
-    with initialize_config_dir(str(main.ROOT / "conf"), version_base="1.3"):
-        cfg = OmegaConf.to_container(compose("config", [*SETTINGS, *overrides]), resolve=True)
-    job = main.settings(cfg)
-    (photo,) = main.sources(cfg, job)
-    image = photo.read(job.height, job.width)
-    return cache.path_of(folder, cache.key(load("mini", device="cpu"), image, job.source, job.inversion))
-
-
 def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(tmp_path):
     needs("joblib")
-    command = [sys.executable, str(main.ROOT / "main.py"), *SETTINGS, "hydra/launcher=parallel", "rli.alpha=0,0.1,0.2"]
+    command = [str(main.ROOT / "main.py"), *SETTINGS, "hydra/launcher=parallel", "rli.alpha=0,0.1,0.2"]
     command += ["hydra.sweep.dir=sweep", "runtime.cache=cache", "-m"]
     sweep = tmp_path / "sweep"
 
@@ -183,13 +173,13 @@ def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(
             if any(Path(file.path).parent == sweep / "2" for file in worker.open_files())
         ]
 
-    (tmp_path / "cache").mkdir()
-    lock = FileLock(kept_at(tmp_path / "cache", "rli.alpha=0.2").with_suffix(".lock"))
-    with lock, killed_at_end(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)) as process:
-        others = [sweep / name / "status.json" for name in "01"]
-        wait_for(lambda: all(path.exists() for path in others) and of_the_last(process), process)
-        of_the_last(process)[0].kill()
-        _, err = process.communicate(timeout=120)
+    with run_of(STUCK, tmp_path, "hydra.run.dir=stuck", "rli.alpha=0.2") as stuck:  # has the last job's lock
+        wait_for((tmp_path / "inverting").exists, stuck)
+        with started(command, tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            others = [sweep / name / "status.json" for name in "01"]
+            wait_for(lambda: all(path.exists() for path in others) and of_the_last(process), process)
+            of_the_last(process)[0].kill()
+            _, err = process.communicate(timeout=LONG)
     assert process.returncode == 2
     assert "Traceback" not in err
     first, lost = pd.read_csv(sweep / "results.csv"), pd.read_csv(sweep / "failed.csv")
@@ -197,7 +187,7 @@ def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(
     assert lost["name"].tolist() == [2]
     assert "stopped before its end" in lost["reason"][0]
 
-    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    assert subprocess.run([sys.executable, *command], cwd=tmp_path).returncode == 0
     both = pd.read_csv(sweep / "results.csv")
     assert both["alpha"].tolist() == [0, 0.1, 0.2]
     assert both[:2].equals(first[both.columns])  # also the seconds: they were not done again
