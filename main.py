@@ -5,16 +5,12 @@ python main.py defect=corrosion resolution=1024
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +20,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from rli.dataset import Photo, PhotoSource, photos
+from rli.dataset import Photo, PhotoSource
 from rli.files import write_whole
-from rli.gate import Gate
 from rli.inversion import quiet
-from rli.job import Job, Selection
-from rli.memory import Memory
-from rli.model import pick_device, pick_dtype
+from rli.job import Job
 from rli.outputs import read, shown_places, write_failures, write_outcome
-from rli.parts import check_weights
 from rli.production import (
     Dataset,
-    Maker,
     Part,
     alone,
     foreseen,
@@ -45,12 +36,11 @@ from rli.production import (
     write_dataset,
 )
 from rli.results import frame_of
-from rli.review import read_review
 from rli.run_folder import Place, write_status
+from rli.settings import card_of, check, dataset_folder, maker_of, settings, sources, wanted
 from rli.sweep import PUBLISHED, write_sweep
 from rli.tracking import Tracker
-from rli.types import EditSettings, Failure, InversionSettings, RLIError, Target, one_of, whole, within
-from rli.variants import Variants
+from rli.types import Failure, RLIError
 
 ROOT = Path(__file__).parent
 # Set where the user set HYDRA_FULL_ERROR: show tracebacks.
@@ -58,100 +48,7 @@ WANTS_TRACE = "RLI_FULL_ERROR"
 # Set while a multirun is under way: its folder. (Hydra imports its callbacks as another copy of this module: the
 # environment is what both see.)
 SWEEPING = "RLI_SWEEP"
-TASKS = ("edit", "reconstruct", "both")
-# Keys that are true or false; of dataset, those that say which edits are good enough and how many there are.
-SWITCHES = ("relabel", "dry_run", "retry_failed")
-SELECTION = ("gate", "tries", "threshold", "smallest", "variants")
-# Keys that a data set's pictures do not depend on.
-FREE = ("export", "shard", "dry_run", "retry_failed", "relabel", "out", "report", "tracking", "hydra")
 CONFIG = Path(".hydra", "config.yaml")
-
-
-def settings(cfg: Mapping[str, Any]) -> Job:
-    """The configuration as checked records. Raises RLIError, in one line, for whatever cannot be."""
-    inversion = dict(cfg["inversion"])
-    batch_size = inversion.pop("batch_size")
-    defect, runtime = cfg["defect"], cfg["runtime"]
-    for group, record in (("inversion", InversionSettings), ("rli", InversionSettings), ("edit", EditSettings)):
-        for key in {*cfg[group]} - {field.name for field in fields(record)} - {"batch_size"}:
-            raise RLIError(f"{group}.{key} is not a setting")
-    one_of("task", cfg["task"], TASKS)
-    targets = [] if cfg["task"] == "reconstruct" else _targets(defect)
-    return Job(
-        model=cfg["model"]["name"],
-        height=cfg["resolution"]["height"],
-        width=cfg["resolution"]["width"],
-        source=defect["source"],
-        targets=tuple(targets),
-        original=defect["original"] or cfg["task"] != "edit",
-        inversion=InversionSettings(**inversion, **cfg["rli"], seed=runtime["seed"]),
-        edit=EditSettings(**cfg["edit"]),
-        cache=Path(runtime["cache"]),
-        batch_size=batch_size,
-        target_batch=runtime["target_batch"],
-        memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
-        variants=Variants(**known("dataset.variants", cfg["dataset"]["variants"], Variants)),
-        selection=_selection(cfg["dataset"]) if cfg["export"] else None,
-        # Which of several GPUs it is makes no difference: parts may each have their own.
-        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
-        f"{runtime['dtype']}",
-    )
-
-
-def _targets(defect: Mapping[str, Any]) -> list[Target]:
-    targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
-    if defect["name"]:
-        if not defect["target"]:
-            raise RLIError(
-                'defect=custom needs defect.target: the prompt that is wanted, such as "photo of a crack hole image"'
-            )
-        targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
-    return targets
-
-
-def _selection(dataset: Mapping[str, Any]) -> Selection:
-    gate = Gate(**known("dataset.gate", dataset["gate"], Gate))
-    return Selection(gate, dataset["tries"], dataset["threshold"], dataset["smallest"])
-
-
-def known(group: str, values: Any, record: type) -> dict[str, Any]:
-    """A group's values, all of them settings of the record. Raises RLIError."""
-    if not isinstance(values, Mapping):
-        raise RLIError(f"{group}={values} must be a group of settings")
-    for name in {*values} - {field.name for field in fields(record)}:
-        raise RLIError(f"{group}.{name} is not a setting")
-    return dict(values)
-
-
-def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
-    """The data set that is asked for; None where none is. Raises RLIError."""
-    if not cfg["export"]:
-        return None
-    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
-        raise RLIError("export needs a defect to edit to, or task=reconstruct")
-    formats = cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]
-    dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
-    review = dataset.pop("review")
-    return Dataset(
-        formats=tuple(formats),
-        reconstructions=cfg["task"] != "edit",
-        edits=cfg["task"] != "reconstruct",
-        relabel=cfg["relabel"],
-        review=read_review(review) if review else {},
-        **known("dataset", dataset, Dataset),
-    )
-
-
-def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
-    """The photographs; a single one is read at once, so that a bad file is refused before a model is loaded."""
-    data = dict(cfg["data"])
-    found = photos(data.pop("kind"), data.pop("path"), **data)
-    first = [*islice(found, 2)]
-    if len(first) == 1:
-        first[0].read(job.height, job.width)
-        if first[0].mask:
-            first[0].mask(job.height, job.width)
-    return found
 
 
 def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None:
@@ -244,29 +141,6 @@ def make(cfg: Mapping[str, Any], job: Job, todo: Iterable[Photo], total: int, fo
         maker.open().make(todo, folder, shown)
 
 
-def maker_of(cfg: Mapping[str, Any], job: Job) -> Maker:
-    runtime, where = cfg["runtime"], cfg["model"]
-    return Maker(job, where["weights"], where["vae"], runtime["device"], runtime["dtype"], runtime["compile"])
-
-
-def card_of(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set's card tells of the settings: not where things lie, or how many work at once."""
-    names = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
-    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in names}, "seed": cfg["runtime"]["seed"]}
-
-
-def check(cfg: Mapping[str, Any], job: Job) -> None:
-    """Raises RLIError for what cannot be, before a model is loaded."""
-    runtime = cfg["runtime"]
-    pick_dtype(runtime["dtype"], pick_device(runtime["device"]))
-    for name, value in (("runtime.compile", runtime["compile"]), *((key, cfg[key]) for key in SWITCHES)):
-        if not isinstance(value, bool):
-            raise RLIError(f"{name}={value} is not known: choose true or false")
-    whole("report.edits", cfg["report"]["edits"], 1, 1_000_000)
-    within("report.floor_db", cfg["report"]["floor_db"], 0, 100)
-    check_weights(job.model, cfg["model"]["weights"])
-
-
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def main(cfg: DictConfig) -> None:
     """One job. In a multirun a bad one says so in its own folder, so that the others go on.
@@ -337,7 +211,8 @@ def gather(folder: Path, config: DictConfig) -> int:
     table = folder / "table.md"
     if table.is_file():
         print(table.read_text())
-    print(f"sweep: {folder / 'results.csv'}; page: {folder / 'report.html'}")
+    if (folder / "results.csv").is_file():
+        print(f"sweep: {folder / 'results.csv'}; page: {folder / 'report.html'}")
     if sweep.failed:
         where, first = folder / "failed.csv", sweep.failed[0].reason
         print(f"error: {len(sweep.failed)} of {len(sweep.jobs)} jobs failed: see {where} ({first})", file=sys.stderr)
@@ -346,16 +221,10 @@ def gather(folder: Path, config: DictConfig) -> int:
 
 
 def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
-    """Where a run's files go: a data set's folder follows from what its pictures depend on."""
+    """Where a run's files go: a data set's, or a part's, where its settings say."""
     if not _root_.export and _root_.shard is None:
         return otherwise
-    told = OmegaConf.to_container(OmegaConf.masked_copy(_root_, [name for name in _root_ if name not in FREE]))
-    told["dataset"] = {name: told["dataset"][name] for name in SELECTION}
-    told["runtime"] = {name: told["runtime"][name] for name in ("seed", "dtype")}
-    del told["data"]["limit"], told["inversion"]["batch_size"]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
-    name = Path(_root_.data.path or _root_.data.kind).resolve().stem
-    return f"outputs/datasets/{name}-{digest}"
+    return dataset_folder(OmegaConf.to_container(OmegaConf.masked_copy(_root_, [*_root_.keys() - {"out", "hydra"}])))
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

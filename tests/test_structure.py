@@ -25,7 +25,7 @@ LEVELS = [
     {"job"},
     {"run_folder"},
     {"production"},
-    {"cluster"},
+    {"cluster", "settings"},
     {"outputs"},
     {"sweep"},
 ]
