@@ -68,9 +68,8 @@ def make_on_ray(
 
 def _started(address: str | None, workers: int | None) -> ModuleType:
     """Ray, connected. Raises RLIError."""
-    # Read when Ray is imported: it would tell its makers about the machine, and users about its own retries.
+    # Read when Ray is imported: it would tell its makers about the machine.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
     except ImportError:

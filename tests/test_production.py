@@ -18,6 +18,7 @@ import main
 from experiments.datasets import surfaces
 from experiments.datasets.runs import differences, held
 from rli import job, production
+from rli.dataset import photos
 from rli.export import FORMATS
 from rli.images import read_mask, write_png
 from rli.mini.surfaces import UNSEEN, surface
@@ -166,6 +167,10 @@ def kept(original: Path) -> tuple[Path, dict[str, pd.Series]]:
     return folder / "dataset", {name.replace("/", "__"): row for name, row in rows.iterrows()}
 
 
+def told_classes(data: Path) -> list[str]:
+    return json.loads((data / "export.json").read_text())["classes"]
+
+
 def masks(original: Path, row: pd.Series) -> dict[str, np.ndarray]:
     """(H,W) bool for each class that the row's image shows."""
     found: dict[str, np.ndarray] = {}
@@ -193,7 +198,7 @@ def test_pycocotools_reads_what_was_made(original):
     for split in ("train", "val", "test"):
         coco = coco_of(str(data / "coco" / "annotations" / f"instances_{split}.json"))
         classes = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
-        assert [*classes.values()] == ["crack", "dent", "rust"]
+        assert [*classes.values()] == told_classes(data)
         images = coco.loadImgs(coco.getImgIds())
         assert {Path(one["file_name"]).stem for one in images} == {
             stem for stem, row in rows.items() if row["split"] == split
@@ -252,7 +257,7 @@ def test_ultralytics_reads_what_was_made(original, tmp_path):
     copy = shutil.copytree(data / "yolo", tmp_path / "yolo")  # it leaves caches beside the labels
     facts = check_det_dataset(str(copy / "data.yaml"), autodownload=False)
     classes = [*facts["names"].values()]
-    assert classes == ["crack", "dent", "rust"]
+    assert classes == told_classes(data)
     for split in ("train", "val", "test"):
         read = YOLODataset(img_path=facts[split], data=facts, task="segment", augment=False, imgsz=64)
         labels = {Path(told["im_file"]).stem: {classes[int(k)] for k in told["cls"].ravel()} for told in read.labels}
@@ -283,6 +288,28 @@ def test_relabelled_pixels_take_the_new_class(made, original, no_model):
 
 
 # --- done once --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind", "labels"),
+    [
+        ("mvtec_ad", "mvtec_ad", {"crack", "good"}),
+        ("kolektor_sdd", "kolektor_sdd", {"defect", "good"}),
+        ("twins", "folder", {"crack", "good"}),
+        ("beside", "folder", {""}),
+    ],
+)
+def test_the_surfaces_lie_as_their_layout_has_it(tmp_path, layout, kind, labels):
+    surfaces.write(tmp_path, 6, (layout,), size=64)
+    good = {} if kind == "folder" else {"good": True}
+    found = [*photos(kind, str(tmp_path / layout), **good)]
+    assert len(found) == 12 and {photo.label for photo in found} == labels
+    drawn = [one.surface for one in surfaces.drawn(6, size=64)]
+    truths = [photo.truth(64, 64) for photo in found if photo.truth]
+    cracks = [truth for truth in truths if truth.any()]
+    assert {mask.tobytes() for mask in cracks} == {one.mask.tobytes() for one in drawn if one.mask.any()}
+    if kind == "mvtec_ad":
+        assert {photo.category for photo in found} == {name.replace(" ", "_") for name in surfaces.MATERIALS}
 
 
 def test_the_same_command_does_nothing_twice(made, no_model):
@@ -424,7 +451,7 @@ def test_a_folder_of_everything_is_used_or_told_and_left_as_it_was(here):
     assert {path.name for path in here.iterdir()} == {"in", "outputs"}
     rows, lost = rows_of(folder), pd.read_csv(folder / "failed.csv")
     assert set(lost["name"]) == {"wrong", "empty", "text", "tiny", "back"}
-    found = {photo.name for photo in main.photos("folder", str(here / "in"))}
+    found = {photo.name for photo in photos("folder", str(here / "in"))}
     assert found == {*rows["photo"], *lost["name"]} and len(found) == 17
     assert not rows.index.has_duplicates
     assert len({*map(str.casefold, rows.loc[rows["kind"] == "edit", "image"])}) == len(rows) / 2

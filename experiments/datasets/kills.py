@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
 import subprocess
@@ -14,60 +15,44 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from experiments.datasets.runs import command, differences, environment, markdown, prepare
 
 
-def undisturbed(place: Path) -> tuple[float, float]:
-    """Seconds until the first photograph was begun, and from there to the end."""
-    began, first = time.perf_counter(), 0.0
+def undisturbed(place: Path) -> tuple[int, int]:
+    """How many files a run writes of photographs, and in all."""
     with (place / "log.txt").open("w") as log:
-        process = subprocess.Popen(command(), cwd=place, env=environment(), stdout=log, stderr=log)
-        while process.poll() is None:
-            if not first and (place / "run" / "images").exists():
-                first = time.perf_counter() - began
-            time.sleep(0.01)
-    if process.returncode:
-        raise RuntimeError((place / "log.txt").read_text())
-    return first, time.perf_counter() - began - first
+        subprocess.run(command(), cwd=place, env=environment(), stdout=log, stderr=log, check=True)
+    run = place / "run"
+    return written(run / "images") + written(run / "records"), written(run)
 
 
-def disturbed(place: Path, kills: int, seed: int, loading: float, working: float) -> list[str]:
-    """What each kill met: loading, making, writing, or nothing, where the run had ended before; at last it may end."""
-    draw, met = random.Random(seed), []
+def disturbed(place: Path, kills: int, seed: int, made: int, files: int) -> list[str]:
+    """What each kill met; at last the run may end. Half the moments are drawn evenly over the photographs' files, half
+    over all that follow; the kill comes up to 0.3 seconds later."""
+    draw = random.Random(seed)
+    moments = sorted(draw.uniform(*((0, made) if k % 2 else (made, files))) for k in range(kills))
+    met = []
     with (place / "log.txt").open("w") as log:
-        while len(met) < kills:
-            # Most of a life goes into loading: of what remains each gets its share, once more or less.
-            life = loading * draw.uniform(0.7, 1.0) + draw.uniform(0, 2) * working / kills
+        for moment in moments:
             process = subprocess.Popen(command(), cwd=place, env=environment(), stdout=log, stderr=log)
-            before = len(records(place))
-            try:
-                process.wait(life)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-            process.wait()
-            if process.returncode == 0:
-                # It was at its end: the data set goes, and is written anew.
-                (place / "run" / "manifest.csv").unlink()
-                continue
-            if process.returncode != -signal.SIGKILL:
-                raise RuntimeError((place / "log.txt").read_text())
-            made = len(records(place)) - before
-            met.append("while photographs were made" if made else stage(place))
+            while process.poll() is None and written(place / "run") < moment:
+                time.sleep(0.02)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0, 0.3))
+            process.kill()
+            if process.wait() == -signal.SIGKILL:
+                met.append("photographs were made" if moment < made else "tables, page and data set were written")
+            else:
+                met.append("nothing: it had ended")
         subprocess.run(command(), cwd=place, env=environment(), stdout=log, stderr=log, check=True)
     return met
 
 
-def records(place: Path) -> list[Path]:
-    return [*(place / "run" / "records").rglob("*.safetensors")]
-
-
-def stage(place: Path) -> str:
-    """Where a process was that has finished no photograph."""
-    if (place / "run" / ".dataset.part").exists() or (place / "run" / "dataset").exists():
-        return "while tables and data set were written"
-    return "before the first photograph of that life was done"
+def written(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def main() -> None:
@@ -78,17 +63,15 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         calm, wild = (prepare(Path(folder, name), args.photos) for name in ("calm", "wild"))
-        loading, working = undisturbed(calm)
-        met = disturbed(wild, args.kills, args.seed, loading, working)
+        met = disturbed(wild, args.kills, args.seed, *undisturbed(calm))
         left = [*(wild / "run").rglob(".part-*")]
         for path in left:
             path.unlink()  # what runs do themselves when these are ten minutes old
         other = differences(calm / "run", wild / "run")
         counts = json.loads((wild / "run" / "dataset" / "export.json").read_text())["formats"]
-        print(markdown([{"killed": name, "times": count} for name, count in Counter(met).items()]))
+        print(markdown([{"killed while": name, "times": count} for name, count in Counter(met).items()]))
         print(f"\nimages: {json.dumps({name: told['images'] for name, told in counts.items()})}")
         print(f"half-written files that kills left beside the others: {len(left)}")
-        print(f"seconds undisturbed: {loading:.0f} until the first photograph, {working:.0f} from there")
         print("the same, byte for byte" if not other else f"not the same: {', '.join(other[:10])}")
     sys.exit(bool(other))
 

@@ -29,7 +29,7 @@ def one_process(place: Path) -> str:
 
 def ray(place: Path) -> str:
     """Two workers; one is killed (SIGKILL) when three photographs are done."""
-    process, known = start(place, "runtime=ray", "runtime.workers=2"), set(rays())
+    process, known = start(place, "runtime=ray", "runtime.device=cpu", "runtime.workers=2"), set(rays())
     while not (workers := at_work(process)) or len([*(place / "run" / "records").rglob("*.safetensors")]) < 3:
         if process.poll() is not None:
             raise RuntimeError((place / "log.txt").read_text())
