@@ -1,6 +1,6 @@
 """One sweep under several launchers, one of its jobs made to fail: is it the same table each time?
 
-python -m experiments.launchers.twelve basic joblib submitit_local
+python -m experiments.launchers.twelve basic joblib submitit_local --out outputs/launchers
 """
 
 from __future__ import annotations
