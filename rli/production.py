@@ -137,9 +137,9 @@ def foreseen(maker: Maker, source: PhotoSource, folder: Path, dataset: Dataset |
     lines = [
         f"photographs: {photos}, of which {left} are to be done",
         f"images: {photos * each} edits" + (f" and {photos} reconstructions" if job.original else ""),
-        f"time: {left * seconds / 3600:.2f} h, {seconds:.1f} s a photograph ({photo.name}, on this machine)",
-        f"disk: {photos * sizes['run'] / 2**30:.2f} GB in {folder}",
-        f"      {photos * sizes['cache'] / 2**30:.2f} GB in {job.cache}",
+        f"time: {left * seconds / 3600:.3g} h, {seconds:.3g} s a photograph ({photo.name}, on this machine)",
+        f"disk: {photos * sizes['run'] / 2**30:.3g} GB in {folder}",
+        f"      {photos * sizes['cache'] / 2**30:.3g} GB in {job.cache}",
     ]
     if dataset is not None:
         lines.append(f"data sets: {', '.join(dataset.formats)}, by links where the file system has them")
