@@ -13,14 +13,23 @@ import pandas as pd
 from rli.files import write_whole
 from rli.types import ORIGINAL, RLIError
 
-DIGITS = {"psnr": 2, "ssim": 3, "lpips": 3, "seconds": 1, "peak": 2, "strength": 1, "named": 2, "mask": 3}
+LABELS = {
+    "below_vae": "dB under the VAE alone",
+    "psnr_recon": "PSNR to reconstruction",
+    "ssim_recon": "SSIM to reconstruction",
+    "lpips_recon": "LPIPS to reconstruction",
+    "psnr_background": "background PSNR",
+    "peak_memory_gb": "peak GB",
+    "mask_share": "mask's share",
+}
+DIGITS = {"below": 2, "psnr": 2, "ssim": 3, "lpips": 3, "seconds": 1, "peak": 2, "strength": 1, "named": 2, "mask": 3}
 
 
 @dataclass(frozen=True)
 class TableSpec:
     """name: the experiment's folder, which may hold published.csv. rows: columns or dotted settings that name a line.
     of: the rows that count, original (the reconstructions), edits or all. metrics: columns of results.csv, or seconds
-    (inversion and edit together)."""
+    (inversion and edit together), or below_vae (dB that are lost against the VAE's own round trip)."""
 
     name: str
     rows: tuple[str, ...]
@@ -57,7 +66,8 @@ def table(frame: pd.DataFrame, spec: TableSpec, published: pd.DataFrame | None =
     """
     if spec.of not in ("original", "edits", "all"):
         raise RLIError(f"table.of={spec.of} is not known: choose one of original, edits, all")
-    frame = frame.assign(seconds=frame["seconds_inversion"] + frame["seconds_edit"])
+    seconds, below = frame["seconds_inversion"] + frame["seconds_edit"], frame["psnr_vae"] - frame["psnr"]
+    frame = frame.assign(seconds=seconds, below_vae=below)
     missing = [name for name in (*spec.rows, *spec.metrics) if name not in frame]
     if missing:
         raise RLIError(f"table: there is no column {missing[0]} in the results")
@@ -144,8 +154,7 @@ def _plain(value: Any) -> str:
 
 
 def _label(metric: str) -> str:
-    name, _, rest = metric.partition("_")
-    return " ".join([name.upper() if name in ("psnr", "ssim", "lpips") else name, *rest.split("_")]).strip()
+    return LABELS.get(metric, metric.upper() if metric in ("psnr", "ssim", "lpips") else metric)
 
 
 def _figure(metric: str, value: float, sign: bool = False) -> str:

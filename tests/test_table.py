@@ -93,3 +93,8 @@ def test_the_spec_is_what_all_jobs_say():
     assert spec_of([one, {**one, "edit.eq": 2}]) == TableSpec("x", ("eq",), "edits", ("psnr",))
     assert spec_of([one, {**one, "table.name": "y"}]) is None
     assert spec_of([{"edit.eq": 1}]) is None
+
+
+def test_what_is_lost_against_the_vae_alone_is_a_column_of_its_own():
+    told = table(rows().assign(psnr_vae=31.0), TableSpec("x", ("rli.location",), "original", ("below_vae",)))
+    assert told.loc[0, "below_vae"] == (11 + 1) / 2
