@@ -246,6 +246,8 @@ def quoted(argument: str) -> str:
 def command() -> int:
     """The exit status: 2 and one line for what the user can mend; 1 and its traceback for a bug; 130 where stopped."""
     sys.argv[1:] = map(quoted, sys.argv[1:])
+    # A launcher's own processes import this module too, for SweepEnd, wherever the command was given.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if "HYDRA_FULL_ERROR" in os.environ:
         os.environ[WANTS_TRACE] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors come here, instead of Hydra's own page of them
@@ -259,7 +261,8 @@ def command() -> int:
     except Exception as error:  # jobs never raise: it is about the configuration, or a launcher's worker died
         if WANTS_TRACE in os.environ:
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        hint = ': pip install -e ".[sweep]"' if "hydra/launcher/" in str(error) else ""
+        print(f"error: {one_line(error)}{hint}", file=sys.stderr)
         folder = Path(os.environ.pop(SWEEPING, ""))
         if (folder / "multirun.yaml").is_file():
             gather(folder, OmegaConf.load(folder / "multirun.yaml"))
