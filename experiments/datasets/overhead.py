@@ -127,8 +127,9 @@ def profile(photos: Path, folder: Path, formats: Sequence[str], lines: int = 45)
     """In a fresh process: the functions in which a run's time goes, by their own time and with what they call."""
     profiler = cProfile.Profile()
     profiler.runcall(spend, photos, folder, formats)
-    for order in ("tottime", "cumtime"):
-        pstats.Stats(profiler).sort_stats(order).print_stats(lines)
+    stats = pstats.Stats(profiler)
+    stats.sort_stats("tottime").print_stats(lines)
+    stats.sort_stats("cumtime").print_stats(str(command.ROOT / "rli"), 2 * lines)
 
 
 def apart(function: Callable, *arguments: Any) -> Any:
