@@ -76,6 +76,8 @@ def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None
         return
     with alone(folder), tracked(cfg, job, folder, group) as tracker:
         finish(cfg, job, source, folder, dataset, tracker)
+    if part.of > 1:
+        write_status(folder)  # in a multirun the part's own folder is another
     if group is None:
         print((folder / "comparison.md").read_text())
     print(f"results: {folder / 'results.csv'}; page: {folder / 'report.html'}")
