@@ -51,11 +51,11 @@ SWEEPING = "RLI_SWEEP"
 CONFIG = Path(".hydra", "config.yaml")
 
 
-def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None:
+def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> bool:
     """One run: everything that it leaves is in `folder`. What an earlier run of the same settings has done there stays.
 
     group: the sweep's name. A part of the photographs (shard) is made in the folder that all parts share, and the part
-    that ends last writes the tables. Raises RLIError when no photograph could be done.
+    that ends last writes the tables. Returns whether they are there. Raises RLIError when no photograph could be done.
     """
     job, dataset, part = settings(cfg), wanted(cfg), Part.read(cfg["shard"])
     check(cfg, job)
@@ -66,14 +66,14 @@ def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None
         raise RLIError(f"{folder} holds the photographs: let the results go to another folder")
     if cfg["dry_run"]:
         print(foreseen(maker_of(cfg, job), source, folder, dataset))
-        return
+        return False
     if part.of > 1 and not (folder / CONFIG).exists():  # in a multirun: tells the folder from one of photographs
         write_whole(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(cfg)))
     if left := sum(1 for _ in pending(job, part.of_photos(source), folder, cfg["retry_failed"])):
         make(cfg, job, pending(job, part.of_photos(source), folder, cfg["retry_failed"]), left, folder)
     if part.of > 1 and not is_complete(job, source, folder):
         print(f"part {cfg['shard']} is done: the part that ends last writes the tables in {folder}")
-        return
+        return False
     with alone(folder), tracked(cfg, job, folder, group) as tracker:
         finish(cfg, job, source, folder, dataset, tracker)
     if part.of > 1:
@@ -81,6 +81,7 @@ def work(cfg: Mapping[str, Any], folder: Path, group: str | None = None) -> None
     if group is None:
         print((folder / "comparison.md").read_text())
     print(f"results: {folder / 'results.csv'}; page: {folder / 'report.html'}")
+    return True
 
 
 def finish(
@@ -153,7 +154,7 @@ def main(cfg: DictConfig) -> None:
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
-        work(plain, folder, Path(hydra_cfg.sweep.dir).name if is_job else None)
+        complete = work(plain, folder, Path(hydra_cfg.sweep.dir).name if is_job else None)
     except Exception as error:
         mendable = isinstance(error, (RLIError, OSError))
         if not mendable or WANTS_TRACE in os.environ:
@@ -167,7 +168,7 @@ def main(cfg: DictConfig) -> None:
             sys.exit(2 if mendable else 1)
         print(f"failed: job {hydra_cfg.job.num}: {one_line(error)}", file=sys.stderr)
     else:
-        if not plain["dry_run"]:
+        if complete or (is_job and not plain["dry_run"]):
             write_status(folder)
     finally:
         if plain["dry_run"] and not (folder / "records").exists():
