@@ -26,7 +26,7 @@ from rli.types import ORIGINAL, RLIError
 
 CAP = 99.0  # dB
 STATISTICS = ("median", "mean")
-MANY_POINTS = 400  # edits, beyond which a plot shows settings
+MANY_POINTS = 120  # edits, beyond which a plot shows settings
 MANY_VALUES = 24  # of a knob, beyond which it is no axis of a heat map
 MANY_CELLS = 120  # beyond which a heat map prints no numbers
 STRONG = 0.72  # share of a heat map's range above which a cell is dark enough for light figures
@@ -203,11 +203,12 @@ def tradeoff(
     """What is gained in one metric and lost in another: a point for each edit, or for each setting's median where there
     are more than MANY_POINTS edits, and the Pareto front as a line.
 
-    colour, shape: knobs or other columns; the first and second knob where nothing is said.
+    colour, shape: knobs or other columns; where nothing is said, the two knobs that move x most.
     """
     across, up = _metric(x), _metric(y)
-    colour = colour or (knobs[0] if knobs else "defect")
-    shape = shape or next((knob for knob in knobs if knob != colour), None)
+    ranked = _telling(frame, knobs, x)
+    colour = colour or (ranked[0] if ranked else "defect")
+    shape = shape or next((knob for knob in ranked if knob != colour), None)
     told = list(dict.fromkeys([*knobs, colour, *([shape] if shape else [])]))
     edits = _edits(frame)
     if len(edits) > MANY_POINTS:
@@ -228,6 +229,11 @@ def tradeoff(
     )
     front = points[pareto(table[x], table[y], (across.higher, up.higher))].sort_values(["x", "y"])[["x", "y"]]
     chart = _tradeoff(_inline(front), _inline(points), across, up, _LIGHT).properties(width=560, height=360)
+    middle = float(table[y].max() + table[y].min()) / 2 if len(table) else 0.0
+    if y.startswith("psnr") and len(table) and table[y].max() - table[y].min() < 1:
+        # Less than a decibel apart is no difference to fill a plot with.
+        scale = alt.Scale(domain=[middle - 0.5, middle + 0.5], zero=False)
+        chart.layer = [one.encode(y=alt.Y("y:Q", title=up.title, scale=scale)) for one in chart.layer]
     chart.layer[1] = chart.layer[1].encode(
         color=_colour(kinds[colour]),
         shape=_shape(kinds[shape] if shape else None, _LIGHT),
@@ -238,6 +244,16 @@ def tradeoff(
         ],
     )
     return _styled(chart, _LIGHT)
+
+
+def _telling(frame: pd.DataFrame, knobs: Sequence[str], metric: str) -> list[str]:
+    """The knobs, first the one between whose values the metric's median differs most."""
+
+    def width(knob: str) -> float:
+        medians = settings_table(frame, [knob])[metric]
+        return 0.0 if medians.isna().all() else float(medians.max() - medians.min())
+
+    return sorted(knobs, key=width, reverse=True)
 
 
 def heatmap(frame: pd.DataFrame, x: str, y: str, metric: str, statistic: str = "median") -> alt.LayerChart:
