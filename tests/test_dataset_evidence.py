@@ -65,6 +65,7 @@ def test_masks_and_gate_share_their_pictures(small, tmp_path, monkeypatch):
     photographs = under[under["what"] == "photograph"]
     assert (photographs[["photograph", "still_dark"]] == 1).all(None) and (photographs["crack_moved"] == 0).all()
     assert (changes["any_outside"] == 0).all()  # outside the blend mask an edit is the reconstruction
+    monkeypatch.setattr(gate, "SETTINGS", evidence.EDITS)
     monkeypatch.setattr(gate, "again", lambda *_: pd.DataFrame(columns=["named", "reason"]))
     monkeypatch.setattr(evidence.Studio, "make", lambda studio, todo, *_: _none(todo))
     gate.main()
