@@ -10,8 +10,9 @@ WORK ?= .cache/mini
 demo: .venv/installed
 	.venv/bin/python main.py experiment=demo hydra.run.dir=outputs/demo
 
+# One thread each: some tests run several processes, and threads that wait for a busy core cost more than they give.
 test: .venv/tested
-	.venv/bin/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not slow"
 
 test-slow: .venv/tested
 	.venv/bin/python -m pytest -m slow
