@@ -22,8 +22,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from experiments.cost.results import embed
 from experiments.launchers.twelve import ROOT, unmeasured
+from experiments.readme import embed
 from rli.files import write_whole
 from rli.progress import shown
 from rli.types import COLUMNS
