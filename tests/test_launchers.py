@@ -159,6 +159,7 @@ def test_a_job_that_waits_for_one_that_is_killed_does_its_work(basic, tmp_path):
     assert rows.equals(basic.results.loc[:0, rows.columns])
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(tmp_path):
     needs("joblib")
     command = [str(main.ROOT / "main.py"), *SETTINGS, "hydra/launcher=parallel", "rli.alpha=0,0.1,0.2"]
@@ -194,6 +195,7 @@ def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(
     assert not (sweep / "failed.csv").exists()
 
 
+@pytest.mark.slow
 def test_the_grid_s_two_ways(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("<!-- grid -->\n<!-- end of grid -->\n")
     options = ["--steps", "2", "--points", "1", "1", "2", "--out", str(tmp_path)]
