@@ -31,7 +31,7 @@ EDITS = {"table": EditSettings(), "demo": EditSettings(cross=0.4, replace=0.0)}
 SIDE = 128
 # All edits are made under a gate that keeps each of them, so that any gate can be tried on what was made.
 OPEN = Selection(Gate(0.0, -1.0, 0.0, 0.0, None, 0.0, 1.0, 0.0), tries=0)
-# Apart from the surfaces that other experiments draw, some of which settings were chosen on.
+# But for one (surface-4 of the samples) apart from other experiments' surfaces, some of which settings were chosen on.
 FIRST = UNSEEN + 5000
 
 
