@@ -143,6 +143,7 @@ function createViewer(dialog, gallery, review) {
     view.whole = true;
     view.opener = card;
     dialog.showModal();
+    dialog.querySelector("input[type=range]").focus();
     const own = card.matches(".edit") ? "edit" : "reconstruction";
     sides[0].wanted = image && image.dataset.key !== own ? image.dataset.key : "input";
     sides[1].wanted = own;
