@@ -25,8 +25,8 @@ tables: .venv/installed
 	.venv/bin/python -m experiments.tables
 
 train-mini: .venv/installed
-	.venv/bin/python -m rli.mini.train --out rli/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
-	.venv/bin/python -m rli.mini.classifier --work $(WORK)
+	.venv/bin/python -m rli.models.mini.train --out rli/models/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
+	.venv/bin/python -m rli.models.mini.classifier --work $(WORK)
 
 COST = .venv/bin/python -m experiments.cost
 cost-gpu: .venv/installed

@@ -20,27 +20,19 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from rli.dataset import Photo, PhotoSource
+from rli.datasets.dataset import Dataset, write_dataset
+from rli.errors import RLIError
 from rli.files import write_whole
-from rli.inversion import quiet
-from rli.job import Job
-from rli.outputs import read, shown_places, write_failures, write_outcome
-from rli.production import (
-    Dataset,
-    Part,
-    alone,
-    foreseen,
-    is_complete,
-    outcome,
-    pending,
-    write_dataset,
-)
-from rli.results import frame_of
-from rli.run_folder import Place, write_status
-from rli.settings import card_of, check, dataset_folder, maker_of, settings, sources, wanted
-from rli.sweep import PUBLISHED, write_sweep
-from rli.tracking import Tracker
-from rli.types import Failure, RLIError
+from rli.photos.sources import Photo, PhotoSource
+from rli.progress import quiet
+from rli.reports.outputs import read, shown_places, write_failures, write_outcome
+from rli.reports.results import frame_of
+from rli.reports.sweep import PUBLISHED, write_sweep
+from rli.runs.config import card_of, check, dataset_folder, maker_of, settings, sources, wanted
+from rli.runs.job import Job
+from rli.runs.runner import Part, alone, foreseen, is_complete, outcome, pending
+from rli.store.records import Failure, Place, write_status
+from rli.tracking.tracker import Tracker
 
 ROOT = Path(__file__).parent
 # Set where the user set HYDRA_FULL_ERROR: show tracebacks.
@@ -88,27 +80,27 @@ def finish(
     cfg: Mapping[str, Any], job: Job, source: PhotoSource, folder: Path, dataset: Dataset | None, tracker: Tracker
 ) -> None:
     """Tables, page and data set of what has been made. Raises RLIError where nothing was."""
-    report, lost, rows, places = cfg["report"], [], [], []
+    report, lost, rows, made = cfg["report"], [], [], []
     for photo in source:
         found = outcome(job, photo, folder)
         if isinstance(found, Failure):
             lost.append(found)
         elif found is not None:
             rows += found.rows
-            places.append(Place(folder, photo.name))
-    if not places:
+            made.append((photo, found))
+    if not made:
         write_failures(lost, folder)
         raise RLIError(
             lost[0].reason
             if len(lost) == 1
             else f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
         )
-    frame = frame_of(rows)
+    frame, places = frame_of(rows), [Place(folder, photo.name) for photo, _ in made]
     title, limits = f"{job.model}, {job.resolution} pixels", {"edits": report["edits"], "floor_db": report["floor_db"]}
     write_outcome(folder, frame, places, cfg, PUBLISHED, title, failures=lost, **limits)
     tracker.log(rows, read(shown_places(frame, places, report["edits"])))
     if dataset is not None:
-        counts = write_dataset(job, source, folder, dataset, card_of(cfg))
+        counts = write_dataset(made, folder, dataset, card_of(cfg), job.inversion.seed)
         for name, count in counts.items():
             left_out = f", {count.left_out} left out (no known region)" if count.left_out else ""
             print(f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects{left_out}")
@@ -117,7 +109,7 @@ def finish(
 @contextmanager
 def tracked(cfg: Mapping[str, Any], job: Job, folder: Path, group: str | None) -> Iterator[Tracker]:
     """The run's tracker; in a sweep its runs are a group."""
-    from rli.tracking import open_tracker
+    from rli.tracking.tracker import open_tracker
 
     tracking = dict(cfg["tracking"])
     tracking["group"] = tracking["group"] or group
@@ -134,7 +126,7 @@ def make(cfg: Mapping[str, Any], job: Job, todo: Iterable[Photo], total: int, fo
 
     maker, runtime = maker_of(cfg, job), cfg["runtime"]
     if runtime["kind"] == "ray":
-        from rli.cluster import make_on_ray
+        from rli.runs.ray_cluster import make_on_ray
 
         where = {"address": runtime["address"], "workers": runtime["workers"]}
         make_on_ray(maker, shown(todo, "photographs", total), folder, **where)
@@ -198,7 +190,7 @@ class SweepEnd(Callback):
 
 def gather(folder: Path, config: DictConfig) -> int:
     """What the jobs left, gathered into the sweep's folder and told to the tracker; 2 where a job failed."""
-    from rli.tracking import open_tracker
+    from rli.tracking.tracker import open_tracker
 
     plain = OmegaConf.to_container(OmegaConf.masked_copy(config, ["model", "tracking", "report"]), resolve=True)
     tracking, report = plain["tracking"], plain["report"]

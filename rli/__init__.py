@@ -7,20 +7,13 @@ inversion = rli.invert(model, photo, "photo of a crack defect image")
 corroded, dented = rli.edit(model, inversion, ["photo of a crack corrosion image", "photo of a crack dent image"])
 """
 
-from rli.editing import edit, edit_batch, reconstruct, vae_round_trip
+from rli.errors import NonFiniteError, RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
-from rli.inversion import invert, invert_batch
-from rli.model import Model, load
-from rli.types import (
-    Edit,
-    EditSettings,
-    Inversion,
-    InversionSettings,
-    NonFiniteError,
-    RLIError,
-    Target,
-    __version__,
-)
+from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
+from rli.method.inversion import invert, invert_batch
+from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
+from rli.models.diffusion import Model, load
+from rli.version import __version__
 
 __all__ = [
     "Edit",

@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from rli.errors import RLIError, one_of
 from rli.files import whole_file
-from rli.types import RLIError, one_of
 
 # Below this a photograph has nothing to work on.
 SMALLEST = 16

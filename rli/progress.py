@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
+
+Progress = Callable[[Iterable, str], Iterable]
+
+
+def quiet(items: Iterable, label: str) -> Iterable:
+    """A progress display that displays nothing."""
+    return items
+
 
 # Seconds between plain lines; work shorter than this stays silent.
 EVERY = 15.0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rli.mini.surfaces import UNSEEN, surface
-from rli.model import Model, random_model
+from rli.models.diffusion import Model, random_model
+from rli.models.mini.surfaces import UNSEEN, surface
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,18 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from rli.alignment import changed_words, check_target, global_alignment, plan, refine_mapper, replace_mapper, tokenize
-from rli.mini.tokenizer import tokenizers
-from rli.types import EditSettings, RLIError, Target
+from rli.errors import RLIError
+from rli.method.prompts import (
+    changed_words,
+    check_target,
+    global_alignment,
+    plan,
+    refine_mapper,
+    replace_mapper,
+    tokenize,
+)
+from rli.method.records import EditSettings, Target
+from rli.models.mini.tokenizer import tokenizers
 
 SOURCE = "photo of a crack defect image"
 TOKENIZER = tokenizers()[0]

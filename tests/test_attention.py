@@ -4,8 +4,8 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
-from rli import attention
-from rli.attention import Control, MapStore, Processor, inject, install, map_size
+from rli.method.attention import install as attention
+from rli.method.attention.install import Control, MapStore, Processor, inject, install, map_size
 
 
 @pytest.fixture

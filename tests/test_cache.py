@@ -5,8 +5,9 @@ import time
 import pytest
 import torch
 
-from rli import cache, inversion
-from rli.types import InversionSettings
+from rli.method import inversion
+from rli.method.records import InversionSettings
+from rli.store import inversions as cache
 
 SOURCE, SETTINGS = "photo of a crack defect image", InversionSettings(steps=3, inner_steps=1)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from rli import cluster
-from rli.dataset import photos
-from rli.job import Job
-from rli.production import Maker, outcome
-from rli.run_folder import write_failure
-from rli.types import EditSettings, Failure, InversionSettings, RLIError
+from rli.errors import RLIError
+from rli.method.records import EditSettings, InversionSettings
+from rli.photos.sources import photos
+from rli.runs import ray_cluster as cluster
+from rli.runs.job import Job
+from rli.runs.runner import Maker, outcome
+from rli.store.records import Failure, write_failure
 
 NAMES = ["surface", *(f"surface-{k}" for k in range(1, 6))]
 
@@ -100,7 +101,7 @@ def test_a_photograph_whose_worker_keeps_dying_is_given_up_and_the_rest_go_on(ma
 
 def test_a_model_that_cannot_be_loaded_ends_it(maker, tmp_path):
     def ready():
-        raise Died("The actor died\nTraceback\nrli.types.RLIError: no such weights\n")
+        raise Died("The actor died\nTraceback\nrli.errors.RLIError: no such weights\n")
 
     with pytest.raises(RLIError, match=r"could not load the model: rli\.types\.RLIError: no such weights"):
         shared_out(maker, [Actor(None, ready)], tmp_path)
@@ -142,7 +143,7 @@ def test_ray_and_parts_make_what_one_process_makes(monkeypatch, capsys):
 
 def test_a_worker_makes_what_one_process_makes(tmp_path, monkeypatch):
     """In this process: what Ray does beside it is in the slow test above."""
-    monkeypatch.setattr("rli.production.load_lpips", lambda: None)
+    monkeypatch.setattr("rli.runs.runner.load_lpips", lambda: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     job = Job("mini", 64, 64, "photo", (), True, InversionSettings(steps=2, inner_steps=1), EditSettings(), Path("c"))

@@ -13,7 +13,7 @@ import torch
 
 from experiments.cost.results import OURS, REFERENCE, SAME, Setup, keep, read, rows, table
 from experiments.cost.run import row_flops, rows_expected, spend
-from rli.metrics import psnr
+from rli.metrics.image import psnr
 
 ROOT = Path(__file__).parents[1]
 SETUP = Setup(model="tiny", size=64, steps=5, inner=2, defects=2, way=SAME, dtype="float32")

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 import main
 from experiments.dashboard import workspace
-from rli.tracking import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, summary
-from rli.types import COLUMNS, Row
+from rli.metrics.columns import COLUMNS, Row
+from rli.tracking.tracker import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, summary
 
 SWEEPS = sorted((main.ROOT / "experiments" / "knobs").glob("wandb_*.yaml"))
 KNOBS = {"edit.eq", "edit.cross", "edit.replace", "rli.alpha"}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rli.dataset import photos
+from rli.errors import RLIError
 from rli.images import to_uint8, write_png
-from rli.naming import by_name, numbered, safe
-from rli.types import RLIError
+from rli.photos.naming import by_name, numbered, safe
+from rli.photos.sources import photos
 
 GREY = np.full((40, 60, 3), 128, np.uint8)
 MASK = np.zeros((40, 60), bool)

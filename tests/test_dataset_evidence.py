@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments.datasets import batch, evidence, gate, masks, overhead
-from rli.mini.surfaces import surface
+from rli.models.mini.surfaces import surface
 
 MARKS = "".join(
     f"<!-- {n}.csv -->\n<!-- end of {n}.csv -->\n" for n in ("overhead", "batch", "masks", "changes", "gate")

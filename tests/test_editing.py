@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from rli import attention, editing, inversion, text
-from rli.alignment import Plan
-from rli.attention import MapStore
-from rli.ddim import sampling_steps
-from rli.mini.surfaces import UNSEEN, surface
-from rli.types import EditSettings, InversionSettings, RLIError, Target
+from rli.errors import RLIError
+from rli.method import editing, inversion
+from rli.method.attention import install as attention
+from rli.method.attention.install import MapStore
+from rli.method.prompts import Plan
+from rli.method.records import EditSettings, InversionSettings, Target
+from rli.method.schedule import sampling_steps
+from rli.models import text
+from rli.models.mini.surfaces import UNSEEN, surface
 
 SOURCE = "photo of a crack defect image"
 RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"

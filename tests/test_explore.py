@@ -11,12 +11,12 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from test_plots import EVIL, KNOBS, sweep_frame
 
-from rli.plots import best, explore_context, measured, settings_table
-from rli.types import ORIGINAL
+from rli.metrics.columns import ORIGINAL
+from rli.reports.charts import best, explore_context, measured, settings_table
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-TEMPLATES = Path(__file__).parents[1] / "rli" / "templates"
+TEMPLATES = Path(__file__).parents[1] / "rli" / "reports" / "templates"
 PAGE = """\
 <!doctype html>
 <html lang="en" class="scripts">
@@ -362,7 +362,7 @@ def test_rows_open_their_picture_where_there_is_one(open_page, frame):
 
 
 def test_more_rows_are_shown_on_demand(open_page, tmp_path, monkeypatch):
-    monkeypatch.setattr("rli.plots.MANY_ROWS", 50)
+    monkeypatch.setattr("rli.reports.charts.MANY_ROWS", 50)
     frame = sweep_frame(photos=10)  # 360 rows, of which the page has 50
     page = open_page(written(tmp_path / "many.html", frame))
     assert shown_ids(page) == list(range(200))

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from rli.export import FORMATS, Item, Region, write
-from rli.export.samples import load
+from rli.datasets.annotations import class_index
+from rli.datasets.formats import FORMATS, Item, Region, write
+from rli.datasets.formats.samples import load
+from rli.errors import RLIError
 from rli.images import write_png
-from rli.labels import class_index
-from rli.mini.surfaces import surface
-from rli.types import RLIError
+from rli.models.mini.surfaces import surface
 
 CLASSES = ("crack", "rust", "oil stain")
 SIZE = (48, 64)

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rli.gate import Gate, Scores, adjusted, score, verdict
-from rli.labels import change_mask
-from rli.mini.surfaces import surface
-from rli.types import EditSettings, RLIError
+from rli.datasets.annotations import change_mask
+from rli.errors import RLIError
+from rli.method.records import EditSettings
+from rli.models.mini.surfaces import surface
+from rli.runs.quality_gate import Gate, Scores, adjusted, score, verdict
 
 FINE = Scores(background_psnr=40, background_ssim=0.98, reconstruction_psnr=33, strength=20, share=0.05, difference=5)
 SETTINGS = EditSettings(eq=2.0, cross=0.6, replace=0.4, threshold=0.3)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rli.errors import RLIError
 from rli.images import image_size, read_image, read_mask, to_uint8, write_png
-from rli.types import RLIError
 
 
 @pytest.fixture

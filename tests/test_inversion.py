@@ -4,13 +4,17 @@ import pytest
 import torch
 from conftest import relative
 
-from rli import attention, codec, editing, inversion, text
-from rli.ddim import guide, move, sampling_steps
+from rli.errors import NonFiniteError, RLIError
 from rli.images import to_tensor, to_uint8
-from rli.metrics import psnr
-from rli.mini.surfaces import UNSEEN, surface
-from rli.model import load
-from rli.types import InversionSettings, NonFiniteError, RLIError
+from rli.method import editing, inversion
+from rli.method.attention import install as attention
+from rli.method.records import InversionSettings
+from rli.method.schedule import guide, move, sampling_steps
+from rli.metrics.image import psnr
+from rli.models import text
+from rli.models import vae as codec
+from rli.models.diffusion import load
+from rli.models.mini.surfaces import UNSEEN, surface
 
 SOURCE = "photo of a crack defect image"
 SHORT = {"steps": 6, "inner_steps": 2, "residual": False}

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 from skimage.draw import disk, polygon2mask
 
-from rli.labels import (
+from rli.datasets.annotations import (
     Item,
     Region,
     boxes,
@@ -15,8 +15,8 @@ from rli.labels import (
     regions_of_edit,
     rle,
 )
-from rli.mini.surfaces import surface
-from rli.types import RLIError
+from rli.errors import RLIError
+from rli.models.mini.surfaces import surface
 
 
 def blobs(seed: int, side: int = 64) -> np.ndarray:

@@ -25,13 +25,13 @@ SETTINGS = [*twelve.QUICK, *twelve.SMALL]
 STUCK = """
 import sys, time
 from pathlib import Path
-import main, rli.job
+import main, rli.runs.job
 
 def stand_still(*args):
     Path("inverting").touch()
     time.sleep(3600)
 
-rli.job.invert_batch = stand_still
+rli.runs.job.invert_batch = stand_still
 sys.exit(main.command())
 """
 WAITING = """

@@ -13,10 +13,10 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 import main
-from rli import job
 from rli.images import write_png
-from rli.mini.surfaces import UNSEEN, surface
-from rli.types import COLUMNS
+from rli.metrics.columns import COLUMNS
+from rli.models.mini.surfaces import UNSEEN, surface
+from rli.runs import job
 
 CONF = Path(main.__file__).parent / "conf"
 QUICK = ["model=mini", "inversion.steps=4", "inversion.inner_steps=1", "tracking=off", "runtime=cpu"]
@@ -26,7 +26,7 @@ QUICK = ["model=mini", "inversion.steps=4", "inversion.inner_steps=1", "tracking
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("rli.metrics.load_lpips", lambda: None)
+    monkeypatch.setattr("rli.metrics.image.load_lpips", lambda: None)
     return tmp_path
 
 
@@ -228,7 +228,7 @@ def test_bad_sizes_and_weights_end_in_one_line(monkeypatch, place):
     assert "use a multiple of 32" in refused(monkeypatch, "resolution.height=500")
     assert "has no model_index.json" in refused(monkeypatch, "model.weights=./none")
     assert "needs a StableDiffusionPipeline" in refused(
-        monkeypatch, "model=sd15", f"model.weights={main.ROOT}/rli/mini/weights"
+        monkeypatch, "model=sd15", f"model.weights={main.ROOT}/rli/models/mini/weights"
     )
 
 

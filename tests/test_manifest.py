@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from rli.labels import Item, Region
-from rli.manifest import COLUMNS, ManifestWriter, dataset_card, markdown, types_of
-from rli.types import RLIError
+from rli.datasets.annotations import Item, Region
+from rli.datasets.manifest import COLUMNS, ManifestWriter, dataset_card, markdown, types_of
+from rli.errors import RLIError
 
 FACTS = {"source": str, "seed": int, "psnr": float, "again": bool, "settings": str}
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rli.masks import feathered, local_blend_mask, to_latent, to_pixels
+from rli.method.blend import feathered, local_blend_mask, to_latent, to_pixels
 
 
 def test_the_mask_is_where_the_chosen_word_looks():

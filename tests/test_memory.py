@@ -8,13 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from rli import attention, codec, editing, inversion, job, memory, text
-from rli.dataset import Photo
-from rli.job import Failure, Job
-from rli.memory import EDITING, INVERTING, SPARES, Memory, Plan, choose, eased, estimate, keep, ladder
-from rli.model import Model, arrange, random_model
-from rli.rehearsal import Live, Need, measure, weights
-from rli.types import EditSettings, InversionSettings, PhotoResult, RLIError, Step, Target
+from rli.errors import RLIError
+from rli.method import editing, inversion
+from rli.method.attention import install as attention
+from rli.method.records import EditSettings, InversionSettings, Target
+from rli.models import text
+from rli.models import vae as codec
+from rli.models.diffusion import Model, arrange, random_model
+from rli.models.noise import Step
+from rli.photos.sources import Photo
+from rli.runs import job, memory
+from rli.runs.footprint import Live, Need, measure, weights
+from rli.runs.job import Failure, Job
+from rli.runs.memory import EDITING, INVERTING, SPARES, Memory, Plan, choose, eased, estimate, keep, ladder
+from rli.store.records import PhotoResult
 
 SOURCE = "photo of a crack defect image"
 TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))

@@ -8,8 +8,8 @@ import torch
 import torchvision
 from skimage.data import astronaut, camera
 
-from rli import metrics
-from rli.metrics import Lpips, psnr, ssim
+from rli.metrics import image as metrics
+from rli.metrics.image import Lpips, psnr, ssim
 
 PHOTO = astronaut()[:128, :128]
 

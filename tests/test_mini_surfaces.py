@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rli.mini.surfaces import DEFECTS, MATERIALS, UNSEEN, caption, random_defects, surface
+from rli.models.mini.surfaces import DEFECTS, MATERIALS, UNSEEN, caption, random_defects, surface
 
 SEEDS = range(UNSEEN, UNSEEN + 8)
 

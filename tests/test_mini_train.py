@@ -5,10 +5,10 @@ import sys
 import pytest
 import torch
 
-from rli.mini import WEIGHTS, train
-from rli.mini.tokenizer import PIECES, tokenizers
-from rli.model import load
-from rli.parts import FAMILIES
+from rli.models.diffusion import load
+from rli.models.loading import FAMILIES
+from rli.models.mini import WEIGHTS, train
+from rli.models.mini.tokenizer import PIECES, tokenizers
 
 SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3"]
 

@@ -7,12 +7,17 @@ from conftest import relative
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rli import attention, codec, editing, inversion, text
-from rli.mini.tokenizer import tokenizers
-from rli.model import assemble, compiled, load, pick_device, pick_dtype, random_model
-from rli.parts import FAMILIES, Parts, check_size, check_weights, fingerprint
-from rli.random_model import random_parts
-from rli.types import InversionSettings, RLIError, Step
+from rli.errors import RLIError
+from rli.method import editing, inversion
+from rli.method.attention import install as attention
+from rli.method.records import InversionSettings
+from rli.models import text
+from rli.models import vae as codec
+from rli.models.diffusion import assemble, compiled, load, pick_device, pick_dtype, random_model
+from rli.models.loading import FAMILIES, Parts, check_size, check_weights, fingerprint
+from rli.models.mini.tokenizer import tokenizers
+from rli.models.noise import Step
+from rli.models.random import random_parts
 
 SOURCE, RUST = "photo of a crack defect image", "photo of a crack rust image"
 

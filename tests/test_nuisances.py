@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rli.dataset import photos
+from rli.errors import RLIError
 from rli.images import to_uint8, write_png
-from rli.types import RLIError
+from rli.photos.sources import photos
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 SMOOTH = np.dstack([np.linspace(0, 255, 40 * 60).reshape(40, 60)] * 3).astype(np.uint8)

@@ -1,10 +1,12 @@
 import pytest
 import torch
 
-from rli import null_embedding
-from rli.ddim import cumulative_alphas, guide, move, sampling_steps
-from rli.null_embedding import solver, tolerance
-from rli.types import Conditioning, InversionSettings
+from rli.method import null_text as null_embedding
+from rli.method.null_text import solver, tolerance
+from rli.method.records import InversionSettings
+from rli.method.schedule import guide, move, sampling_steps
+from rli.models.conditioning import Conditioning
+from rli.models.noise import cumulative_alphas
 
 ABAR = cumulative_alphas(0.00085, 0.012, "scaled_linear", 1000)
 STEPS = sampling_steps(5)

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rli.report import write_report
-from rli.results import frame_of
-from rli.review import read_review
-from rli.types import EditedPhoto, PhotoResult, Row, TokenMap
+from rli.datasets.review import read_review
+from rli.method.records import TokenMap
+from rli.metrics.columns import Row
+from rli.reports.page import write_report
+from rli.reports.results import frame_of
+from rli.store.records import EditedPhoto, PhotoResult
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -214,7 +216,7 @@ def test_the_wheel_zooms_where_the_pointer_is(visit):
 
 
 def test_a_sweep_s_exploration_runs_under_the_page_s_policy(visit, pages, tmp_path):
-    plots = pytest.importorskip("rli.plots")
+    plots = pytest.importorskip("rli.reports.charts")
     jobs = [photograph(job=str(j), eq=float(j)) for j in range(3)]
     rows = frame(jobs)
     pages["explored"] = write(tmp_path / "r.html", jobs, explore=plots.explore_context(rows, ["edit.eq"], 32.0))

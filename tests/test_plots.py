@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rli import plots
-from rli.plots import CAP, best, explore_context, heatmap, override, pareto, settings_table, tradeoff
-from rli.types import COLUMNS, ORIGINAL, RLIError
+from rli.errors import RLIError
+from rli.metrics.columns import COLUMNS, ORIGINAL
+from rli.reports import charts as plots
+from rli.reports.charts import CAP, best, explore_context, heatmap, override, pareto, settings_table, tradeoff
 
 KNOBS = {"edit.eq": [1.0, 2.0, 4.0], "edit.cross": [0.6, 1.0], "inversion.method": ["null_text", "direct"]}
 EVIL = "<script>alert(1)</script>"

@@ -17,11 +17,12 @@ from PIL import Image
 import main
 from experiments.datasets import surfaces
 from experiments.datasets.runs import differences, held
-from rli import job, production
-from rli.dataset import photos
-from rli.export import FORMATS
+from rli.datasets.formats import FORMATS
 from rli.images import read_mask, write_png
-from rli.mini.surfaces import UNSEEN, surface
+from rli.models.mini.surfaces import UNSEEN, surface
+from rli.photos.sources import photos
+from rli.runs import job
+from rli.runs import runner as production
 
 QUICK = [
     "model=mini", "runtime=cpu", "tracking=off", "inversion.steps=2", "inversion.inner_steps=1",
@@ -80,7 +81,7 @@ def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 def offline(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        patch.setattr("rli.production.load_lpips", lambda: None)
+        patch.setattr("rli.runs.runner.load_lpips", lambda: None)
         yield
 
 

@@ -8,10 +8,16 @@ import torch
 from conftest import relative
 from PIL import Image
 
-from rli import attention, codec, editing, images, inversion, metrics, text
-from rli.masks import local_blend_mask
-from rli.model import load
-from rli.types import EditSettings, InversionSettings, Step
+from rli import images
+from rli.method import editing, inversion
+from rli.method.attention import install as attention
+from rli.method.blend import local_blend_mask
+from rli.method.records import EditSettings, InversionSettings
+from rli.metrics import image as metrics
+from rli.models import text
+from rli.models import vae as codec
+from rli.models.diffusion import load
+from rli.models.noise import Step
 
 SOURCE, TARGET = "photo of a crack defect image", "photo of a crack corrosion image"
 

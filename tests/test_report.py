@@ -16,11 +16,13 @@ import pytest
 from PIL import Image
 from skimage import data, transform
 
-from rli.gallery import PIXELS, Plan, plan_of
-from rli.pictures import PIXEL_SCALE, contact_sheet, difference_map, edge_difference_map, loss_chart, outline
-from rli.report import write_report
-from rli.results import comparison, frame_of
-from rli.types import EditedPhoto, PhotoResult, Row, TokenMap
+from rli.method.records import TokenMap
+from rli.metrics.columns import Row
+from rli.reports.gallery import PIXELS, Plan, plan_of
+from rli.reports.page import write_report
+from rli.reports.pixels import PIXEL_SCALE, contact_sheet, difference_map, edge_difference_map, loss_chart, outline
+from rli.reports.results import comparison, frame_of
+from rli.store.records import EditedPhoto, PhotoResult
 
 HEIGHT, WIDTH = 96, 128
 EVIL = "<script>alert(1)</script>"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from rli.files import whole_file, write_whole
-from rli.results import comparison, frame_of, heading, read_results, write_comparison, write_results
-from rli.types import COLUMNS, Row
+from rli.metrics.columns import COLUMNS, Row
+from rli.reports.results import comparison, frame_of, heading, read_results, write_comparison, write_results
 
 
 def row(image="a", defect="rust", resolution="512", psnr=24.0, recon=28.0, **changes):

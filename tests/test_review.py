@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from rli.review import read_review
-from rli.types import RLIError
+from rli.datasets.review import read_review
+from rli.errors import RLIError
 
 HEAD = "image,defect,job,decision,file\r\n"
 

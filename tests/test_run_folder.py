@@ -5,9 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rli.dataset import Photo
-from rli.job import Job
-from rli.run_folder import (
+from rli.errors import RLIError
+from rli.method.records import EditSettings, InversionSettings, Target, TokenMap
+from rli.metrics.columns import Row
+from rli.photos.sources import Photo
+from rli.runs.job import Job
+from rli.store.records import (
+    EditedPhoto,
+    PhotoResult,
     Place,
     read_failure,
     read_failures,
@@ -18,7 +23,6 @@ from rli.run_folder import (
     write_photo,
     write_status,
 )
-from rli.types import EditedPhoto, EditSettings, InversionSettings, PhotoResult, RLIError, Row, Target, TokenMap
 
 
 def photograph(name="sub/plate"):

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rli import attention
-from rli.ddim import sampling_steps
-from rli.solvers import PROBE, Inner, adam, gauss_newton
-from rli.text import encode_prompts
-from rli.types import Conditioning
+from rli.method.attention import install as attention
+from rli.method.schedule import sampling_steps
+from rli.method.solvers import PROBE, Inner, adam, gauss_newton
+from rli.models.conditioning import Conditioning
+from rli.models.text import encode_prompts
 
 SHAPE = (2, 4, 4)  # of eps
 SIZE = 32

@@ -4,8 +4,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from rli.splits import assign, ratios_of
-from rli.types import RLIError
+from rli.datasets.splits import assign, ratios_of
+from rli.errors import RLIError
 
 RATIOS = ("0.7/0.15/0.15", "1/0/0", "0.5/0.5/0", "0.34/0.33/0.33", "0.98/0.01/0.01", "1/1/1", "0/0.5/0.5")
 

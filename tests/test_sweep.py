@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import yaml
 
-from rli import sweep
+from rli.errors import RLIError
 from rli.files import write_whole
-from rli.results import frame_of, read_results, write_results
-from rli.run_folder import write_photo, write_status
-from rli.types import EditedPhoto, PhotoResult, RLIError, Row
+from rli.metrics.columns import Row
+from rli.reports import sweep
+from rli.reports.results import frame_of, read_results, write_results
+from rli.store.records import EditedPhoto, PhotoResult, write_photo, write_status
 
 
 def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=None):

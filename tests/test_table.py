@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rli.results import frame_of
-from rli.table import TableSpec, markdown, spec_of, table, write_table
-from rli.types import RLIError, Row
+from rli.errors import RLIError
+from rli.metrics.columns import Row
+from rli.reports.results import frame_of
+from rli.reports.table import TableSpec, markdown, spec_of, table, write_table
 
 SPEC = TableSpec("x", ("rli.location",), "original", ("psnr", "ssim"))
 

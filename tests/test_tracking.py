@@ -24,17 +24,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rli import tracking
+from rli.errors import RLIError
 from rli.images import write_png
-from rli.results import comparison, frame_of, read_results, write_results
-from rli.tracking import objective, open_tracker, re_root, start, summary, tidy_tags
-from rli.types import COLUMNS, EditedPhoto, Failure, PhotoResult, RLIError, Row
-from rli.wandb_log import read_log, write_log
+from rli.metrics.columns import COLUMNS, Row
+from rli.reports.results import comparison, frame_of, read_results, write_results
+from rli.store.records import EditedPhoto, Failure, PhotoResult
+from rli.tracking import tracker as tracking
+from rli.tracking.tracker import objective, open_tracker, re_root, start, summary, tidy_tags
+from rli.tracking.wandb_log import read_log, write_log
 
 wandb = pytest.importorskip("wandb")
 
 KEY = "0123456789abcdef" * 2 + "deadbeef"
-PUBLISHED = Path(tracking.__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
+PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 
 @pytest.fixture(autouse=True)
@@ -503,7 +505,7 @@ def test_a_wrong_key_costs_one_line(tmp_path, fresh_machine):
     with server(status=401) as w_b:
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "run")],
-            cwd=Path(tracking.__file__).parents[1],
+            cwd=Path(__file__).parents[1],
             env=os.environ | {"WANDB_BASE_URL": w_b.url, "WANDB_API_KEY": KEY},
             capture_output=True,
             text=True,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from rli.types import EditSettings, RLIError
-from rli.variants import Variants, name_of
+from rli.errors import RLIError
+from rli.method.records import EditSettings
+from rli.runs.variants import Variants, name_of
 
 BASE = EditSettings(eq=5.0, cross=0.3, replace=0.1, threshold=0.5)
 

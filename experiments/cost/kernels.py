@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from experiments.cost.results import machine
-from rli import attention, text
-from rli.ddim import sampling_steps
-from rli.model import DTYPES, Model, compiled, load, pick_device, random_model
+from rli.method.attention import install as attention
+from rli.method.schedule import sampling_steps
+from rli.models import text
+from rli.models.diffusion import DTYPES, Model, compiled, load, pick_device, random_model
 
 SOURCE = "photo of a crack defect image"
 

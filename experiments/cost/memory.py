@@ -22,12 +22,13 @@ from experiments.cost.meter import peak_gb, reset_peak
 from experiments.cost.results import machine
 from experiments.cost.run import SOURCE, targets
 from experiments.readme import embed
-from rli.dataset import Photo, photos
-from rli.job import Job, run
-from rli.memory import Memory, described, keep
-from rli.metrics import psnr
-from rli.model import DTYPES, load, pick_device, random_model
-from rli.types import EditSettings, InversionSettings, PhotoResult
+from rli.method.records import EditSettings, InversionSettings
+from rli.metrics.image import psnr
+from rli.models.diffusion import DTYPES, load, pick_device, random_model
+from rli.photos.sources import Photo, photos
+from rli.runs.job import Job, run
+from rli.runs.memory import Memory, described, keep
+from rli.store.records import PhotoResult
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from experiments.cost.results import Setup, machine
 from experiments.cost.run import SOURCE, prepare, targets
-from rli.dataset import photos
-from rli.editing import edit
-from rli.inversion import invert
-from rli.model import DTYPES, pick_device
-from rli.types import InversionSettings
+from rli.method.editing import edit
+from rli.method.inversion import invert
+from rli.method.records import InversionSettings
+from rli.models.diffusion import DTYPES, pick_device
+from rli.photos.sources import photos
 
 
 def main() -> None:

@@ -16,12 +16,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.cost.meter import Meter
-from rli import alignment, attention, codec, ddim, masks, text
-from rli.attention import SIDE, inject
-from rli.editing import BLEND_START
-from rli.model import Model
-from rli.null_embedding import PUBLISHED_STEPS
-from rli.types import Conditioning, EditSettings, InversionSettings, NullEmbeddings, Step, Target
+from rli.method import blend as masks
+from rli.method import prompts as alignment
+from rli.method import schedule as ddim
+from rli.method.attention import install as attention
+from rli.method.attention.install import SIDE, inject
+from rli.method.editing import BLEND_START
+from rli.method.null_text import PUBLISHED_STEPS
+from rli.method.records import EditSettings, InversionSettings, NullEmbeddings, Target
+from rli.models import text
+from rli.models import vae as codec
+from rli.models.conditioning import Conditioning
+from rli.models.diffusion import Model
+from rli.models.noise import Step
 
 
 @dataclass

@@ -14,7 +14,7 @@ import torch
 from experiments.cost.meter import Spent
 from experiments.readme import embed
 from rli.files import write_whole
-from rli.metrics import psnr
+from rli.metrics.image import psnr
 
 # The reference implementation; ours with its solver and all its iterations; ours as it is.
 REFERENCE, SAME, OURS = "reference", "same", "ours"

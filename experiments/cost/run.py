@@ -23,14 +23,15 @@ from experiments.cost import reference_way
 from experiments.cost.meter import Meter, peak_gb, reset_peak
 from experiments.cost.results import OURS, REFERENCE, SAME, Measured, Setup, keep, rows, table, title
 from experiments.reconstruction.run import sources
-from rli import codec, text
-from rli.ddim import sampling_steps
-from rli.editing import edit_batch, reconstruct
 from rli.images import to_uint8
-from rli.inversion import invert_batch
-from rli.metrics import psnr
-from rli.model import DTYPES, Model, load, pick_device, random_model
-from rli.types import EditSettings, InversionSettings, Target
+from rli.method.editing import edit_batch, reconstruct
+from rli.method.inversion import invert_batch
+from rli.method.records import EditSettings, InversionSettings, Target
+from rli.method.schedule import sampling_steps
+from rli.metrics.image import psnr
+from rli.models import text
+from rli.models import vae as codec
+from rli.models.diffusion import DTYPES, Model, load, pick_device, random_model
 
 SOURCE = "photo of a crack defect image"
 WORDS = ("corrosion", "rust", "dent", "blistering", "peeling", "wear", "degradation", "scratch")

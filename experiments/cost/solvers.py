@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from experiments.cost.meter import Meter
 from experiments.readme import embed
 from experiments.reconstruction.run import SOURCE, sources
-from rli.editing import reconstruct, vae_round_trip
 from rli.files import whole_file, write_whole
 from rli.images import to_uint8
-from rli.inversion import invert
-from rli.metrics import psnr
-from rli.model import Model, load, pick_device
+from rli.method.editing import reconstruct, vae_round_trip
+from rli.method.inversion import invert
+from rli.method.records import InversionSettings
+from rli.metrics.image import psnr
+from rli.models.diffusion import Model, load, pick_device
 from rli.progress import shown
-from rli.types import InversionSettings
 
 ADAM, NEWTON = InversionSettings(solver="adam"), InversionSettings()
 PAPER, DEFAULT = "adam (the paper's)", "gauss_newton (the default)"

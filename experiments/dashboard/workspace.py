@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from rli.tracking import COMPARISON, COST, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, has_key
-from rli.types import ORIGINAL
+from rli.metrics.columns import ORIGINAL
+from rli.tracking.tracker import COMPARISON, COST, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, has_key
 
 PUBLISHED = Path(__file__).parents[1] / "defect_comparison" / "published.csv"
 KNOBS = ("edit.eq", "edit.cross", "edit.replace", "rli.alpha")

@@ -17,15 +17,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.datasets.evidence import EDITS, OPEN, job, markdown, photo, publish
-from rli.dataset import Photo
-from rli.inversion import quiet
-from rli.job import Job
-from rli.metrics import psnr
-from rli.model import Model, load
-from rli.production import Studio
-from rli.progress import shown
-from rli.run_folder import read_photo
-from rli.types import PhotoResult
+from rli.metrics.image import psnr
+from rli.models.diffusion import Model, load
+from rli.photos.sources import Photo
+from rli.progress import quiet, shown
+from rli.runs.job import Job
+from rli.runs.runner import Studio
+from rli.store.records import PhotoResult, read_photo
 
 
 def make(model: Model, work: Job, photos: list[Photo]) -> tuple[dict[str, float], list[PhotoResult]]:

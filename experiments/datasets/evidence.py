@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rli.dataset import Photo
 from rli.files import write_whole
-from rli.gate import Gate
 from rli.images import to_tensor
-from rli.inversion import quiet
-from rli.job import Job, Selection
-from rli.mini.classifier import judge_of, load_classifier
-from rli.mini.surfaces import UNSEEN, Surface, surface
-from rli.model import Model
-from rli.production import Studio, pending
-from rli.progress import shown
-from rli.run_folder import read_photo
-from rli.types import EditSettings, InversionSettings, PhotoResult, Target
+from rli.method.records import EditSettings, InversionSettings, Target
+from rli.models.diffusion import Model
+from rli.models.mini.classifier import judge_of, load_classifier
+from rli.models.mini.surfaces import UNSEEN, Surface, surface
+from rli.photos.sources import Photo
+from rli.progress import quiet, shown
+from rli.runs.job import Job, Selection
+from rli.runs.quality_gate import Gate
+from rli.runs.runner import Studio, pending
+from rli.store.records import PhotoResult, read_photo
 
 SOURCE = "photo of a crack defect image"
 WORDS = ("rust", "corrosion", "dent", "blistering", "peeling")

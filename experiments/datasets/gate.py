@@ -19,10 +19,12 @@ from scipy.stats import rankdata
 
 from experiments.datasets.evidence import EDITS, OPEN, job, markdown, options, photo, publish, results
 from rli.files import whole_file
-from rli.gate import Gate, Scores, adjusted, verdict
-from rli.job import Job
-from rli.model import Model, load
-from rli.types import ORIGINAL, EditSettings, PhotoResult
+from rli.method.records import EditSettings
+from rli.metrics.columns import ORIGINAL
+from rli.models.diffusion import Model, load
+from rli.runs.job import Job
+from rli.runs.quality_gate import Gate, Scores, adjusted, verdict
+from rli.store.records import PhotoResult
 
 SCORES = tuple(field.name for field in fields(Scores))
 # Limits that an edit can be asked for more of, by the score that each holds.

@@ -31,10 +31,10 @@ from experiments.datasets.evidence import (
     publish,
     results,
 )
-from rli.job import Judge
-from rli.mini.classifier import judge_of, load_classifier
-from rli.model import load
-from rli.types import EditedPhoto, PhotoResult
+from rli.models.diffusion import load
+from rli.models.mini.classifier import judge_of, load_classifier
+from rli.runs.job import Judge
+from rli.store.records import EditedPhoto, PhotoResult
 
 NEAR = 10  # pixels from the true mask within which the rule looks for the crack
 RIM = 2  # pixels that the true mask takes beyond the dark core: what softens it, and the lip that catches the light

@@ -31,10 +31,11 @@ from torch import Tensor
 import main as command
 from experiments.cost.meter import Meter
 from experiments.datasets.evidence import markdown, publish
-from rli import job, production
-from rli.mini.surfaces import UNSEEN, surface
+from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, NullEmbeddings, Target
+from rli.models.mini.surfaces import UNSEEN, surface
 from rli.progress import shown
-from rli.types import Edit, EditSettings, Inversion, InversionSettings, NullEmbeddings, Target
+from rli.runs import job
+from rli.runs import runner as production
 
 SIDE = 64
 # main.py's own stages, by the functions that it calls. "walks" is all the rest: looking for what is done, reading rows.
@@ -81,7 +82,7 @@ def without_core() -> Iterator[None]:
     with (
         patch.multiple(job, **core),
         patch.object(production, "load_lpips", lambda: None),
-        patch("rli.mini.classifier.judge_of", lambda classifier: None),
+        patch("rli.models.mini.classifier.judge_of", lambda classifier: None),
     ):
         yield
 

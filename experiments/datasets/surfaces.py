@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rli.images import write_png
-from rli.mini.surfaces import UNSEEN, Surface, surface
+from rli.models.mini.surfaces import UNSEEN, Surface, surface
 
 # Each surface's material is its category.
 MATERIALS = ("cast metal", "painted steel", "concrete")

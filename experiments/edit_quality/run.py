@@ -19,16 +19,16 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import nn
 
-from rli.editing import edit, reconstruct
 from rli.files import whole_file, write_whole
 from rli.images import to_tensor, to_uint8
-from rli.inversion import invert
-from rli.metrics import psnr
-from rli.mini.classifier import defect_probabilities, load_classifier
-from rli.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
-from rli.model import Model, load
+from rli.method.editing import edit, reconstruct
+from rli.method.inversion import invert
+from rli.method.records import EditSettings, Inversion, InversionSettings, Target
+from rli.metrics.image import psnr
+from rli.models.diffusion import Model, load
+from rli.models.mini.classifier import defect_probabilities, load_classifier
+from rli.models.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
 from rli.progress import shown
-from rli.types import EditSettings, Inversion, InversionSettings, Target
 
 SOURCE = "photo of a crack defect image"
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")

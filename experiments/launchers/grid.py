@@ -25,8 +25,8 @@ import yaml
 from experiments.launchers.twelve import ROOT, unmeasured
 from experiments.readme import embed
 from rli.files import write_whole
+from rli.metrics.columns import COLUMNS
 from rli.progress import shown
-from rli.types import COLUMNS
 
 PLACE = Path(__file__).parent
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from rli.dataset import photos
-from rli.editing import reconstruct, vae_round_trip
 from rli.files import write_whole
 from rli.images import to_tensor, to_uint8
-from rli.inversion import invert
-from rli.metrics import psnr, ssim
-from rli.mini.surfaces import UNSEEN, surface
-from rli.model import Model, load
+from rli.method.editing import reconstruct, vae_round_trip
+from rli.method.inversion import invert
+from rli.method.records import InversionSettings
+from rli.metrics.image import psnr, ssim
+from rli.models.diffusion import Model, load
+from rli.models.mini.surfaces import UNSEEN, surface
+from rli.photos.sources import photos
 from rli.progress import shown
-from rli.types import InversionSettings
 
 SOURCE = "photo of a crack defect image"
 SETTINGS = {

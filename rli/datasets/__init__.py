@@ -1,0 +1,1 @@
+"""Labelled data sets going out: annotations, splits, manifest, card, formats."""

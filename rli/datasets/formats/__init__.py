@@ -1,0 +1,169 @@
+"""Labelled data sets on disk, each in the layout that its consumers read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from rli.datasets.annotations import GOOD, IGNORE, Item, Region
+from rli.datasets.formats.anomalib_folder import AnomalibFolder
+from rli.datasets.formats.coco import Coco
+from rli.datasets.formats.imagefolder import ImageFolder
+from rli.datasets.formats.mvtec_ad import MvtecAd
+from rli.datasets.formats.samples import Writer, folder_name, load, place_image, write_text
+from rli.datasets.formats.segmentation import Segmentation
+from rli.datasets.formats.yolo import Yolo
+from rli.errors import RLIError, one_of
+
+__all__ = ["FORMATS", "Count", "Item", "Region", "write"]
+
+FORMATS: dict[str, type[Writer]] = {
+    "mvtec_ad": MvtecAd,
+    "anomalib_folder": AnomalibFolder,
+    "imagefolder": ImageFolder,
+    "segmentation": Segmentation,
+    "yolo": Yolo,
+    "coco": Coco,
+}
+# Tells a folder that an export made, and the next may replace, from any other.
+MARK = "export.json"
+# Of a file's name, in bytes; what formats add still fits into the 255 that file systems take.
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one format holds: images, by split; objects: masks, polygons or annotations; left_out: images that it cannot
+    tell, defective ones of which nobody knows where."""
+
+    images: int
+    train: int
+    val: int
+    test: int
+    objects: int
+    left_out: int
+
+
+def write(
+    formats: Sequence[str], items: Iterable[Item], out: Path, *, originals: str = "link", classes: Sequence[str]
+) -> dict[str, Count]:
+    """Writes out/<format>/ for each format in one pass over the items; what each format holds, by its name.
+
+    classes: the defects' names in the order of their indices; images and regions have no others. originals: photographs
+    are link (hard links, copies where there can be none: changing a file here changes the photograph), copy or none
+    (left out); reconstructions and edits are linked. What not every consumer reads alike (rotated by EXIF, 16 bits,
+    transparent, GIF) is written as an 8-bit PNG.
+
+    Memory holds one image's masks, and the items' names. The same items give the same bytes. The export is built beside
+    `out` and takes its place at the end: an interrupted one leaves the old one as it was. Raises RLIError for a bad
+    value, an item that cannot be read or is named twice, and where `out` holds anything but an export.
+    """
+    for name in formats:
+        one_of("dataset.formats", name, tuple(FORMATS))
+    one_of("dataset.originals", originals, ("link", "copy", "none"))
+    _check_classes(classes)
+    out = Path(os.path.realpath(out))
+    part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
+    if old.is_dir() and not out.exists():  # killed between the two moves below
+        os.replace(old, out)
+    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise RLIError(f"{out} holds something else than an export, and it would be replaced: choose another folder")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        chosen = (item for item in items if item.kind != "original" or originals != "none")
+        counts = _fill(part, list(dict.fromkeys(formats)), chosen, copy_originals=originals == "copy", classes=classes)
+        told = {"formats": {name: asdict(count) for name, count in counts.items()}, "classes": list(classes)}
+        write_text(part / MARK, json.dumps(told, indent=1) + "\n")
+        _swap(part, out, old)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return counts
+
+
+def _fill(
+    part: Path, formats: Sequence[str], items: Iterable[Item], *, copy_originals: bool, classes: Sequence[str]
+) -> dict[str, Count]:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in formats}
+    with ExitStack() as stack:
+        writers = {}
+        for name in formats:
+            (part / name).mkdir()
+            place = partial(place_image, copy_originals=copy_originals)
+            writers[name] = FORMATS[name](part / name, tuple(classes), place)
+            stack.callback(writers[name].close)
+        for item, stem in _named(items):
+            sample = load(item, stem, classes)
+            for name, writer in writers.items():
+                objects = writer.add(sample)
+                counts[name].update(
+                    {"left_out": 1} if objects is None else {"images": 1, item.split: 1, "objects": objects}
+                )
+    fields = Count.__dataclass_fields__
+    return {name: Count(**{field: count[field] for field in fields}) for name, count in counts.items()}
+
+
+def _swap(part: Path, out: Path, old: Path) -> None:
+    """part becomes out."""
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    try:
+        os.replace(part, out)
+    except OSError:
+        if old.exists():
+            os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _named(items: Iterable[Item]) -> Iterator[tuple[Item, str]]:
+    """Each item with its file's stem: the name in one piece, numbered where another has it already up to case."""
+    names: set[str] = set()
+    stems: set[str] = set()
+    for item in items:
+        if item.name in names:
+            raise RLIError(f"two images of the data set are named {item.name}: names must differ")
+        names.add(item.name)
+        first = stem = stem_of(item.name)
+        count = 1
+        while stem.casefold() in stems:
+            count += 1
+            stem = f"{first}-{count}"
+        stems.add(stem.casefold())
+        yield item, stem
+
+
+def stem_of(name: str) -> str:
+    """An item's name as one file's stem: bolt/part.01 → bolt__part_01. RLIError for a name that leaves its folder.
+
+    Without dots, readers that sort images and masks with other suffixes find them in the same order.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
+        raise RLIError(f"“{name}” cannot name an image: it must be a relative path such as bolt/part01")
+    stem = "__".join(folder_name(part).replace(".", "_") or "_" for part in parts)
+    if len(stem.encode()) > _LONGEST:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+        stem = stem.encode()[: _LONGEST - 13].decode(errors="ignore") + "-" + digest
+    return stem
+
+
+def _check_classes(classes: Sequence[str]) -> None:
+    """RLIError where the classes cannot be told apart in every format."""
+    if len(classes) >= IGNORE:
+        raise RLIError(f"{len(classes)} classes are more than masks of bytes can hold: at most {IGNORE - 1}")
+    taken = {GOOD}
+    for label in classes:
+        folder = folder_name(label).casefold()
+        if folder in taken or not folder or not label.isprintable():
+            raise RLIError(f"the class “{label}” cannot be told from “{GOOD}” or another class as a folder: rename it")
+        taken.add(folder)

@@ -1,0 +1,52 @@
+"""Text files of polygons, as ultralytics' segmentation and detection models read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rli.datasets.annotations import SPLITS
+from rli.datasets.formats.samples import Place, Sample, write_text
+
+
+class Yolo:
+    """images/<split>/<image>, labels/<split>/<the image's stem>.txt and data.yaml.
+
+    A line for each connected piece of a class: the class from 0 and its outer outline, x and y as shares of width and
+    height. Holes are filled, for such a line cannot hold any. A good image's file is empty; a defective one without a
+    known region is left out, for it would be taken as good.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
+        self.folder, self.place, self.classes = folder, place, classes
+        self.splits: set[str] = set()
+
+    def add(self, sample: Sample) -> int | None:
+        if not sample.located:
+            return None
+        split, (height, width) = sample.item.split, sample.size
+        self.splits.add(split)
+        self.place(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
+        lines = []
+        for piece in sample.pieces:
+            points = (piece.outline / (width, height)).clip(0, 1).ravel()
+            index = self.classes.index(piece.label)
+            lines.append(f"{index} {' '.join(f'{value:.6f}' for value in points)}\n")
+        write_text(self.folder / "labels" / split / f"{sample.stem}.txt", "".join(lines))
+        return len(lines)
+
+    def close(self) -> None:
+        write_text(self.folder / "data.yaml", data_yaml(self.splits, self.classes))
+
+
+def data_yaml(splits: Iterable[str], names: Sequence[str]) -> str:
+    """What ultralytics wants to know; paths count from the file's own folder. It insists on a val: where no image is
+    in it, the next best stands in."""
+    found = [split for split in SPLITS if split in set(splits)]
+    stand_in = next((split for split in ("val", "test", "train") if split in found), "val")
+    folders = {"train": "train", "val": stand_in} | {split: split for split in found if split == "test"}
+    lines = [f"{key}: images/{split}" for key, split in folders.items()]
+    # A JSON string is a YAML string whatever is in it.
+    lines += ["names:", *(f"  {k}: {json.dumps(name)}" for k, name in enumerate(names))]
+    return "\n".join(lines) + "\n"

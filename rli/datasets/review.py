@@ -1,0 +1,65 @@
+"""The choices of whoever reviewed a results page, as the page saves them: review.csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rli.errors import RLIError
+
+COLUMNS = ("image", "defect", "job", "decision")
+KEEP = {"keep": True, "reject": False}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether one edit is kept. image: the photograph's name; job: the sweep's job, empty in a run of its own."""
+
+    image: str
+    defect: str
+    job: str
+    keep: bool
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.job, self.image, self.defect
+
+
+def read_review(path: str | Path) -> dict[tuple[str, str, str], bool]:
+    """Of each decided edit, (job, image, defect), whether it is kept; in the file's order.
+
+    Other columns than COLUMNS are passed over. Raises RLIError in one line for a file that is missing or no CSV, a
+    missing column, an unknown decision, or an edit that is both kept and rejected.
+    """
+    kept: dict[tuple[str, str, str], bool] = {}
+    try:
+        for decision in _decisions(Path(path)):
+            if kept.setdefault(decision.key, decision.keep) != decision.keep:
+                raise RLIError(f"{path}: {_named(decision)} is both kept and rejected: leave one of its lines")
+    except FileNotFoundError:
+        raise RLIError(f"{path}: there is no such file; “Save choices” on a results page writes it") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RLIError(f"{path}: this is no readable CSV file ({error})") from None
+    return kept
+
+
+def _decisions(path: Path) -> Iterator[Decision]:
+    # Spreadsheets put a byte order mark before what they save.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file, strict=True)
+        missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+        if missing:
+            raise RLIError(f"{path}: the column {missing[0]} is missing; a review has {', '.join(COLUMNS)}")
+        for record in table:
+            image, defect, job, decision = (record[name] or "" for name in COLUMNS)
+            if decision not in KEEP:
+                raise RLIError(
+                    f"{path}: the decision “{decision}” in line {table.line_num} is not known: write keep or reject"
+                )
+            yield Decision(image, defect, job, KEEP[decision])
+
+
+def _named(decision: Decision) -> str:
+    return " / ".join(filter(None, decision.key))

@@ -1,0 +1,206 @@
+"""Two prompts → which source token each target token takes its attention map from, and which words changed.
+
+Sources: prompt-to-prompt (Hertz et al. 2022), section 3.2; refine aligns by global sequence alignment
+(Needleman and Wunsch 1970; gap 0, match 1, mismatch -1), replace by word positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import torch
+from torch import Tensor
+
+from rli.errors import RLIError
+from rli.method.records import EditSettings, Target
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt as the tokenizer sees it: ids with begin and end, and each word with its span of positions."""
+
+    ids: tuple[int, ...]
+    words: tuple[str, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an edit does to the attention of N targets: mapper (N,S,S), own (N,S), factor (N,S) as in attention.Control;
+    source_words, target_words (N,S): 1 at the tokens whose maps make the blend mask."""
+
+    mapper: Tensor
+    own: Tensor
+    factor: Tensor
+    source_words: Tensor
+    target_words: Tensor
+
+    def to(self, device: torch.device) -> Plan:
+        return Plan(*(value.to(device) for value in vars(self).values()))
+
+
+def tokenize(tokenizer, prompt: str) -> Tokens:
+    """CLIP's byte pairs never cross white space, so that words can be tokenized one by one.
+
+    Raises RLIError for a prompt longer than the text encoder reads.
+    """
+    words = prompt.split()
+    pieces = [tokenizer(word, add_special_tokens=False).input_ids for word in words]
+    ids = tuple(tokenizer(prompt).input_ids)
+    if len(ids) > tokenizer.model_max_length:
+        raise RLIError(
+            f"the prompt “{prompt}” has {len(ids)} tokens; the text encoder reads {tokenizer.model_max_length}"
+        )
+    ends = [1 + sum(map(len, pieces[: k + 1])) for k in range(len(pieces))]
+    spans = tuple((end - len(piece), end) for end, piece in zip(ends, pieces, strict=True))
+    return Tokens(ids, tuple(words), spans)
+
+
+def bare(word: str) -> str:
+    return word.lower().strip(".,;:!?\"'()")
+
+
+def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions of the words that differ, in the source and in the target prompt (either may be empty, not both).
+
+    Raises RLIError when the prompts are the same words.
+    """
+    a, b = [bare(w) for w in source.split()], [bare(w) for w in target.split()]
+    if a == b:
+        raise RLIError(f"the target prompt “{target}” equals the source prompt: change at least one word")
+    if len(a) == len(b):  # by position, so that two neighbours that change are two words that changed
+        places = tuple(k for k, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+        return places, places
+    ops = [op for op in SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if op[0] != "equal"]
+    return (
+        tuple(k for _, i, end, _, _ in ops for k in range(i, end)),
+        tuple(k for _, _, _, j, end in ops for k in range(j, end)),
+    )
+
+
+def check_target(source: str, target: Target, method: str) -> None:
+    """Everything about a pair of prompts that needs no model: raises RLIError."""
+    changed_words(source, target.prompt)
+    for prompt, word in ((source, target.source_word), (target.prompt, target.target_word)):
+        if word is not None:
+            _find(prompt.split(), word, prompt)
+    counts = len(source.split()), len(target.prompt.split())
+    if method == "replace" and counts[0] != counts[1]:
+        raise RLIError(
+            f"edit=replace needs as many words in both prompts; “{source}” has {counts[0]} and “{target.prompt}” has "
+            f"{counts[1]}: use edit=refine"
+        )
+
+
+def _find(words: Sequence[str], word: str, prompt: str) -> tuple[int, ...]:
+    found = tuple(k for k, w in enumerate(words) if bare(w) == bare(word))
+    if not found:
+        raise RLIError(f"the word “{word}” is not in the prompt “{prompt}”")
+    return found
+
+
+def global_alignment(source: Sequence[int], target: Sequence[int]) -> list[int]:
+    """For each target token the source token it is aligned with, -1 where there is none (Needleman and Wunsch 1970)."""
+    rows, columns = len(source), len(target)
+    score = [[0] * (columns + 1) for _ in range(rows + 1)]
+    for i in range(1, rows + 1):
+        for j in range(1, columns + 1):
+            match = 1 if source[i - 1] == target[j - 1] else -1
+            score[i][j] = max(score[i][j - 1], score[i - 1][j], score[i - 1][j - 1] + match)
+    partner, i, j = [-1] * columns, rows, columns
+    while i and j:
+        if score[i][j] == score[i][j - 1]:
+            j -= 1
+        elif score[i][j] == score[i - 1][j]:
+            i -= 1
+        else:
+            i, j = i - 1, j - 1
+            partner[j] = i
+    return partner
+
+
+def refine_mapper(source: Tokens, target: Tokens, length: int, convention: str = "standard") -> tuple[Tensor, Tensor]:
+    """mapper (S,S) and own (S,): aligned tokens take their partner's map, the others keep their own.
+
+    After the end of the target prompt padding is aligned with padding; the reference goes on by index there.
+    """
+    shift = 0 if convention == "reference" else len(source.ids) - len(target.ids)
+    partner = global_alignment(source.ids, target.ids)
+    partner += [min(j + shift, length - 1) for j in range(len(target.ids), length)]
+    partner = torch.tensor(partner)
+    mapper, own = torch.zeros(length, length), (partner < 0).float()
+    columns = torch.arange(length)[partner >= 0]
+    mapper[partner[partner >= 0], columns] = 1
+    return mapper, own
+
+
+def replace_mapper(source: Tokens, target: Tokens, length: int, convention: str = "standard") -> tuple[Tensor, Tensor]:
+    """mapper (S,S) and own (S,) all 0: a changed word's tokens take the mean map of the word they replace.
+
+    Every column sums to 1. The reference divides by the target's tokens instead and leaves what follows unshifted.
+    """
+    if convention == "reference":
+        return _reference_replace_mapper(source, target, length), torch.zeros(length)
+    mapper = torch.zeros(length, length)
+    mapper[0, 0] = 1
+    for (i, i_end), (j, j_end) in zip(source.spans, target.spans, strict=True):
+        same = source.ids[i:i_end] == target.ids[j:j_end]
+        mapper[i:i_end, j:j_end] = torch.eye(i_end - i) if same else 1 / (i_end - i)
+    end = len(target.ids) - 1
+    for j in range(end, length):
+        mapper[min(j - end + len(source.ids) - 1, length - 1), j] = 1
+    return mapper, torch.zeros(length)
+
+
+def _reference_replace_mapper(source: Tokens, target: Tokens, length: int) -> Tensor:
+    """The reference's quirks: weights 1/len(target word), and plain indices after the last changed word."""
+    mapper, i, j = torch.zeros(length, length), 0, 0
+    changed = [
+        spans
+        for spans, a, b in zip(zip(source.spans, target.spans, strict=True), source.words, target.words, strict=True)
+        if a != b
+    ]
+    while i < length and j < length:
+        if changed and changed[0][0][0] == i:
+            (i, i_end), (j, j_end) = changed.pop(0)
+            same = i_end - i == j_end - j
+            mapper[i:i_end, j:j_end] = torch.eye(i_end - i) if same else 1 / (j_end - j)
+            i, j = i_end, j_end
+        else:
+            mapper[i if changed else j, j] = 1
+            i, j = i + 1, j + 1
+    return mapper
+
+
+def plan(tokenizer, source_prompt: str, targets: Sequence[Target], settings: EditSettings) -> Plan:
+    """All targets' token maps, amplifiers and blend words. Raises RLIError where the prompts do not allow the edit."""
+    length = tokenizer.model_max_length
+    make = {"refine": refine_mapper, "replace": replace_mapper}[settings.method]
+    source = tokenize(tokenizer, source_prompt)
+    parts = []
+    for target in targets:
+        check_target(source_prompt, target, settings.method)
+        tokens = tokenize(tokenizer, target.prompt)
+        before, after = changed_words(source_prompt, target.prompt)
+        if target.source_word is not None:
+            before = _find(source.words, target.source_word, source_prompt)
+        if target.target_word is not None:
+            after = _find(tokens.words, target.target_word, target.prompt)
+        if settings.convention == "reference":  # always blends by this word; an absent one is silently nothing
+            before = tuple(k for k, word in enumerate(source.words) if word == "defect")
+        changed = indicator(tokens, after, length)
+        mapper, own = make(source, tokens, length, settings.convention)
+        parts.append((mapper, own, 1 + (settings.eq - 1) * changed, indicator(source, before, length), changed))
+    return Plan(*(torch.stack(values) for values in zip(*parts, strict=True)))
+
+
+def indicator(tokens: Tokens, words: Sequence[int], length: int) -> Tensor:
+    """(S,) float: 1 at the tokens of the named words."""
+    out = torch.zeros(length)
+    for k in words:
+        out[slice(*tokens.spans[k])] = 1
+    return out

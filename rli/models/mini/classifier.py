@@ -1,0 +1,183 @@
+"""Which defects does a picture show? A small network, trained on procedural surfaces alone.
+
+`python -m rli.models.mini.classifier --work <folder>` trains it (the autoencoder must have been exported before: half
+of the pictures have been through it, as every edited picture has) and prints its accuracy on unseen surfaces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm import tqdm
+
+from rli.models.mini import WEIGHTS
+from rli.models.mini.autoencode import to_tensor
+from rli.models.mini.loop import Budget, Stage, bfloat16, load, save
+from rli.models.mini.surfaces import DEFECTS, UNSEEN, random_defects, surface
+
+FILE = "classifier.safetensors"
+OFFSET = 3_000_000  # first training seed
+
+
+class Classifier(nn.Module):
+    """(B, 3, H, W) in [-1, 1], 128 x 128 in training -> (B, 9) logits, in the order of DEFECTS."""
+
+    def __init__(self, widths: tuple[int, ...] = (24, 32, 48, 64, 80)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *widths), widths, strict=False):
+            stride = 1 if after == widths[-1] else 2
+            layers += [nn.Conv2d(before, after, 3, stride, 1), nn.GroupNorm(8, after), nn.SiLU()]
+            layers += [nn.Conv2d(after, after, 3, 1, 1, groups=8), nn.GroupNorm(8, after), nn.SiLU()]
+        self.features = nn.Sequential(*layers, nn.Conv2d(widths[-1], 96, 3, 1, 1), nn.SiLU())
+        self.head = nn.Linear(2 * 96, len(DEFECTS))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.features(images)
+        return self.head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))
+
+
+def load_classifier(folder: pathlib.Path = WEIGHTS) -> Classifier:
+    """The trained classifier, float32, frozen, in evaluation mode."""
+    classifier = Classifier()
+    classifier.load_state_dict({name: value.float() for name, value in load_file(folder / FILE).items()})
+    return classifier.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def defect_probabilities(classifier: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) in [-1, 1] -> (B, 9): how likely each of DEFECTS is seen; each word for itself."""
+    return classifier(images).sigmoid()
+
+
+def judge_of(classifier: nn.Module) -> Callable[[np.ndarray, str], float | None]:
+    """How likely a wanted defect is seen in an (H,W,3) uint8 picture; None for a word that is none of DEFECTS."""
+
+    def judge(picture: np.ndarray, defect: str) -> float | None:
+        if defect not in DEFECTS:
+            return None
+        return float(defect_probabilities(classifier, to_tensor(picture[None]))[0, DEFECTS.index(defect)])
+
+    return judge
+
+
+def labels(defects: list[tuple[str, ...]]) -> torch.Tensor:
+    """(B, 9) float32 in {0, 1}."""
+    return torch.tensor([[float(word in words) for word in DEFECTS] for words in defects])
+
+
+@torch.no_grad()
+def round_trip(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
+    """Encode and decode (B, 3, H, W) in [-1, 1], twenty at a time."""
+    return torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in images.split(20)])
+
+
+def _examples(vae: AutoencoderKL, count: int, offset: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures (count, 3, 128, 128) uint8, every second one through the autoencoder, and their labels."""
+    images, truths = [], []
+    for start in tqdm(range(offset, offset + count, 40), desc="pictures", mininterval=5):
+        seeds = range(start, min(start + 40, offset + count))
+        defects = [random_defects(np.random.default_rng([seed, 3])) for seed in seeds]
+        drawn = to_tensor(np.stack([surface(seed, words).image for seed, words in zip(seeds, defects, strict=True)]))
+        drawn[::2] = round_trip(vae, drawn[::2])
+        images.append(((drawn + 1) * 127.5).round().byte())
+        truths.append(labels(defects))
+    return torch.cat(images), torch.cat(truths)
+
+
+def _augment(generator: torch.Generator, images: torch.Tensor) -> torch.Tensor:
+    """Mirror, turn, shift, soften and grain a batch a little; (B, 3, H, W) in [-1, 1]."""
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * torch.rand((), generator=generator).item()
+
+    images = torch.rot90(images, int(uniform(0, 4)), (2, 3))
+    images = images.flip(3) if uniform(0, 1) < 0.5 else images
+    images = images.roll((int(uniform(-12, 13)), int(uniform(-12, 13))), (2, 3))
+    if uniform(0, 1) < 0.4:
+        images = torch.lerp(images, F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), uniform(0, 0.7))
+    grain = torch.randn(images.shape, generator=generator) * uniform(0, 0.04)
+    tint = 1 + 0.05 * torch.randn((len(images), 3, 1, 1), generator=generator)
+    return (images * uniform(0.85, 1.15) * tint + uniform(-0.1, 0.1) + grain).clamp(-1, 1)
+
+
+def train(vae: AutoencoderKL, work: pathlib.Path, budget: Budget, count: int, batch: int = 32) -> Classifier:
+    """Train or finish training; returns the moving average."""
+    path = work / "classifier-pictures.pt"
+    if (stored := load(path)) is None:
+        images, truths = _examples(vae, count, OFFSET)
+        stored = {"images": images, "truths": truths}
+        save(stored, path)
+    model = Classifier()
+    stage = Stage("classifier", model, copy.deepcopy(model), 3e-3, budget, work / "classifier.pt")
+    generator, total = torch.Generator().manual_seed(stage.step), 0.0
+    for step in stage.steps():
+        chosen = torch.randint(len(stored["images"]), (batch,), generator=generator)
+        images = _augment(generator, stored["images"][chosen].float() / 127.5 - 1)
+        with bfloat16():
+            logits = model(images)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), stored["truths"][chosen])
+        stage.descend(loss)
+        total += loss.item()
+        if (step + 1) % 200 == 0:
+            tqdm.write(f"classifier step {step + 1} loss {total / 200:.4f}")
+            total = 0.0
+    return stage.average.eval()
+
+
+def write(classifier: Classifier, folder: pathlib.Path) -> None:
+    """Store the weights in float16, the file whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (FILE + ".partial")
+    save_file({name: value.half().contiguous() for name, value in classifier.state_dict().items()}, partial)
+    os.replace(partial, folder / FILE)
+
+
+def accuracy(classifier: Classifier, vae: AutoencoderKL, count: int = 40) -> dict[str, tuple[float, float, float]]:
+    """On unseen surfaces, drawn and decoded alike, at the threshold 1/2. For each word three shares:
+
+    right among all pictures (any defects, none too); named when alone; named when over a crack.
+    """
+    images, truths = _examples(vae, 9 * count, UNSEEN)
+    right = ((defect_probabilities(classifier, images.float() / 127.5 - 1) > 0.5) == truths.bool()).float().mean(0)
+    shares = {}
+    for k, word in enumerate(DEFECTS):
+        named = []
+        for words in ((word,), ("crack", word) if word != "crack" else (word,)):
+            seeds = range(UNSEEN + 100_000 * (k + 1), UNSEEN + 100_000 * (k + 1) + count)
+            drawn = to_tensor(np.stack([surface(seed, words).image for seed in seeds]))
+            both = torch.cat([drawn[::2], round_trip(vae, drawn[1::2])])
+            named.append((defect_probabilities(classifier, both)[:, k] > 0.5).float().mean().item())
+        shares[word] = (right[k].item(), *named)
+    return shares
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, default=WEIGHTS, help="also where the autoencoder is read")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="checkpoints and pictures")
+    parser.add_argument("--steps", type=int, default=4_000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--count", type=int, default=9_000, help="training pictures")
+    asked = parser.parse_args()
+    torch.manual_seed(0)
+    vae = AutoencoderKL.from_pretrained(asked.out, subfolder="vae", torch_dtype=torch.float32)
+    write(train(vae, asked.work, Budget(asked.steps, asked.minutes), asked.count), asked.out)
+    print("word          right  alone  on a crack")
+    for word, shares in accuracy(load_classifier(asked.out), vae).items():
+        print(f"{word:12s}" + "".join(f"{100 * share:7.1f}" for share in shares))
+
+
+if __name__ == "__main__":
+    main()

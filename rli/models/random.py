@@ -1,0 +1,117 @@
+"""Parts of SDXL's architecture with random weights: for time, memory and shapes, where pictures do not matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rli.models.loading import Parts
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that set SDXL (Podell et al. 2023, section 2.1, and its configuration) apart from others."""
+
+    channels: tuple[int, ...]
+    transformers: tuple[int, ...]
+    heads: tuple[int, ...]
+    layers: int
+    text: tuple[tuple[int, int, int], ...]
+    vae: tuple[int, ...]
+    time_channels: int
+
+
+# text: (width, layers, heads) of the two encoders.
+SHAPES = {
+    "sdxl": Shape(
+        (320, 640, 1280), (1, 2, 10), (5, 10, 20), 2, ((768, 12, 12), (1280, 32, 20)), (128, 256, 512, 512), 256
+    ),
+    "tiny": Shape((32, 32, 64), (1, 1, 1), (1, 2, 4), 1, ((32, 2, 2), (32, 2, 2)), (32, 32, 32, 32), 16),
+    "midsize": Shape((96, 192, 384), (1, 1, 2), (3, 6, 12), 2, ((128, 2, 4), (192, 2, 6)), (32, 64, 96, 96), 64),
+}
+
+
+def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
+    """Parts drawn from a generator with this seed; the same on every machine. The tokenizers are the miniature's."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    from rli.models.mini.tokenizer import tokenizers
+
+    size = SHAPES[shape]
+    (width, layers, heads), (width_2, layers_2, heads_2) = size.text
+    pair = tokenizers()
+
+    def text_config(width: int, layers: int, heads: int, activation: str) -> CLIPTextConfig:
+        return CLIPTextConfig(
+            vocab_size=49408,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            projection_dim=width,
+            hidden_act=activation,
+            bos_token_id=pair[0].bos_token_id,
+            eos_token_id=pair[0].eos_token_id,
+            pad_token_id=pair[0].pad_token_id,
+        )
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=128,
+            block_out_channels=size.channels,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=size.transformers,
+            attention_head_dim=size.heads,
+            layers_per_block=size.layers,
+            cross_attention_dim=width + width_2,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=size.time_channels,
+            projection_class_embeddings_input_dim=width_2 + 6 * size.time_channels,
+        )
+        vae = AutoencoderKL(
+            block_out_channels=size.vae,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+            scaling_factor=0.13025,
+            sample_size=1024,
+        )
+    generator = torch.Generator().manual_seed(seed)
+    encoders = (
+        CLIPTextModel(text_config(width, layers, heads, "quick_gelu")).to(dtype),
+        CLIPTextModelWithProjection(text_config(width_2, layers_2, heads_2, "gelu")).to(dtype),
+    )
+    return Parts(
+        unet=_filled(unet, dtype, generator),
+        vae=_filled(vae, torch.float32, generator),
+        tokenizers=pair,
+        text_encoders=tuple(_drawn(encoder, generator) for encoder in encoders),
+        scheduler={
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "prediction_type": "epsilon",
+        },
+    )
+
+
+def _filled(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> nn.Module:
+    """Memory for a module made on the meta device, in its own dtype at once: float32 would take twice SDXL's size."""
+    return _drawn(module.to(dtype).to_empty(device="cpu"), generator)
+
+
+@torch.no_grad()
+def _drawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Weights normal with variance 1/fan-in, so that activations neither vanish nor overflow; gains 1, biases 0."""
+    for name, value in module.named_parameters():
+        if value.dim() > 1:
+            value.normal_(0, value[0].numel() ** -0.5, generator=generator)
+        else:
+            value.fill_(1.0 if name.endswith("weight") else 0.0)
+    return module

@@ -1,0 +1,1 @@
+"""Photographs coming in: sources, one reader for each layout, and safe names."""

@@ -1,0 +1,1 @@
+"""A run: configuration, memory, the runner, its results."""

@@ -1,0 +1,154 @@
+"""A run's configuration, plain nested values by name, as checked records: what is wrong with it is said here, in one
+line, before a model is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rli.datasets.dataset import Dataset
+from rli.datasets.review import read_review
+from rli.errors import RLIError, one_of, whole, within
+from rli.method.records import EditSettings, InversionSettings, Target
+from rli.models.diffusion import pick_device, pick_dtype
+from rli.models.loading import check_weights
+from rli.photos.sources import PhotoSource, photos
+from rli.runs.job import Job, Selection
+from rli.runs.memory import Memory
+from rli.runs.quality_gate import Gate
+from rli.runs.runner import Maker
+from rli.runs.variants import Variants
+
+TASKS = ("edit", "reconstruct", "both")
+# Keys that are true or false; of dataset, those that say which edits are good enough and how many there are.
+SWITCHES = ("relabel", "dry_run", "retry_failed")
+SELECTION = ("gate", "tries", "threshold", "smallest", "variants")
+# Keys that a data set's pictures do not depend on.
+FREE = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
+
+
+def settings(cfg: Mapping[str, Any]) -> Job:
+    """The configuration as checked records. Raises RLIError, in one line, for whatever cannot be."""
+    inversion = dict(cfg["inversion"])
+    batch_size = inversion.pop("batch_size")
+    defect, runtime = cfg["defect"], cfg["runtime"]
+    for group, record in (("inversion", InversionSettings), ("rli", InversionSettings), ("edit", EditSettings)):
+        for key in {*cfg[group]} - {field.name for field in fields(record)} - {"batch_size"}:
+            raise RLIError(f"{group}.{key} is not a setting")
+    one_of("task", cfg["task"], TASKS)
+    targets = [] if cfg["task"] == "reconstruct" else _targets(defect)
+    return Job(
+        model=cfg["model"]["name"],
+        height=cfg["resolution"]["height"],
+        width=cfg["resolution"]["width"],
+        source=defect["source"],
+        targets=tuple(targets),
+        original=defect["original"] or cfg["task"] != "edit",
+        inversion=InversionSettings(**inversion, **cfg["rli"], seed=runtime["seed"]),
+        edit=EditSettings(**cfg["edit"]),
+        cache=Path(runtime["cache"]),
+        batch_size=batch_size,
+        target_batch=runtime["target_batch"],
+        memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
+        variants=Variants(**known("dataset.variants", cfg["dataset"]["variants"], Variants)),
+        selection=_selection(cfg["dataset"]) if cfg["export"] else None,
+        # Which of several GPUs it is makes no difference: parts may each have their own.
+        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
+        f"{runtime['dtype']}",
+    )
+
+
+def _targets(defect: Mapping[str, Any]) -> list[Target]:
+    targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
+    if defect["name"]:
+        if not defect["target"]:
+            raise RLIError(
+                'defect=custom needs defect.target: the prompt that is wanted, such as "photo of a crack hole image"'
+            )
+        targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
+    return targets
+
+
+def _selection(dataset: Mapping[str, Any]) -> Selection:
+    gate = Gate(**known("dataset.gate", dataset["gate"], Gate))
+    return Selection(gate, dataset["tries"], dataset["threshold"], dataset["smallest"])
+
+
+def known(group: str, values: Any, record: type) -> dict[str, Any]:
+    """A group's values, all of them settings of the record. Raises RLIError."""
+    if not isinstance(values, Mapping):
+        raise RLIError(f"{group}={values} must be a group of settings")
+    for name in {*values} - {field.name for field in fields(record)}:
+        raise RLIError(f"{group}.{name} is not a setting")
+    return dict(values)
+
+
+def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
+    """The data set that is asked for; None where none is. Raises RLIError."""
+    if not cfg["export"]:
+        return None
+    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
+        raise RLIError("export needs a defect to edit to, or task=reconstruct")
+    formats = cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]
+    dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
+    review = dataset.pop("review")
+    return Dataset(
+        formats=tuple(formats),
+        reconstructions=cfg["task"] != "edit",
+        edits=cfg["task"] != "reconstruct",
+        relabel=cfg["relabel"],
+        review=read_review(review) if review else {},
+        **known("dataset", dataset, Dataset),
+    )
+
+
+def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
+    """The photographs; a single one is read at once, so that a bad file is refused before a model is loaded."""
+    data = dict(cfg["data"])
+    found = photos(data.pop("kind"), data.pop("path"), **data)
+    first = [*islice(found, 2)]
+    if len(first) == 1:
+        first[0].read(job.height, job.width)
+        if first[0].mask:
+            first[0].mask(job.height, job.width)
+    return found
+
+
+def maker_of(cfg: Mapping[str, Any], job: Job) -> Maker:
+    runtime, where = cfg["runtime"], cfg["model"]
+    return Maker(job, where["weights"], where["vae"], runtime["device"], runtime["dtype"], runtime["compile"])
+
+
+def card_of(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's card tells of the settings: not where things lie, or how many work at once."""
+    names = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
+    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in names}, "seed": cfg["runtime"]["seed"]}
+
+
+def check(cfg: Mapping[str, Any], job: Job) -> None:
+    """Raises RLIError for what cannot be, before a model is loaded."""
+    runtime = cfg["runtime"]
+    pick_dtype(runtime["dtype"], pick_device(runtime["device"]))
+    for name, value in (("runtime.compile", runtime["compile"]), *((key, cfg[key]) for key in SWITCHES)):
+        if not isinstance(value, bool):
+            raise RLIError(f"{name}={value} is not known: choose true or false")
+    whole("report.edits", cfg["report"]["edits"], 1, 1_000_000)
+    within("report.floor_db", cfg["report"]["floor_db"], 0, 100)
+    check_weights(job.model, cfg["model"]["weights"])
+
+
+def dataset_folder(cfg: Mapping[str, Any]) -> str:
+    """Where a data set's files go unless something else is said: it follows from what its pictures depend on."""
+    told = {name: value for name, value in cfg.items() if name not in FREE}
+    told["dataset"] = {name: cfg["dataset"][name] for name in SELECTION}
+    told["runtime"] = {name: cfg["runtime"][name] for name in ("seed", "dtype")}
+    told["data"] = {name: value for name, value in cfg["data"].items() if name != "limit"}
+    told["inversion"] = {name: value for name, value in cfg["inversion"].items() if name != "batch_size"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    name = Path(cfg["data"]["path"] or cfg["data"]["kind"]).resolve().stem
+    return f"outputs/datasets/{name}-{digest}"

@@ -1,0 +1,249 @@
+"""What a job needs: its stages rehearsed on the meta device, where tensors have shapes and no bytes, so that each one's
+peak at the job's own size is known before anything is computed or allocated."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.checkpoint import checkpoint
+
+from rli.method.attention import install as attention
+from rli.method.records import InversionSettings
+from rli.models.diffusion import TILE, Model, set_checkpointing
+
+# Kernels' rearranged weights and small pools, whatever the size of the picture: 0.1 GB on a CPU.
+ASIDE = 2**30 // 10
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a model takes at a size.
+
+    unet, vae, encoders, encoder: weights, the last of the largest text encoder alone; 0 where they are not moved.
+    optimize: one photograph's optimization, plain and checkpointed. edit: one target's UNet call. encode, decode: one
+    photograph, whole and in tiles. image: one picture in float32. aside: what libraries hold beside all tensors.
+    """
+
+    unet: int
+    vae: int
+    encoders: int
+    encoder: int
+    optimize: tuple[int, int]
+    edit: int
+    encode: tuple[int, int]
+    decode: tuple[int, int]
+    image: int
+    aside: int = 0
+
+
+def measure(model: Model, height: int, width: int, settings: InversionSettings) -> Need:
+    """Rehearse every stage at this size, in pixels. Weights count on CUDA alone; elsewhere the process holds
+    them in any case."""
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    latent = height // factor, width // factor
+    tile = min(latent[0], TILE), min(latent[1], TILE)
+    image, moves = 12 * height * width, model.device.type == "cuda"
+    cg_steps = settings.cg_steps if seeks(settings) else 0
+    encoders = [weights(encoder) for encoder in model.text_encoders] if moves else [0]
+
+    def vae(method: str, size: tuple[int, int]) -> int:
+        shape = (1, 3, size[0] * factor, size[1] * factor) if method == "encode" else (1, _channels(model), *size)
+        return _peak(model, model.vae, lambda vae: getattr(vae, method)(torch.empty(shape, device="meta")))
+
+    def tiled(method: str) -> int:
+        # Tiles overlap by a quarter, so that they hold 16/9 of the picture; they are joined in rows, then those.
+        return vae(method, tile) + (0 if tile == latent else 4 * image)
+
+    with attention.install(model.unet, settings.location, settings.alpha):
+        forward = [_optimization(model, latent, cg_steps, saving) for saving in (False, True)]
+        edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, control=_control(model, latent)))
+    return Need(
+        unet=weights(model.unet) if moves else 0,
+        vae=weights(model.vae) if moves else 0,
+        encoders=sum(encoders),
+        encoder=max(encoders),
+        optimize=tuple(forward),
+        edit=edit,
+        encode=(vae("encode", latent), tiled("encode")),
+        decode=(vae("decode", latent), tiled("decode")),
+        image=image,
+        aside=ASIDE,
+    )
+
+
+def weights(part: nn.Module) -> int:
+    """Bytes of a part's parameters and buffers."""
+    return sum(value.nbytes for value in part.state_dict().values())
+
+
+def seeks(settings: InversionSettings) -> bool:
+    """Whether null embeddings are optimized."""
+    return settings.method == "null_text" and settings.chosen().inner_steps > 0
+
+
+class Live(TorchDispatchMode):
+    """Counts within its scope the bytes of storages that are alive, and their `peak`; those given are not counted."""
+
+    def __init__(self, ignored: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.known = {value.untyped_storage()._cdata for value in ignored}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in tree_iter(out):
+            if isinstance(value, Tensor):
+                self._count(value.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.known:
+            return
+        self.known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.now -= size
+
+
+class _Attention(TorchFunctionMode):
+    """Attention on the meta device in the form that `attention.attend` gives it on the `real` one; left to itself, it
+    would form every map."""
+
+    def __init__(self, real: torch.device) -> None:
+        super().__init__()
+        self.real = real
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        q, k, v = args[:3]
+        if self.real.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= attention.SIDE**2:
+            return (q * kwargs["scale"] @ k.transpose(-1, -2)).softmax(-1) @ v
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=kwargs.get("scale"))[0]
+
+
+class _Bound(nn.Module):
+    """Any work with a part as a module's forward, which is what weights can be swapped in for."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, work: Callable[[nn.Module], object]) -> object:
+        return work(self.part)
+
+
+@torch.no_grad()
+def _peak(model: Model, part: nn.Module, work: Callable[[nn.Module], object]) -> int:
+    """Peak bytes of work(part) beside the part's weights, which are stood in for by shapes."""
+    bound = _Bound(part)
+    shapes = {name: torch.empty_like(value, device="meta") for name, value in bound.state_dict().items()}
+    with Live(shapes.values()) as live, _Attention(model.device):
+        torch.func.functional_call(bound, shapes, (work,))
+    return live.peak
+
+
+def _optimization(model: Model, latent: tuple[int, int], cg_steps: int, checkpointing: bool) -> int:
+    """One photograph's graph, forward and back; more than one conjugate-gradient step keeps it beside a forward.
+    Without any: the forward alone."""
+
+    def work(unet: nn.Module) -> None:
+        with torch.set_grad_enabled(cg_steps > 0):
+            tokens = _tokens(model, 1).requires_grad_(cg_steps > 0)
+            out = _call(model, unet, latent, 1, tokens)
+        if cg_steps > 1:
+            _call(model, unet, latent, 1)
+        if cg_steps:
+            torch.autograd.grad(out, tokens, torch.empty_like(out))
+
+    with _checkpointing(model, checkpointing):
+        return _peak(model, model.unet, work)
+
+
+def _call(
+    model: Model,
+    unet: nn.Module,
+    latent: tuple[int, int],
+    rows: int,
+    tokens: Tensor | None = None,
+    control: attention.Control | None = None,
+) -> Tensor:
+    """One UNet call of shapes alone."""
+    extra = None
+    if model.is_sdxl:
+        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+        extra = {"text_embeds": _shape(model, rows, pooled), "time_ids": _shape(model, rows, 6)}
+    return unet(
+        _shape(model, rows, _channels(model), *latent),
+        500,
+        encoder_hidden_states=_tokens(model, rows) if tokens is None else tokens,
+        added_cond_kwargs=extra,
+        cross_attention_kwargs={"control": control} if control is not None else None,
+        return_dict=False,
+    )[0]
+
+
+def _control(model: Model, latent: tuple[int, int]) -> attention.Control:
+    """A control of one target that injects everything."""
+    length = model.tokenizers[0].model_max_length
+    own = torch.empty(1, length, device="meta")
+    return attention.Control(
+        sources=1,
+        owner=torch.empty(1, dtype=torch.long, device="meta"),
+        mapper=torch.empty(1, length, length, device="meta"),
+        own=own,
+        factor=own,
+        cross=True,
+        self_=True,
+        latent=latent,
+        store=attention.MapStore(attention.map_size(model.unet, latent)),
+    )
+
+
+def _tokens(model: Model, rows: int) -> Tensor:
+    return _shape(model, rows, model.tokenizers[0].model_max_length, model.unet.config.cross_attention_dim)
+
+
+def _shape(model: Model, *sizes: int) -> Tensor:
+    return torch.empty(sizes, dtype=model.dtype, device="meta")
+
+
+def _channels(model: Model) -> int:
+    return model.unet.config.in_channels
+
+
+@contextmanager
+def _checkpointing(model: Model, on: bool) -> Iterator[None]:
+    """Gradient checkpointing for a rehearsal, whose second forward, in the backward pass where no mode reaches, is
+    rehearsed as well; afterwards as before."""
+
+    def recomputed(module: nn.Module, *args) -> Tensor:
+        def rehearsed(*args):
+            with _Attention(model.device):
+                return module(*args)
+
+        return checkpoint(rehearsed, *args, use_reentrant=False, preserve_rng_state=False)
+
+    before = model.unet.is_gradient_checkpointing
+    set_checkpointing(model.unet, False)
+    if on:
+        model.unet.enable_gradient_checkpointing(recomputed)
+    try:
+        yield
+    finally:
+        set_checkpointing(model.unet, before)

@@ -1,0 +1,1 @@
+"""What runs keep on disk: a photograph's record, and inversions."""
