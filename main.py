@@ -113,7 +113,7 @@ def tracked(cfg: Mapping[str, Any], job: Job, folder: Path, group: str | None) -
 
     tracking = dict(cfg["tracking"])
     tracking["group"] = tracking["group"] or group
-    tracking["tags"] = [*tracking["tags"], job.model, job.inversion.method, *(t.name for t in job.targets)]
+    tracking["tags"] = [*tracking["tags"], job.model, job.inversion.method.name, *(t.name for t in job.targets)]
     name, kind = (f"{group}/{folder.name}", "job") if group else (None, "run")
     where = {"name": name, "job_type": kind, "floor_db": cfg["report"]["floor_db"]}
     with open_tracker(tracking.pop("kind"), folder, cfg, **tracking, **where) as tracker:

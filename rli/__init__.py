@@ -11,8 +11,10 @@ from rli.errors import NonFiniteError, RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
 from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
 from rli.method.inversion import invert, invert_batch
-from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
-from rli.models.diffusion import Model, load
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import Edit, EditSettings, Inversion, Target
+from rli.models.diffusion import Model
+from rli.models.loading import load
 from rli.version import __version__
 
 __all__ = [

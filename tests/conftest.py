@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rli.models.diffusion import Model, random_model
+from rli.models.diffusion import Model
+from rli.models.loading import random_model
 from rli.models.mini.surfaces import UNSEEN, surface
 
 

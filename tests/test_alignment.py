@@ -7,10 +7,10 @@ from transformers import CLIPTokenizer
 
 from rli.errors import RLIError
 from rli.method.prompts import (
+    align,
     changed_words,
     check_target,
     global_alignment,
-    plan,
     refine_mapper,
     replace_mapper,
     tokenize,
@@ -74,18 +74,18 @@ def test_changed_words_are_found(target, changed):
     assert changed_words(SOURCE, target) == changed
 
 
-def test_a_plan_amplifies_and_watches_the_changed_words():
-    wishes = plan(TOKENIZER, SOURCE, [Target("x", "photo of a crack corrosion image")], EditSettings(eq=3.0))
-    assert wishes.factor[0].tolist()[4:8] == [1, 3, 3, 1]
-    assert wishes.source_words[0].nonzero().flatten().tolist() == [5]
-    assert wishes.target_words[0].nonzero().flatten().tolist() == [5, 6]
+def test_an_alignment_amplifies_and_watches_the_changed_words():
+    alignment = align(TOKENIZER, SOURCE, [Target("x", "photo of a crack corrosion image")], EditSettings(eq=3.0))
+    assert alignment.equalizer[0].tolist()[4:8] == [1, 3, 3, 1]
+    assert alignment.source_words[0].nonzero().flatten().tolist() == [5]
+    assert alignment.target_words[0].nonzero().flatten().tolist() == [5, 6]
 
 
 def test_words_may_be_named():
     target = Target("x", "photo of a crack rust image", source_word="crack", target_word="image")
-    wishes = plan(TOKENIZER, SOURCE, [target], EditSettings())
-    assert wishes.source_words[0].nonzero().flatten().tolist() == [4]
-    assert wishes.factor[0].argmax().item() == 6
+    alignment = align(TOKENIZER, SOURCE, [target], EditSettings())
+    assert alignment.source_words[0].nonzero().flatten().tolist() == [4]
+    assert alignment.equalizer[0].argmax().item() == 6
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_the_reference_s_mappers_are_reproduced(reference):
                 and len(source.words) == len(target.words)
                 and pair["source"] != pair["target"]
             ):
-                eq = plan(
+                eq = align(
                     tokenizer,
                     pair["source"],
                     [Target("x", pair["target"], target_word=wish["word"])],
                     EditSettings(eq=wish["value"], convention="reference"),
-                ).factor[0]
+                ).equalizer[0]
                 assert np.allclose(eq, stored[f"{k}_eq_{wish['word']}_{wish['value']}"].ravel())

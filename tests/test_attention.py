@@ -4,8 +4,14 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
-from rli.method.attention import install as attention
-from rli.method.attention.install import Control, MapStore, Processor, inject, install, map_size
+from rli.method.attention.install import SMALL_SIDE, AttentionHook, Processor, install, layer_size
+from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, inject, map_size
+from rli.method.attention.rli import RLI
+from rli.models.noise import Step
+from rli.models.text import encode_prompts
+
+# A layer's name where RLI acts by default, and the latent's size of which it has 4×4 positions.
+NAME, LATENT = "up_blocks.0.attn1.processor", (4, 4)
 
 
 @pytest.fixture
@@ -20,11 +26,22 @@ def cross_layer():
     return Attention(query_dim=16, cross_attention_dim=12, heads=2, dim_head=8).eval().requires_grad_(False)
 
 
-def control(n=2, tokens=5, cross=True, self_=True, side=4, store_side=4, sources=1, owner=None):
-    owner = torch.zeros(n, dtype=torch.long) if owner is None else torch.tensor(owner)
-    n, mapper = len(owner), torch.rand(len(owner), tokens, tokens)
-    own, factor = torch.rand(n, tokens), 1 + torch.rand(n, tokens)
-    return Control(sources, owner, mapper, own, factor, cross, self_, (side, side), MapStore((store_side, store_side)))
+def processor(*hooks, latent=LATENT):
+    return Processor(NAME, hooks, latent)
+
+
+def injection(source_of=(0, 0), tokens=5, cross=True, self_=True, sources=1):
+    n = len(source_of)
+    return PromptToPrompt(
+        sources=sources,
+        source_of=torch.tensor(source_of),
+        mapper=torch.rand(n, tokens, tokens),
+        keep_own_map=torch.rand(n, tokens),
+        equalizer=1 + torch.rand(n, tokens),
+        inject_cross=cross,
+        inject_self=self_,
+        store=MapStore((4, 4)),
+    )
 
 
 def probabilities(layer, x, context):
@@ -44,7 +61,7 @@ def test_alpha_0_is_the_plain_processor_in_self_and_cross_attention(layer, cross
     x, text = torch.randn(3, 16, 16), torch.randn(3, 5, 12)
     for attn, context in ((layer, None), (cross_layer, text)):
         plain = attn(x, encoder_hidden_states=context)
-        attn.set_processor(Processor(0.0))
+        attn.set_processor(processor(RLI(0.0)))
         assert torch.allclose(attn(x, encoder_hidden_states=context), plain, atol=1e-6)
 
 
@@ -52,7 +69,7 @@ def test_alpha_1_is_the_identity_in_self_attention_only(layer, cross_layer):
     x, text = torch.randn(3, 16, 16), torch.randn(3, 5, 12)
     plain = cross_layer(x, encoder_hidden_states=text)
     for attn in (layer, cross_layer):
-        attn.set_processor(Processor(1.0))
+        attn.set_processor(processor(RLI(1.0)))
     assert torch.equal(layer(x), x)
     assert torch.allclose(cross_layer(x, encoder_hidden_states=text), plain, atol=1e-6)
 
@@ -60,61 +77,62 @@ def test_alpha_1_is_the_identity_in_self_attention_only(layer, cross_layer):
 def test_alpha_between_interpolates(layer):
     x = torch.randn(3, 16, 16)
     plain = layer(x)
-    layer.set_processor(Processor(0.3))
+    layer.set_processor(processor(RLI(0.3)))
     assert torch.allclose(layer(x), 0.7 * plain + 0.3 * x, atol=1e-6)
 
 
 def test_self_attention_injection_is_the_source_s_map_on_the_target_s_values(layer):
-    x, wish = torch.randn(5, 16, 16), control(n=2)
+    x, hook = torch.randn(5, 16, 16), injection()
     maps = probabilities(layer, x, x)
     maps[1:3] = maps[:1]
-    layer.set_processor(Processor())
-    assert torch.allclose(layer(x, control=wish), project(layer, maps @ values(layer, x)), atol=1e-6)
+    layer.set_processor(processor())
+    assert torch.allclose(layer(x, hooks=(hook,)), project(layer, maps @ values(layer, x)), atol=1e-6)
 
 
 def test_self_attention_is_left_alone_in_large_layers_and_outside_the_window(layer):
-    side = 2 * attention.SIDE
+    side = 2 * SMALL_SIDE
     large = torch.randn(3, side * side, 16)
     plain_large, small = layer(large), torch.randn(3, 16, 16)
     plain_small = layer(small)
-    layer.set_processor(Processor())
-    assert torch.allclose(layer(large, control=control(n=2, side=side)), plain_large, atol=1e-5)
-    assert torch.allclose(layer(small, control=control(n=2, self_=False)), plain_small, atol=1e-6)
+    layer.set_processor(processor(latent=(side, side)))
+    assert torch.allclose(layer(large, hooks=(injection(),)), plain_large, atol=1e-5)
+    layer.set_processor(processor())
+    assert torch.allclose(layer(small, hooks=(injection(self_=False),)), plain_small, atol=1e-6)
 
 
 def test_cross_attention_uses_the_edited_maps_and_stores_them(cross_layer):
-    x, text, wish = torch.randn(5, 16, 16), torch.randn(5, 5, 12), control(n=2)
+    x, text, hook = torch.randn(5, 16, 16), torch.randn(5, 5, 12), injection()
     maps = probabilities(cross_layer, x, text)
-    maps[1:3] = inject(maps[:1], maps[1:3], wish.mapper, wish.own, wish.factor)
-    cross_layer.set_processor(Processor())
-    out = cross_layer(x, encoder_hidden_states=text, control=wish)
+    maps[1:3] = inject(maps[:1], maps[1:3], hook.mapper, hook.keep_own_map, hook.equalizer)
+    cross_layer.set_processor(processor())
+    out = cross_layer(x, encoder_hidden_states=text, hooks=(hook,))
     assert torch.allclose(out, project(cross_layer, maps @ values(cross_layer, text)), atol=1e-6)
-    assert torch.allclose(wish.store.mean().flatten(1, 2), maps[:3].mean(1), atol=1e-6)
+    assert torch.allclose(hook.store.mean().flatten(1, 2), maps[:3].mean(1), atol=1e-6)
 
 
 def test_targets_of_several_sources_look_at_their_own(layer, cross_layer):
-    x, text, wish = torch.randn(7, 16, 16), torch.randn(7, 5, 12), control(sources=2, owner=[1, 0, 1])
+    x, text, hook = torch.randn(7, 16, 16), torch.randn(7, 5, 12), injection(sources=2, source_of=(1, 0, 1))
     sources, targets = torch.tensor([1, 0, 1]), slice(2, 5)
     maps = probabilities(layer, x, x)
     maps[targets] = maps[sources]
-    layer.set_processor(Processor())
-    assert torch.allclose(layer(x, control=wish), project(layer, maps @ values(layer, x)), atol=1e-6)
+    layer.set_processor(processor())
+    assert torch.allclose(layer(x, hooks=(hook,)), project(layer, maps @ values(layer, x)), atol=1e-6)
     maps = probabilities(cross_layer, x, text)
     for row, source in zip((2, 3, 4), sources, strict=True):
-        one = [v[row - 2 : row - 1] for v in (wish.mapper, wish.own, wish.factor)]
+        one = [v[row - 2 : row - 1] for v in (hook.mapper, hook.keep_own_map, hook.equalizer)]
         maps[row] = inject(maps[source][None], maps[row][None], *one)[0]
-    cross_layer.set_processor(Processor())
-    out = cross_layer(x, encoder_hidden_states=text, control=wish)
+    cross_layer.set_processor(processor())
+    out = cross_layer(x, encoder_hidden_states=text, hooks=(hook,))
     assert torch.allclose(out, project(cross_layer, maps @ values(cross_layer, text)), atol=1e-6)
-    assert torch.allclose(wish.store.mean().flatten(1, 2), maps[:5].mean(1), atol=1e-6)
+    assert torch.allclose(hook.store.mean().flatten(1, 2), maps[:5].mean(1), atol=1e-6)
 
 
 def test_outside_the_window_cross_attention_is_plain_and_still_watched(cross_layer):
-    x, text, wish = torch.randn(5, 16, 16), torch.randn(5, 5, 12), control(n=2, cross=False)
+    x, text, hook = torch.randn(5, 16, 16), torch.randn(5, 5, 12), injection(cross=False)
     plain = cross_layer(x, encoder_hidden_states=text)
-    cross_layer.set_processor(Processor())
-    assert torch.allclose(cross_layer(x, encoder_hidden_states=text, control=wish), plain, atol=1e-6)
-    assert torch.allclose(wish.store.mean().sum(-1), torch.ones(3, 4, 4), atol=1e-5)
+    cross_layer.set_processor(processor())
+    assert torch.allclose(cross_layer(x, encoder_hidden_states=text, hooks=(hook,)), plain, atol=1e-6)
+    assert torch.allclose(hook.store.mean().sum(-1), torch.ones(3, 4, 4), atol=1e-5)
 
 
 def test_injecting_by_identity_copies_the_source_s_map():
@@ -131,14 +149,69 @@ def test_owning_every_token_keeps_the_target_s_map_times_the_amplifier():
 
 def test_installation_is_scoped_and_rli_stays_in_its_blocks(tiny):
     before = dict(tiny.unet.attn_processors)
-    with install(tiny.unet, "up", 0.1):
-        inside = tiny.unet.attn_processors
-        assert {name.split(".")[0] for name, p in inside.items() if p.alpha} == {"up_blocks"}
-        assert all(isinstance(p, Processor) for p in inside.values())
-    with contextlib.suppress(RuntimeError), install(tiny.unet, "mid", 0.1):
-        assert {name.split(".")[0] for name, p in tiny.unet.attn_processors.items() if p.alpha} == {"mid_block"}
+    with contextlib.suppress(RuntimeError), install(tiny.unet, (RLI(),), (8, 8)):
+        assert all(isinstance(one, Processor) for one in tiny.unet.attn_processors.values())
         raise RuntimeError
     assert dict(tiny.unet.attn_processors) == before
+
+
+@pytest.mark.parametrize(("location", "blocks"), [("up", "up_blocks"), ("mid", "mid_block"), ("down", "down_blocks")])
+def test_rli_stays_in_its_blocks_self_attention(tiny, location, blocks):
+    """Where it acts, an output of ones is moved towards an input of zeros."""
+    zeros, ones, moved = torch.zeros(1, 4, 2), torch.ones(1, 4, 2), set()
+
+    class Watch(AttentionHook):
+        def output(self, x, out, layer):
+            if not torch.equal(RLI(0.1, location).output(zeros, ones, layer), ones):
+                moved.add((layer.name.split(".")[0], layer.is_self))
+            return out
+
+    cond = encode_prompts(tiny, ["photo"], (64, 64))
+    with torch.no_grad(), install(tiny.unet, (Watch(),), (8, 8)):
+        tiny.predict(torch.randn(1, 4, 8, 8), Step(0, 2, 500, 480, 500), cond, "test")
+    assert moved == {(blocks, True)}
+
+
+def test_hooks_nest_the_first_outermost_and_those_of_a_call_inside(layer):
+    seen = []
+
+    class Named(AttentionHook):
+        def __init__(self, name):
+            self.name = name
+
+        def attention(self, q, k, v, layer, attend):
+            seen.append(self.name)
+            return attend(q, k, v)
+
+        def output(self, x, out, layer):
+            seen.append(self.name.upper())
+            return out
+
+    x = torch.randn(3, 16, 16)
+    plain = layer(x)
+    layer.set_processor(processor(Named("a"), Named("b")))
+    assert torch.allclose(layer(x, hooks=(Named("c"),)), plain, atol=1e-6)
+    assert seen == ["a", "b", "c", "A", "B", "C"]
+
+
+def test_a_hook_may_attend_to_another_photograph_s_keys_and_values_too(layer):
+    """The second row attends to its own positions and to the first row's."""
+
+    class Graft(AttentionHook):
+        def attention(self, q, k, v, layer, attend):
+            out = attend(q, k, v)
+            return torch.cat([out[:1], attend(q[1:], torch.cat([k[1:], k[:1]], 2), torch.cat([v[1:], v[:1]], 2))])
+
+    x = torch.randn(2, 16, 16)
+    both = torch.cat([x[1:], x[:1]], 1)
+    wanted = project(layer, probabilities(layer, x[1:], both) @ values(layer, both))
+    layer.set_processor(processor(Graft()))
+    assert torch.allclose(layer(x)[1:], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(("latent", "positions", "size"), [((64, 64), 1024, (32, 32)), ((64, 96), 384, (16, 24))])
+def test_a_layer_s_size_follows_from_its_positions(latent, positions, size):
+    assert layer_size(latent, positions) == size
 
 
 @pytest.mark.parametrize(

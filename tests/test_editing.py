@@ -6,13 +6,16 @@ import pytest
 import torch
 
 from rli.errors import RLIError
-from rli.method import editing, inversion
-from rli.method.attention import install as attention
-from rli.method.attention.install import MapStore
-from rli.method.prompts import Plan
-from rli.method.records import EditSettings, InversionSettings, Target
+from rli.method import blend, editing, inversion
+from rli.method.attention.rli import RLI
+from rli.method.inversion.direct import Direct
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import INVERTERS, InversionSettings
+from rli.method.prompts import align
+from rli.method.records import EditSettings, Target
 from rli.method.schedule import sampling_steps
-from rli.models import text
+from rli.method.solvers import Adam
+from rli.models import vae
 from rli.models.mini.surfaces import UNSEEN, surface
 
 SOURCE = "photo of a crack defect image"
@@ -21,21 +24,19 @@ RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion im
 
 @pytest.fixture(scope="module", params=["null_text", "ddim", "negative_prompt"])
 def inverted(request, tiny, photo):
-    return inversion.invert(
-        tiny, photo, SOURCE, InversionSettings(method=request.param, steps=6, inner_steps=2, residual=False)
-    )
+    return inversion.invert(tiny, photo, SOURCE, InversionSettings(INVERTERS[request.param](), steps=6))
 
 
 @pytest.fixture(scope="module")
 def direct(tiny, photo):
-    return inversion.invert(tiny, photo, SOURCE, InversionSettings(method="direct", steps=6))
+    return inversion.invert(tiny, photo, SOURCE, InversionSettings(Direct(), steps=6))
 
 
 @pytest.fixture(scope="module")
 def several(tiny, photo):
     """Two photographs whose walks and null embeddings differ."""
     other = torch.from_numpy(surface(UNSEEN + 2, ("crack",), 64, 64).image).permute(2, 0, 1)[None].float() / 127.5 - 1
-    settings = InversionSettings(steps=6, solver="adam", inner_steps=3, early_stop=0.0, learning_rate=0.1)
+    settings = InversionSettings(NullText(Adam(inner_steps=3, early_stop=0.0, learning_rate=0.1)), steps=6)
     return inversion.invert_batch(tiny, torch.cat([photo, other]), SOURCE, settings)
 
 
@@ -57,16 +58,26 @@ def agree(ours, theirs):
             assert np.allclose(x.map, y.map, atol=1e-5)
 
 
-def test_an_edit_to_the_same_prompt_is_the_reconstruction(tiny, inverted):
-    """Everything injected from the source, nothing amplified, the target prompt the source's."""
-    same = Plan(torch.eye(77)[None], torch.zeros(1, 77), torch.ones(1, 77), torch.zeros(1, 77), torch.zeros(1, 77))
-    store = MapStore(attention.map_size(tiny.unet, (8, 8)))
-    texts = text.encode_prompts(tiny, [SOURCE, SOURCE], (64, 64))
-    batch = editing._Batch(inverted.walk[:, None], (inverted.nulls,), torch.tensor([0]), texts, same, (None,))
-    settings = EditSettings(local_blend=False)
-    with attention.install(tiny.unet, "up", 0.1):
-        latents, _ = editing._sample(tiny, batch, settings, sampling_steps(6), store, 5.0)
-    assert torch.allclose(latents, inverted.walk[-1:], rtol=1e-3, atol=1e-2 * float(inverted.walk[-1].abs().max()))
+def test_an_edit_to_the_same_prompt_is_the_reconstruction(tiny, inverted, monkeypatch):
+    """Everything injected from the source, nothing amplified, the target prompt the source's (which is refused by the
+    alignment of the words: it is given here)."""
+    same = replace(
+        align(tiny.tokenizers[0], SOURCE, [Target("x", RUST)], EditSettings()),
+        mapper=torch.eye(77)[None],
+        keep_own_map=torch.zeros(1, 77),
+        equalizer=torch.ones(1, 77),
+    )
+    monkeypatch.setattr(editing, "align", lambda *args: same)
+    edited = editing.edit(tiny, inverted, [SOURCE], EditSettings(local_blend=False))[0]
+    assert torch.allclose(edited.image, editing.reconstruct(tiny, inverted), atol=1e-2)
+
+
+def test_a_reconstruction_that_is_given_is_not_decoded_again(tiny, direct, monkeypatch):
+    plain, back = editing.edit(tiny, direct, [RUST])[0], editing.reconstruct(tiny, direct)
+    decoded, decode = [], vae.decode
+    monkeypatch.setattr(vae, "decode", lambda model, z: decoded.append(len(z)) or decode(model, z))
+    assert torch.equal(editing.edit(tiny, direct, [RUST], reconstruction=back)[0].image, plain.image)
+    assert decoded == [1]
 
 
 def test_targets_edited_together_come_out_as_alone(tiny, direct):
@@ -119,7 +130,15 @@ def test_a_step_is_one_unet_call_for_each_batch_of_pairs(tiny, several, batch, r
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("steps", 5), ("guidance", 2.0), ("location", "mid"), ("alpha", 0.5), ("time_ids", "reference")]
+    ("name", "value"),
+    [
+        ("steps", 5),
+        ("guidance", 2.0),
+        ("hooks", (RLI(location="mid"),)),
+        ("hooks", (RLI(0.5),)),
+        ("hooks", ()),
+        ("time_ids", "reference"),
+    ],
 )
 def test_photographs_of_other_settings_are_not_edited_together(tiny, several, name, value):
     first, second = several
@@ -132,7 +151,7 @@ def test_photographs_of_another_prompt_or_size_or_count_of_masks_are_not_edited_
     first, second = several
     for other, name in (
         (replace(second, prompt="photo of a scratch defect image"), "source prompt"),
-        (replace(second, walk=second.walk[..., :4]), "size"),
+        (replace(second, source_latents=second.source_latents[..., :4]), "size"),
     ):
         with pytest.raises(RLIError, match=f"need one {name}"):
             editing.edit_batch(tiny, [first, other], [RUST])
@@ -140,18 +159,15 @@ def test_photographs_of_another_prompt_or_size_or_count_of_masks_are_not_edited_
         editing.edit_batch(tiny, several, [RUST], masks=[None])
 
 
-@pytest.mark.parametrize("blend", [True, False])
-def test_outside_the_given_mask_nothing_changes(tiny, direct, blend):
+@pytest.mark.parametrize("local_blend", [True, False])
+def test_outside_the_given_mask_nothing_changes(tiny, direct, local_blend, monkeypatch):
     mask = region((16, 32), (24, 48))
     latents = []
-    decode = editing.codec.decode
-    try:
-        editing.codec.decode = lambda model, z: latents.insert(0, z) or decode(model, z)
-        done = editing.edit(tiny, direct, [RUST], EditSettings(local_blend=blend), mask=mask)[0]
-    finally:
-        editing.codec.decode = decode
-    inside = editing.masks.to_latent(mask, (8, 8))
-    changed = (latents[0] != direct.walk[-1:]).any(1, keepdim=True)
+    decode = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda model, z: latents.insert(0, z) or decode(model, z))
+    done = editing.edit(tiny, direct, [RUST], EditSettings(local_blend=local_blend), mask=mask)[0]
+    inside = blend.to_latent(mask, (8, 8))
+    changed = (latents[0] != direct.source_latents[-1:]).any(1, keepdim=True)
     assert torch.equal(changed, inside)
     assert np.array_equal(done.mask, mask)
     back = editing.reconstruct(tiny, direct)
@@ -202,7 +218,7 @@ def test_no_target_is_no_edit(tiny, direct):
 
 def test_photographs_need_not_be_square(tiny):
     wide = torch.rand(1, 3, 32, 96) * 2 - 1
-    done = inversion.invert(tiny, wide, SOURCE, InversionSettings(steps=3, inner_steps=1))
+    done = inversion.invert(tiny, wide, SOURCE, InversionSettings(steps=3))
     edited = editing.edit(tiny, done, [RUST])[0]
     assert edited.image.shape == wide.shape
     assert edited.mask.shape == (32, 96)

@@ -7,70 +7,83 @@ from conftest import relative
 from rli.errors import NonFiniteError, RLIError
 from rli.images import to_tensor, to_uint8
 from rli.method import editing, inversion
-from rli.method.attention import install as attention
-from rli.method.records import InversionSettings
-from rli.method.schedule import guide, move, sampling_steps
+from rli.method.attention.install import install
+from rli.method.attention.rli import RLI
+from rli.method.inversion.base import InversionTask, ddim_invert
+from rli.method.inversion.ddim import Ddim
+from rli.method.inversion.direct import Direct
+from rli.method.inversion.negative_prompt import NegativePrompt
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.schedule import guide, inversion_steps, move, sampling_steps
+from rli.method.solvers import Adam, GaussNewton
 from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec
-from rli.models.diffusion import load
+from rli.models.loading import load
 from rli.models.mini.surfaces import UNSEEN, surface
 
 SOURCE = "photo of a crack defect image"
-SHORT = {"steps": 6, "inner_steps": 2, "residual": False}
+ADAM, GAUSS_NEWTON = NullText(Adam(inner_steps=2)), NullText(GaussNewton(inner_steps=2))
 
 
-def invert(model, photo, **options):
-    return inversion.invert(model, photo, SOURCE, InversionSettings(**{**SHORT, **options}))
+def invert(model, photo, method=GAUSS_NEWTON, **options):
+    return inversion.invert(model, photo, SOURCE, InversionSettings(method, **{"steps": 6, **options}))
 
 
 def test_direct_gives_back_the_vae_s_round_trip(tiny, photo):
-    done = invert(tiny, photo, method="direct")
+    done = invert(tiny, photo, Direct())
     assert torch.equal(editing.reconstruct(tiny, done), editing.vae_round_trip(tiny, done))
 
 
 def test_the_residual_gives_back_the_vae_s_round_trip_after_null_text(tiny, photo):
-    done = invert(tiny, photo, residual=True)
-    assert torch.equal(done.walk[-1:], done.latent)
+    done = invert(tiny, photo, NullText(residual=True))
+    assert torch.equal(done.source_latents[-1:], done.latent)
     assert not torch.equal(done.nulls.tokens[0], done.nulls.tokens[-1])
 
 
 def test_aligned_inversion_ends_on_the_sampler_s_first_level(tiny, photo):
-    up = inversion.inversion_steps(6)
-    with attention.install(tiny.unet):
-        walked = inversion.walk_up(lambda z, step: torch.zeros_like(z), torch.ones(1, 4, 8, 8), up, tiny.abar)
-    assert torch.allclose(walked[-1], torch.full_like(walked[-1], (tiny.abar[up[-1].end] / tiny.abar[0]) ** 0.5))
+    """A model that predicts no noise only scales the latent from level to level."""
+
+    class Silent:
+        abar = tiny.abar
+
+        def predict(self, latent, *args):
+            return torch.zeros_like(latent)
+
+    end = ddim_invert(InversionTask(Silent(), torch.ones(1, 4, 8, 8), None, None, steps=6, guidance=5.0))[-1]
+    assert torch.allclose(end, torch.full_like(end, (tiny.abar[inversion_steps(6)[-1].end] / tiny.abar[0]) ** 0.5))
 
 
 def test_negative_prompt_reconstructs_as_guidance_one_does(tiny, photo):
-    a = invert(tiny, photo, method="negative_prompt", guidance=5.0)
-    b = invert(tiny, photo, method="ddim", guidance=1.0)
-    assert torch.allclose(a.walk, b.walk)
+    a = invert(tiny, photo, NegativePrompt(), guidance=5.0)
+    b = invert(tiny, photo, Ddim(), guidance=1.0)
+    assert torch.allclose(a.source_latents, b.source_latents)
 
 
-@pytest.mark.parametrize("method", ["null_text", "ddim"])
+@pytest.mark.parametrize("method", [GAUSS_NEWTON, Ddim()])
 def test_sampling_with_the_recorded_nulls_walks_the_recorded_way(tiny, photo, method):
     """The independent way: plain guided sampling from the inversion's end."""
-    done = invert(tiny, photo, method=method)
+    done = invert(tiny, photo, method)
     cond = text.encode_prompts(tiny, [SOURCE], (64, 64))
-    latent = done.walk[:1]
-    with torch.no_grad(), attention.install(tiny.unet, "up", 0.1):
+    latent = done.source_latents[:1]
+    with torch.no_grad(), install(tiny.unet, (RLI(),), (8, 8)):
         for step in sampling_steps(6)[:-1]:
             null = done.nulls.at(step.index, cond.time_ids)
             eps = guide(tiny.predict(latent, step, null, "x"), tiny.predict(latent, step, cond, "x"), 5.0)
             latent = move(latent, eps, tiny.abar[step.start], tiny.abar[step.end])
-    assert torch.allclose(latent, done.walk[-1:], rtol=1e-3, atol=1e-3)
+    assert torch.allclose(latent, done.source_latents[-1:], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("solver", "rounding"), [("adam", 1e-3), ("gauss_newton", 1e-2)])
-def test_photographs_inverted_together_come_out_as_alone(tiny, photo, solver, rounding):
+@pytest.mark.parametrize(("method", "rounding"), [(ADAM, 1e-3), (GAUSS_NEWTON, 1e-2)])
+def test_photographs_inverted_together_come_out_as_alone(tiny, photo, method, rounding):
     """Random weights amplify rounding from step to step."""
     both = torch.cat([photo, photo.flip(3)])
-    together = inversion.invert_batch(tiny, both, SOURCE, InversionSettings(**SHORT, solver=solver))
+    together = inversion.invert_batch(tiny, both, SOURCE, InversionSettings(method, steps=6))
     for b, one in enumerate(together):
-        alone = invert(tiny, both[b : b + 1], solver=solver)
+        alone = invert(tiny, both[b : b + 1], method)
         assert torch.allclose(one.latent, alone.latent, atol=1e-5)
-        assert relative(one.walk, alone.walk) < rounding
+        assert relative(one.source_latents, alone.source_latents) < rounding
 
 
 def test_on_the_miniature_gauss_newton_beats_the_paper_s_solver_with_fewer_passes():
@@ -78,11 +91,11 @@ def test_on_the_miniature_gauss_newton_beats_the_paper_s_solver_with_fewer_passe
     model = load("mini")
     image = to_tensor(surface(UNSEEN, ("crack",)).image)
     found = {}
-    for solver in ("adam", "gauss_newton"):
+    for solver in (Adam(), GaussNewton()):
         with patch.object(model.unet, "forward", wraps=model.unet.forward) as forward:
-            done = inversion.invert(model, image, SOURCE, InversionSettings(steps=10, solver=solver))
+            done = inversion.invert(model, image, SOURCE, InversionSettings(NullText(solver), steps=10))
         back, ceiling = editing.reconstruct(model, done), editing.vae_round_trip(model, done)
-        found[solver] = psnr(to_uint8(back), to_uint8(ceiling)), forward.call_count
+        found[solver.name] = psnr(to_uint8(back), to_uint8(ceiling)), forward.call_count
     assert found["gauss_newton"][0] > found["adam"][0] + 3
     assert found["gauss_newton"][1] < found["adam"][1] / 2
 
@@ -110,13 +123,16 @@ def test_gain_foretells_what_a_latent_error_does_to_the_picture():
 
 def test_twice_is_the_same(tiny, photo):
     a, b = invert(tiny, photo), invert(tiny, photo)
-    assert torch.equal(a.walk, b.walk)
+    assert torch.equal(a.source_latents, b.source_latents)
     assert torch.equal(a.nulls.tokens, b.nulls.tokens)
 
 
 def test_rli_takes_part_in_the_inversion(tiny, photo):
-    assert not torch.equal(invert(tiny, photo, alpha=0.4).walk[0], invert(tiny, photo, alpha=0.1).walk[0])
-    assert torch.equal(invert(tiny, photo, alpha=0.0).walk[0], invert(tiny, photo, location="off").walk[0])
+    def start(*hooks):
+        return invert(tiny, photo, hooks=hooks).source_latents[0]
+
+    assert not torch.equal(start(RLI(0.4)), start(RLI(0.1)))
+    assert torch.equal(start(RLI(0.0)), start())
 
 
 def test_a_sampled_latent_depends_on_the_seed_and_the_mean_does_not(tiny, photo):
@@ -127,7 +143,7 @@ def test_a_sampled_latent_depends_on_the_seed_and_the_mean_does_not(tiny, photo)
 
 def test_one_step_is_the_vae_s_round_trip(tiny, photo):
     done = invert(tiny, photo, steps=1)
-    assert torch.equal(done.walk[-1:], done.latent)
+    assert torch.equal(done.source_latents[-1:], done.latent)
 
 
 def test_nan_names_the_phase_and_the_step(tiny, photo, monkeypatch):
@@ -145,8 +161,18 @@ def test_nan_names_the_phase_and_the_step(tiny, photo, monkeypatch):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"method": "magic"}, {"steps": 0}, {"guidance": 0.5}, {"alpha": 1.1}, {"alignment": "no"}, {"location": "left"}],
+    [
+        lambda: InversionSettings(steps=0),
+        lambda: InversionSettings(guidance=0.5),
+        lambda: InversionSettings(alignment="no"),
+        lambda: InversionSettings(encode="median"),
+        lambda: RLI(alpha=1.1),
+        lambda: RLI(location="left"),
+        lambda: Adam(learning_rate=-1),
+        lambda: GaussNewton(start="middle"),
+        lambda: GaussNewton(cg_steps=0),
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(RLIError):
-        InversionSettings(**wrong)
+        wrong()

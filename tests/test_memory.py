@@ -10,11 +10,14 @@ from torch import nn
 
 from rli.errors import RLIError
 from rli.method import editing, inversion
-from rli.method.attention import install as attention
-from rli.method.records import EditSettings, InversionSettings, Target
+from rli.method.attention.install import install
+from rli.method.inversion.direct import Direct
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings, Target
 from rli.models import text
 from rli.models import vae as codec
-from rli.models.diffusion import Model, arrange, random_model
+from rli.models.diffusion import Model, arrange
+from rli.models.loading import random_model
 from rli.models.noise import Step
 from rli.photos.sources import Photo
 from rli.runs import job, memory
@@ -25,7 +28,7 @@ from rli.store.records import PhotoResult
 
 SOURCE = "photo of a crack defect image"
 TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))
-SETTINGS = InversionSettings(steps=3, inner_steps=2)
+SETTINGS = InversionSettings(steps=3)
 GENEROUS = Plan(photos=8, targets=8)
 # About what SDXL takes at 1024 pixels in bfloat16, in MB.
 NEED = Need(4900, 320, 1550, 1320, (5000, 520), 470, (2600, 690), (3070, 820), 12)
@@ -130,7 +133,7 @@ def test_the_rehearsed_peak_is_the_real_one(dtype):
         arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
         cond = text.encode_prompts(model, [SOURCE], (256, 256))
         tokens = cond.tokens.requires_grad_()
-        with Live(model.unet.parameters()) as live, attention.install(model.unet, SETTINGS.location, SETTINGS.alpha):
+        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (8, 8)):
             out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
             torch.autograd.grad(out, tokens, torch.ones_like(out))
         assert need.optimize[saving] == pytest.approx(live.peak, rel=0.05)
@@ -314,7 +317,7 @@ def test_auto_looks_at_what_is_left_and_says_what_it_spares(model, capsys, monke
     assert keep(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
     assert capsys.readouterr().err.startswith("memory: warning: about 0.10 GB more are needed with everything spared")
     assert keep(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
-    direct = choice | {"settings": InversionSettings(method="direct")}  # nothing is optimized: there is no graph
+    direct = choice | {"settings": InversionSettings(Direct())}  # nothing is optimized: there is no graph
     assert keep(model, Memory("low"), **direct).plan == Plan(1, 1)
 
 

@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from rli.models.diffusion import load
-from rli.models.loading import FAMILIES
+from rli.models.base_models import BASE_MODELS
+from rli.models.loading import load
 from rli.models.mini import WEIGHTS, train
 from rli.models.mini.tokenizer import PIECES, tokenizers
 
@@ -62,4 +62,4 @@ def test_the_shipped_weights_are_small_and_plain():
     assert (WEIGHTS / "model_index.json") in files
     assert sum(f.stat().st_size for f in files) <= 12 * 2**20
     assert {f.suffix for f in files} <= {".safetensors", ".json", ".txt"}
-    assert str(WEIGHTS) == FAMILIES["mini"].weights
+    assert str(WEIGHTS) == BASE_MODELS["mini"].weights

@@ -9,14 +9,18 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from rli.errors import RLIError
 from rli.method import editing, inversion
-from rli.method.attention import install as attention
-from rli.method.records import InversionSettings
+from rli.method.attention.install import install
+from rli.method.attention.rli import RLI
+from rli.method.inversion.settings import InversionSettings
 from rli.models import text
 from rli.models import vae as codec
-from rli.models.diffusion import assemble, compiled, load, pick_device, pick_dtype, random_model
-from rli.models.loading import FAMILIES, Parts, check_size, check_weights, fingerprint
+from rli.models.base_models import BASE_MODELS, check_size
+from rli.models.device import pick_device, pick_dtype
+from rli.models.diffusion import compiled
+from rli.models.loading import assemble, check_weights, load, random_model
 from rli.models.mini.tokenizer import tokenizers
 from rli.models.noise import Step
+from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
 
 SOURCE, RUST = "photo of a crack defect image", "photo of a crack rust image"
@@ -77,7 +81,7 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("name", ["sd15", "sd21"])
 def test_stable_diffusion_is_loaded_inverted_and_edited(folders, photo, name):
     model = load(name, str(folders[name]), device="cpu")
-    done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=4, inner_steps=2))
+    done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=4))
     edited = editing.edit(model, done, [RUST])[0]
     assert edited.image.shape == photo.shape
     assert done.nulls.pooled is None
@@ -142,14 +146,16 @@ def test_weights_are_frozen_and_the_fingerprint_sees_a_change():
 
 def test_bfloat16_keeps_latents_embeddings_and_the_vae_in_float32(photo):
     model = assemble("tiny", random_parts("tiny", torch.bfloat16), torch.device("cpu"))
-    done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=3, inner_steps=1))
-    assert {done.walk.dtype, done.latent.dtype, done.nulls.tokens.dtype, model.vae.dtype} == {torch.float32}
+    done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=3))
+    assert {done.source_latents.dtype, done.latent.dtype, done.nulls.tokens.dtype, model.vae.dtype} == {torch.float32}
     assert model.unet.dtype == torch.bfloat16
 
 
 def test_checkpointing_changes_memory_not_numbers(photo, tiny):
-    parts = Parts(tiny.unet, tiny.vae, tiny.tokenizers, tiny.text_encoders, {"num_train_timesteps": 1000})
-    settings = InversionSettings(steps=3, inner_steps=2)
+    parts = Parts(
+        tiny.architecture, tiny.unet, tiny.vae, tiny.tokenizers, tiny.text_encoders, {"num_train_timesteps": 1000}
+    )
+    settings = InversionSettings(steps=3)
     plain = inversion.invert(tiny, photo, SOURCE, settings)
     try:
         saving = assemble("tiny", parts, torch.device("cpu"), checkpointing=True)
@@ -195,7 +201,7 @@ def test_folders_without_a_model_are_refused(tmp_path):
     (tmp_path / "model_index.json").write_text("{")
     with pytest.raises(RLIError, match="cannot be read"):
         check_weights("sdxl", str(tmp_path))
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": FAMILIES["sdxl"].pipeline}))
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": BASE_MODELS["sdxl"].architecture.pipeline}))
     with pytest.raises(RLIError, match="cannot be loaded"):
         load("sdxl", str(tmp_path), device="cpu")
 
@@ -215,7 +221,7 @@ def test_devices_and_precisions():
     assert pick_dtype("auto", torch.device("cuda")) == torch.bfloat16
     with pytest.raises(RLIError, match="needs CUDA"):
         pick_dtype("float16", torch.device("cpu"))
-    with pytest.raises(RLIError, match="is not known"):
+    with pytest.raises(RLIError, match="unknown value"):
         pick_dtype("int8", torch.device("cpu"))
     with pytest.raises(RLIError, match="is not a device"):
         pick_device("toaster")
@@ -232,7 +238,7 @@ def test_the_compiled_model_computes_the_same(photo):
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
         tokens = cond.tokens.clone().requires_grad_()
-        with attention.install(model.unet, "up", 0.1):
+        with install(model.unet, (RLI(),), (8, 8)):
             eps = model.predict(latent, step, replace(cond, tokens=tokens), "test")
         return eps.detach(), torch.autograd.grad(eps.sum(), tokens)[0]
 

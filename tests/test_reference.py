@@ -10,13 +10,17 @@ from PIL import Image
 
 from rli import images
 from rli.method import editing, inversion
-from rli.method.attention import install as attention
+from rli.method.attention.install import install
+from rli.method.attention.rli import RLI
 from rli.method.blend import local_blend_mask
-from rli.method.records import EditSettings, InversionSettings
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings
+from rli.method.solvers import Adam
 from rli.metrics import image as metrics
 from rli.models import text
 from rli.models import vae as codec
-from rli.models.diffusion import load
+from rli.models.loading import load
 from rli.models.noise import Step
 
 SOURCE, TARGET = "photo of a crack defect image", "photo of a crack corrosion image"
@@ -31,13 +35,11 @@ def model(reference):
 def inverted(model, reference):
     photo = images.read_image(reference / "input_512.png", 512, 512)
     settings = InversionSettings(
+        NullText(Adam(inner_steps=3)),
         steps=10,
-        solver="adam",
-        inner_steps=3,
         alignment="reference",
         encode="sample",
         time_ids="reference",
-        residual=False,
         seed=33,
     )
     return inversion.invert(model, photo, SOURCE, settings)
@@ -83,7 +85,7 @@ def test_the_encoded_photograph(model, reference):
 def test_inversion_s_latents(inverted, reference):
     kept = stored(reference, "expected/ddim_latents")["latents"]
     assert relative(inverted.latent[0], kept[0]) < 1e-3
-    assert relative(inverted.walk[0], kept[-1]) < 1e-3
+    assert relative(inverted.source_latents[0], kept[-1]) < 1e-3
 
 
 def test_null_embeddings_and_losses(inverted, reference):
@@ -95,7 +97,7 @@ def test_null_embeddings_and_losses(inverted, reference):
 
 
 def test_the_reconstruction(model, inverted, reference):
-    assert relative(inverted.walk[-1], stored(reference, "expected/final_latents")["recon"][0]) < 1e-3
+    assert relative(inverted.source_latents[-1], stored(reference, "expected/final_latents")["recon"][0]) < 1e-3
     back = images.to_uint8(editing.reconstruct(model, inverted))
     assert metrics.psnr(back, picture(reference / "expected" / "recon.png")) > 45
 
@@ -122,7 +124,7 @@ def test_attention_layers_with_rli(model, reference, place, alpha):
     told = json.loads((reference / "unit" / "controllers.json").read_text())
     block = model.unet.get_submodule(told[f"hook_{place}"]["module"])
     x, context = (torch.from_numpy(kept[f"hook_{place}_{name}"]) for name in ("h", "ctx"))
-    with torch.no_grad(), attention.install(model.unet, "up", alpha):
+    with torch.no_grad(), install(model.unet, (RLI(alpha),), (64, 64)):
         assert relative(block.attn1(x), kept[f"hook_{place}_self_a{alpha}"]) < 1e-4
         assert relative(block.attn2(x, encoder_hidden_states=context), kept[f"hook_{place}_cross_a{alpha}"]) < 1e-4
 
@@ -131,7 +133,7 @@ def test_attention_layers_with_rli(model, reference, place, alpha):
 def test_a_forward_of_the_unet_with_rli(model, reference, alpha):
     kept = stored(reference, "unit/controllers")
     cond = text.encode_prompts(model, [SOURCE, TARGET], (512, 512), "reference")
-    with torch.no_grad(), attention.install(model.unet, "up", alpha):
+    with torch.no_grad(), install(model.unet, (RLI(alpha),), (64, 64)):
         eps = model.predict(torch.from_numpy(kept["unet_x"]), Step(0, 1, 500, 500, 480), cond, "test")
     assert relative(eps, kept[f"unet_eps_t500_a{alpha}"]) < 1e-4
 

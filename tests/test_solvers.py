@@ -1,15 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rli.method.attention import install as attention
+from rli.method.attention.install import install
 from rli.method.schedule import sampling_steps
-from rli.method.solvers import PROBE, Inner, adam, gauss_newton
+from rli.method.solvers import PROBE, Adam, GaussNewton, LeastSquares
 from rli.models.conditioning import Conditioning
 from rli.models.text import encode_prompts
 
 SHAPE = (2, 4, 4)  # of eps
 SIZE = 32
+# The noisiest move, where Adam's learning rate is the given one.
+STEP = sampling_steps(10)[0]
 
 
 def conditioning(seed, rows=1, scale=1.0):
@@ -38,22 +42,30 @@ def curved(null, rows):
 
 
 def problem(predict, rows=1, slope=0.7, tolerance=0.0):
-    residue = torch.randn(rows, *SHAPE, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    return Inner(predict, residue, slope, torch.full((rows,), tolerance, dtype=torch.float64))
+    target = torch.randn(rows, *SHAPE, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    return LeastSquares(predict, target, slope, torch.full((rows,), tolerance, dtype=torch.float64), STEP)
+
+
+def gauss_newton(problem, null, **settings):
+    return GaussNewton(**settings)(problem, null)
+
+
+def adam(problem, null, **settings):
+    return Adam(**settings)(problem, null)
 
 
 def test_on_a_linear_eps_as_many_steps_as_unknowns_find_the_least_squares_solution():
     inner, null = problem(linear), conditioning(2)
-    found = gauss_newton(inner, null, iterations=1, cg_steps=16)
-    wanted = torch.linalg.lstsq(matrix().T, (inner.residue / inner.slope).flatten()[:, None]).solution[:, 0]
+    found = gauss_newton(inner, null, inner_steps=1, cg_steps=16)
+    wanted = torch.linalg.lstsq(matrix().T, (inner.target / inner.slope).flatten()[:, None]).solution[:, 0]
     assert torch.allclose(flat(found.null)[0], wanted, atol=1e-6)
     assert torch.allclose(found.eps, linear(found.null, None))
 
 
 def test_one_step_is_the_gradient_s_with_the_length_that_is_best():
     inner, null = problem(linear), conditioning(2)
-    found = gauss_newton(inner, null, iterations=1)
-    r = (inner.residue / inner.slope - linear(null, None)).flatten()
+    found = gauss_newton(inner, null, inner_steps=1)
+    r = (inner.target / inner.slope - linear(null, None)).flatten()
     gradient = matrix() @ r
     length = gradient @ gradient / (matrix().T @ gradient).square().sum()
     assert torch.allclose(flat(found.null) - flat(null), length * gradient[None], atol=1e-8)
@@ -62,7 +74,7 @@ def test_one_step_is_the_gradient_s_with_the_length_that_is_best():
 @pytest.mark.parametrize("cg_steps", [1, 3])
 def test_no_iteration_raises_the_loss(cg_steps):
     for seed in range(8):
-        found = gauss_newton(problem(curved, rows=3), conditioning(seed, 3), iterations=6, cg_steps=cg_steps)
+        found = gauss_newton(problem(curved, rows=3), conditioning(seed, 3), inner_steps=6, cg_steps=cg_steps)
         losses = torch.stack(found.losses)
         assert (losses[1:] <= losses[:-1]).all()
         assert (losses[-1] < losses[0]).all()
@@ -71,13 +83,13 @@ def test_no_iteration_raises_the_loss(cg_steps):
 def test_a_step_that_would_raise_the_loss_is_shortened():
     """Past a cliff that the linear model cannot know of, eps is far off: the full step lands there."""
     null = conditioning(2)
-    free = gauss_newton(problem(linear), null, iterations=1)
+    free = gauss_newton(problem(linear), null, inner_steps=1)
     full = (flat(free.null) - flat(null)).norm()
 
     def cliff(cond, rows):
         return linear(cond, rows) + 100 * ((flat(cond) - flat(null)).norm() > 0.5 * full)
 
-    found = gauss_newton(problem(cliff), null, iterations=1)
+    found = gauss_newton(problem(cliff), null, inner_steps=1)
     assert (flat(found.null) - flat(null)).norm() == pytest.approx(float(full) / 4)
     assert found.losses[-1] < found.losses[0]
 
@@ -90,7 +102,7 @@ def test_where_no_step_helps_the_start_is_kept():
         calls.append(rows)
         return linear(cond, rows) + 100 * (len(calls) > 2)
 
-    found = gauss_newton(problem(liar), null, iterations=3)
+    found = gauss_newton(problem(liar), null, inner_steps=3)
     assert len(calls) == 2 + 4
     assert torch.equal(found.null.tokens, null.tokens)
     assert torch.equal(found.losses[-1], found.losses[0])
@@ -104,13 +116,13 @@ def test_the_embeddings_scale_does_not_matter():
         return curved(Conditioning(cond.tokens / 8, cond.pooled / 8), rows)
 
     null = conditioning(2)
-    small = gauss_newton(problem(curved), null, iterations=4)
-    large = gauss_newton(problem(scaled), Conditioning(null.tokens * 8, null.pooled * 8), iterations=4)
+    small = gauss_newton(problem(curved), null, inner_steps=4)
+    large = gauss_newton(problem(scaled), Conditioning(null.tokens * 8, null.pooled * 8), inner_steps=4)
     assert torch.allclose(large.null.tokens, 8 * small.null.tokens, rtol=1e-9)
     assert torch.allclose(large.eps, small.eps, rtol=1e-9)
 
 
-@pytest.mark.parametrize("solve", [gauss_newton, lambda *a, **k: adam(*a, **k, rate=0.05)])
+@pytest.mark.parametrize("solve", [gauss_newton, lambda *a, **k: adam(*a, **k, learning_rate=0.05)])
 def test_a_photograph_that_is_done_is_not_predicted_again(solve):
     asked = []
 
@@ -119,23 +131,23 @@ def test_a_photograph_that_is_done_is_not_predicted_again(solve):
         return curved(null, rows)
 
     inner = problem(counted, rows=3)
-    inner = Inner(counted, inner.residue, inner.slope, torch.tensor([0.0, 1e9, 0.0], dtype=torch.float64))
-    found = solve(inner, conditioning(3, 3), iterations=2)
+    inner = replace(inner, tolerance=torch.tensor([0.0, 1e9, 0.0], dtype=torch.float64))
+    found = solve(inner, conditioning(3, 3), inner_steps=2)
     assert asked[0] == [0, 1, 2]
     assert all(rows == [0, 2] for rows in asked[1:])
     assert torch.equal(found.null.tokens[1], conditioning(3, 3).tokens[1])
     assert torch.allclose(found.eps, curved(found.null, None))
     for b in (0, 2):
-        alone = Inner(counted, inner.residue[b : b + 1], inner.slope, inner.tolerance[b : b + 1])
-        again = solve(alone, conditioning(3, 3)[b : b + 1], iterations=2)
+        alone = replace(inner, target=inner.target[b : b + 1], tolerance=inner.tolerance[b : b + 1])
+        again = solve(alone, conditioning(3, 3)[b : b + 1], inner_steps=2)
         assert torch.allclose(found.null.tokens[b], again.null.tokens[0])
 
 
 def test_without_iterations_there_is_one_prediction():
     inner = problem(curved)
     for found in (
-        gauss_newton(inner, conditioning(2), iterations=0),
-        adam(inner, conditioning(2), iterations=0, rate=1),
+        gauss_newton(inner, conditioning(2), inner_steps=0),
+        adam(inner, conditioning(2), inner_steps=0, learning_rate=1),
     ):
         assert torch.equal(found.eps, curved(conditioning(2), None))
         assert len(found.losses) == 1
@@ -151,7 +163,7 @@ def test_forward_differences_are_the_jacobian_vector_products_of_the_unet(tiny):
     def eps(tokens):
         return tiny.predict(latent, step, Conditioning(tokens, cond.pooled, cond.time_ids), "x")
 
-    with attention.install(tiny.unet), sdpa_kernel(SDPBackend.MATH):
+    with install(tiny.unet, (), (8, 8)), sdpa_kernel(SDPBackend.MATH):
         exact = torch.func.jvp(eps, (cond.tokens,), (direction,))[1]
         with torch.no_grad():
             difference = (eps(cond.tokens + h * direction) - eps(cond.tokens)) / h

@@ -1,4 +1,4 @@
-"""The story: an inverted photograph, edited prompt-to-prompt (Hertz et al. 2022) along its recorded walk."""
+"""Inversion → edits: prompt-to-prompt (Hertz et al. 2022) beside the photograph's recorded source branch."""
 
 from __future__ import annotations
 
@@ -10,64 +10,33 @@ import torch
 from torch import Tensor
 
 from rli.errors import RLIError
-from rli.method import blend as masks
-from rli.method.attention import install as attention
-from rli.method.attention.install import Control, MapStore
-from rli.method.prompts import Plan, plan, tokenize
+from rli.method import blend
+from rli.method.attention.install import install
+from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
+from rli.method.prompts import TokenAlignment, align, tokenize
 from rli.method.records import Edit, EditSettings, Inversion, NullEmbeddings, Target, TokenMap
 from rli.method.schedule import guide, move, sampling_steps
-from rli.models import text
-from rli.models import vae as codec
+from rli.models import vae
 from rli.models.conditioning import Conditioning
 from rli.models.diffusion import Model
 from rli.models.noise import Step
+from rli.models.text import encode_prompts
 from rli.progress import Progress, quiet
 
 # Share of the steps before the local blend first acts (the reference: 10 of 50).
 BLEND_START = 0.2
-
 # What photographs edited together must have in common of their inversions' settings.
-ALIKE = ("steps", "guidance", "location", "alpha", "time_ids")
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """One photograph to edit: mask (H,W) bool, the region that was asked for, or None; kept (1,3,H,W), the picture to
-    keep outside the mask, or None where the edit is left whole. Two are equal only when they are the same one."""
-
-    inversion: Inversion
-    mask: np.ndarray | None
-    kept: Tensor | None
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """M pairs of photograph and target, of P photographs, on the model's device.
-
-    walk (T+1,P,C,h,w) and P nulls: the photographs'. owner (M,) long: each pair's photograph. texts: the source prompt
-    P times, then M target prompts. wishes: of M targets. given: M masks (1,1,h,w) bool, None where attention finds it.
-    """
-
-    walk: Tensor
-    nulls: tuple[NullEmbeddings, ...]
-    owner: Tensor
-    texts: Conditioning
-    wishes: Plan
-    given: tuple[Tensor | None, ...]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return tuple(self.walk.shape[-2:])
+SHARED = ("steps", "guidance", "hooks", "time_ids")
 
 
 def reconstruct(model: Model, inversion: Inversion) -> Tensor:
     """The photograph as guided sampling gives it back: (1,3,H,W) in [-1,1]."""
-    return codec.decode(model, inversion.walk[-1:])
+    return vae.decode(model, inversion.source_latents[-1:])
 
 
 def vae_round_trip(model: Model, inversion: Inversion) -> Tensor:
-    """The ceiling of every latent method: the encoded photograph decoded, (1,3,H,W) in [-1,1]."""
-    return codec.decode(model, inversion.latent)
+    """The photograph encoded and decoded, the best that any latent method can give back: (1,3,H,W) in [-1,1]."""
+    return vae.decode(model, inversion.latent)
 
 
 def edit(
@@ -77,16 +46,26 @@ def edit(
     settings: EditSettings | None = None,
     *,
     mask: np.ndarray | None = None,
+    reconstruction: Tensor | None = None,
     batch: int = 8,
     progress: Progress = quiet,
 ) -> list[Edit]:
-    """Edit one inverted photograph to every target, `batch` targets at a time beside one source branch.
+    """Edit one inverted photograph to every target: see `edit_batch`.
 
-    targets: prompts, or Target records that name the changed words. mask (H,W) bool: the region to change, instead of
-    the one that attention finds; it holds with local_blend off too. Raises RLIError for prompts that do not fit,
-    NonFiniteError.
+    Args:
+        mask: (H,W) bool, the region that may change, instead of what attention finds; it holds with local_blend off
+        too. reconstruction: (1,3,H,W), where it has been decoded already.
     """
-    return edit_batch(model, [inversion], targets, settings, masks=[mask], batch=batch, progress=progress)[0]
+    return edit_batch(
+        model,
+        [inversion],
+        targets,
+        settings,
+        masks=[mask],
+        reconstructions=[reconstruction],
+        batch=batch,
+        progress=progress,
+    )[0]
 
 
 def edit_batch(
@@ -96,66 +75,110 @@ def edit_batch(
     settings: EditSettings | None = None,
     *,
     masks: Sequence[np.ndarray | None] | None = None,
+    reconstructions: Sequence[Tensor | None] | None = None,
     batch: int = 8,
     progress: Progress = quiet,
 ) -> list[list[Edit]]:
-    """Edit every inverted photograph to every target: for each photograph its edits, in the order of the targets.
+    """Edit every inverted photograph to every target.
 
-    Photographs of one size, one source prompt and equal inversion settings where sampling takes part (ALIKE); `batch`
-    pairs of photograph and target are sampled at a time, a photograph's pairs side by side, beside one source branch
-    for each photograph among them. targets as in `edit`; masks: one for each photograph, (H,W) bool or None. Raises
-    RLIError for photographs that differ and for prompts and masks that do not fit, NonFiniteError.
+    Args:
+        inversions: of photographs of one size and source prompt, with equal settings as far as SHARED names them.
+        targets: prompts, or Target records that name the changed words.
+        masks: for each photograph the region (H,W) bool that may change, or None.
+        reconstructions: for each photograph its reconstruction (1,3,H,W), where it has been decoded already, or None.
+        batch: so many pairs of photograph and target are sampled at a time, a photograph's pairs side by side, beside
+            one source branch for each photograph among them.
+        progress: passes the steps through and may display them.
+
+    Returns:
+        For each photograph its edits, in the order of the targets.
+
+    Raises:
+        RLIError: for photographs that differ, and for prompts and masks that do not fit.
+        NonFiniteError: where the model's output is not finite.
     """
     settings = settings or EditSettings()
     named = [target if isinstance(target, Target) else Target(target, target) for target in targets]
     masks = [None] * len(inversions) if masks is None else masks
-    _check_alike(inversions)
+    reconstructions = [None] * len(inversions) if reconstructions is None else reconstructions
+    _check_shared(inversions)
     if len(masks) != len(inversions):
         raise RLIError(f"{len(masks)} masks for {len(inversions)} photographs: one for each, None where there is none")
     if not named:
         return [[] for _ in inversions]
-    sources = [_source(model, *given, settings) for given in zip(inversions, masks, strict=True)]
+    sources = [_source(model, *given, settings) for given in zip(inversions, masks, reconstructions, strict=True)]
     pairs = [(source, target) for source in sources for target in named]
     chunks = [pairs[k : k + batch] for k in range(0, len(pairs), batch)]
     edits = [e for chunk in chunks for e in _edit_together(model, chunk, settings, progress)]
     return [edits[k : k + len(named)] for k in range(0, len(edits), len(named))]
 
 
-def _check_alike(inversions: Sequence[Inversion]) -> None:
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """One photograph to edit. Two are equal only when they are the same one."""
+
+    inversion: Inversion
+    # The region (H,W) bool that was asked for, or None.
+    mask: np.ndarray | None
+    # The reconstruction (1,3,H,W) that stays outside the mask, or None where the edit is left whole.
+    kept: Tensor | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """M pairs of photograph and target, of P photographs, on the model's device."""
+
+    # The photographs' source branches (T+1,P,C,h,w), and their null embeddings, P of them.
+    source_latents: Tensor
+    nulls: tuple[NullEmbeddings, ...]
+    # (M,) long: each pair's photograph.
+    source_of: Tensor
+    # The source prompt P times, then M target prompts.
+    texts: Conditioning
+    # Of M targets.
+    alignment: TokenAlignment
+    # M masks (1,1,h,w) bool, None where attention finds it.
+    given: tuple[Tensor | None, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.source_latents.shape[-2], self.source_latents.shape[-1]
+
+
+def _check_shared(inversions: Sequence[Inversion]) -> None:
     """One UNet call is told one size, one source prompt and one step: raises RLIError where photographs differ."""
     for other in inversions[1:]:
-        for (name, value), another in zip(_told(inversions[0]).items(), _told(other).values(), strict=True):
+        for (name, value), another in zip(_shared(inversions[0]).items(), _shared(other).values(), strict=True):
             if value != another:
                 raise RLIError(f"photographs edited together need one {name}, not {value} and {another}")
 
 
-def _told(inversion: Inversion) -> dict[str, object]:
+def _shared(inversion: Inversion) -> dict[str, object]:
     """What a UNet call on the photograph is told for its whole batch, by name."""
-    options = {name: getattr(inversion.settings, name) for name in ALIKE}
-    return {"size of latents": tuple(inversion.walk.shape[-2:]), "source prompt": inversion.prompt, **options}
+    options = {name: getattr(inversion.settings, name) for name in SHARED}
+    size = tuple(inversion.source_latents.shape[-2:])
+    return {"size of latents": size, "source prompt": inversion.prompt, **options}
 
 
-def _source(model: Model, inversion: Inversion, mask: np.ndarray | None, settings: EditSettings) -> _Source:
+def _source(
+    model: Model, inversion: Inversion, mask: np.ndarray | None, reconstruction: Tensor | None, settings: EditSettings
+) -> _Source:
     """Raises RLIError for a mask of another size than the photograph's."""
     pixels = _pixels(model, inversion)
     if mask is not None and mask.shape != pixels:
         raise RLIError(f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels, the photograph {pixels[1]}×{pixels[0]}")
     # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the latent
     # is kept in the pixels too.
-    blends = settings.local_blend or mask is not None
-    kept = reconstruct(model, inversion) if blends and settings.convention == "standard" else None
-    return _Source(inversion, mask, kept)
-
-
-def _scale(model: Model) -> int:
-    """Pixels a side of one latent position."""
-    return 2 ** (len(model.vae.config.block_out_channels) - 1)
+    keeps = (settings.local_blend or mask is not None) and settings.convention == "standard"
+    if keeps and reconstruction is None:
+        reconstruction = reconstruct(model, inversion)
+    return _Source(inversion, mask, reconstruction if keeps else None)
 
 
 def _pixels(model: Model, inversion: Inversion) -> tuple[int, int]:
     """(H,W) of the photograph."""
-    height, width = inversion.walk.shape[-2:]
-    return height * _scale(model), width * _scale(model)
+    height, width = inversion.source_latents.shape[-2:]
+    return height * model.pixels_per_latent, width * model.pixels_per_latent
 
 
 def _edit_together(
@@ -166,16 +189,20 @@ def _edit_together(
     prompts = [*(source.inversion.prompt for source in sources), *(target.prompt for _, target in pairs)]
     batch = _batch(model, sources, pairs, prompts, settings)
     options = sources[0].inversion.settings
-    store = MapStore(attention.map_size(model.unet, batch.size))
+    store = MapStore(map_size(model.unet, batch.size))
     steps = progress(sampling_steps(options.steps, len(model.abar)), f"editing, {len(pairs)} at once")
-    with attention.install(model.unet, options.location, options.alpha):
-        latents, blend = _sample(model, batch, settings, steps, store, options.guidance)
-    images = codec.decode(model, latents)
+    with install(model.unet, options.hooks, batch.size):
+        latents, masks = _sample(model, batch, settings, steps, store, options.guidance)
+    images = vae.decode(model, latents)
     words = _word_maps(model, prompts, store)
     edits = []
-    for (source, target), image, region, maps in zip(pairs, images.split(1), blend, words[len(sources) :], strict=True):
-        mask = source.mask if source.mask is not None else masks.to_pixels(region[0], tuple(image.shape[-2:]))
-        edits.append(Edit(target, _kept_outside(model, source, image, mask), mask, maps, words[sources.index(source)]))
+    for (source, target), image, found, maps in zip(pairs, images.split(1), masks, words[len(sources) :], strict=True):
+        pixels = (image.shape[-2], image.shape[-1])
+        mask = source.mask if source.mask is not None else blend.to_pixels(found[0], pixels)
+        if source.kept is not None:  # feathered within half a latent position
+            weights = blend.feathered(mask, max(1, model.pixels_per_latent // 2))
+            image = torch.lerp(source.kept, image, weights)
+        edits.append(Edit(target, image, mask, maps, words[sources.index(source)]))
     return edits
 
 
@@ -186,84 +213,77 @@ def _batch(
     prompts: Sequence[str],
     settings: EditSettings,
 ) -> _Batch:
-    """Everything that sampling needs, gathered; a prompt that occurs more than once is encoded once."""
+    """Everything that sampling needs; a prompt that occurs more than once is encoded once."""
     first = sources[0].inversion
-    walk = torch.stack([source.inversion.walk for source in sources], 1).to(model.device)
-    size, pixels = tuple(walk.shape[-2:]), _pixels(model, first)
+    source_latents = torch.stack([source.inversion.source_latents for source in sources], 1).to(model.device)
+    size = (source_latents.shape[-2], source_latents.shape[-1])
     # Before the encoders run: it is here that prompts are refused.
-    wishes = plan(model.tokenizers[0], first.prompt, [target for _, target in pairs], settings).to(model.device)
+    alignment = align(model.tokenizers[0], first.prompt, [target for _, target in pairs], settings).to(model.device)
     distinct = list(dict.fromkeys(prompts))
-    texts = text.encode_prompts(model, distinct, pixels, first.settings.time_ids)
-    given = [None if s.mask is None else masks.to_latent(s.mask, size).to(model.device) for s, _ in pairs]
+    texts = encode_prompts(model, distinct, _pixels(model, first), first.settings.time_ids)
+    given = [None if s.mask is None else blend.to_latent(s.mask, size).to(model.device) for s, _ in pairs]
     return _Batch(
-        walk=walk,
+        source_latents=source_latents,
         nulls=tuple(source.inversion.nulls.map(lambda value: value.to(model.device)) for source in sources),
-        owner=torch.tensor([sources.index(source) for source, _ in pairs], device=model.device),
+        source_of=torch.tensor([sources.index(source) for source, _ in pairs], device=model.device),
         texts=texts[torch.tensor([distinct.index(prompt) for prompt in prompts], device=model.device)],
-        wishes=wishes,
+        alignment=alignment,
         given=tuple(given),
     )
-
-
-def _kept_outside(model: Model, source: _Source, image: Tensor, mask: np.ndarray) -> Tensor:
-    """image (1,3,H,W) inside mask (H,W), the kept picture outside; feathered within half a latent position."""
-    if source.kept is None:
-        return image
-    return torch.lerp(source.kept, image, masks.feathered(mask, max(1, _scale(model) // 2)))
 
 
 @torch.no_grad()
 def _sample(
     model: Model, batch: _Batch, settings: EditSettings, steps: Iterable[Step], store: MapStore, guidance: float
 ) -> tuple[Tensor, Tensor]:
-    """Sample M pairs beside the recorded walks of their photographs: latents (M,C,h,w) and the last blend mask
+    """Sample M pairs beside the source branches of their photographs: latents (M,C,h,w) and the last blend masks
     (M,1,h,w) bool.
 
-    Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their walks are
+    Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their branches are
     known), the targets' conditional halves, and their unconditional halves.
     """
-    walk, owner, texts = batch.walk, batch.owner, batch.texts
+    source_latents, source_of, texts = batch.source_latents, batch.source_of, batch.texts
     time_ids = None if texts.time_ids is None else texts.time_ids[:1]
-    z = walk[0, owner]
-    blend = torch.ones_like(z[:, :1], dtype=torch.bool)
-    whole = torch.tensor([mask is None and not settings.local_blend for mask in batch.given], device=z.device)
+    z = source_latents[0, source_of]
+    mask = torch.ones_like(z[:, :1], dtype=torch.bool)
+    whole = torch.tensor([given is None and not settings.local_blend for given in batch.given], device=z.device)
     for step in steps:
         if step.is_identity and settings.convention == "standard":
             continue  # the reference predicts here too, which moves nothing but its mask
-        null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[owner]
-        control = _control(batch, settings, step, store)
-        rows = torch.cat([walk[step.index], z, z])
-        eps = model.predict(rows, step, Conditioning.cat([texts, null]), "editing", control)
-        guided = guide(eps[control.edited.stop :], eps[control.edited], guidance)
+        null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[source_of]
+        hook = _injection(batch, settings, step, store)
+        rows = torch.cat([source_latents[step.index], z, z])
+        eps = model.predict(rows, step, Conditioning.cat([texts, null]), "editing", (hook,))
+        guided = guide(eps[hook.targets.stop :], eps[hook.targets], guidance)
         z = move(z, guided, model.abar[step.start], model.abar[step.end])
-        blend = _blend(store, batch, settings)
+        mask = _blend_masks(store, batch, settings)
         if step.index >= BLEND_START * step.total:
-            z = torch.where(blend | whole[:, None, None, None], z, walk[step.index + 1, owner])
-    return z, blend
+            z = torch.where(mask | whole[:, None, None, None], z, source_latents[step.index + 1, source_of])
+    return z, mask
 
 
-def _control(batch: _Batch, settings: EditSettings, step: Step, store: MapStore) -> Control:
-    """This step's wishes: windows are shares of the steps; the reference counts the cross window in fiftieths."""
-    return Control(
+def _injection(batch: _Batch, settings: EditSettings, step: Step, store: MapStore) -> PromptToPrompt:
+    """This step's: windows are shares of the steps; the reference counts the cross window in fiftieths."""
+    return PromptToPrompt(
         sources=len(batch.nulls),
-        owner=batch.owner,
-        mapper=batch.wishes.mapper,
-        own=batch.wishes.own,
-        factor=batch.wishes.factor,
-        cross=step.index < settings.cross * (50 if settings.convention == "reference" else step.total),
-        self_=step.index < settings.replace * step.total,
-        latent=batch.size,
+        source_of=batch.source_of,
+        mapper=batch.alignment.mapper,
+        keep_own_map=batch.alignment.keep_own_map,
+        equalizer=batch.alignment.equalizer,
+        inject_cross=step.index < settings.cross * (50 if settings.convention == "reference" else step.total),
+        inject_self=step.index < settings.replace * step.total,
         store=store,
     )
 
 
-def _blend(store: MapStore, batch: _Batch, settings: EditSettings) -> Tensor:
+def _blend_masks(store: MapStore, batch: _Batch, settings: EditSettings) -> Tensor:
     """(M,1,h,w) bool: the given mask, or where the changed words look, in the source or in the target."""
-    source, target = store.total[: len(batch.nulls)][batch.owner], store.total[len(batch.nulls) :]
-    found = masks.local_blend_mask(
-        source, batch.wishes.source_words, batch.size, settings.threshold
-    ) | masks.local_blend_mask(target, batch.wishes.target_words, batch.size, settings.threshold)
-    return torch.cat([f if g is None else g for f, g in zip(found.split(1), batch.given, strict=True)])
+    assert store.total is not None, "no layer had the store's resolution"
+    source, target = store.total[: len(batch.nulls)][batch.source_of], store.total[len(batch.nulls) :]
+    words = (source, batch.alignment.source_words), (target, batch.alignment.target_words)
+    one, other = (blend.local_blend_mask(maps, chosen, batch.size, settings.threshold) for maps, chosen in words)
+    found = (one | other).split(1)
+    return torch.cat([f if given is None else given for f, given in zip(found, batch.given, strict=True)])
 
 
 def _word_maps(model: Model, prompts: Sequence[str], store: MapStore) -> list[tuple[TokenMap, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,21 +30,24 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an edit does to the attention of N targets: mapper (N,S,S), own (N,S), factor (N,S) as in attention.Control;
-    source_words, target_words (N,S): 1 at the tokens whose maps make the blend mask."""
+class TokenAlignment:
+    """How the tokens of N target prompts belong to those of the source prompt, and which of them changed."""
 
+    # (N,S,S), from source token to target token: whose map each target token takes.
     mapper: Tensor
-    own: Tensor
-    factor: Tensor
+    # (N,S): share of a target token's own map.
+    keep_own_map: Tensor
+    # (N,S): factor on each target token's map.
+    equalizer: Tensor
+    # (N,S): 1 at the tokens whose maps make the blend mask, of the source and of the target prompt.
     source_words: Tensor
     target_words: Tensor
 
-    def to(self, device: torch.device) -> Plan:
-        return Plan(*(value.to(device) for value in vars(self).values()))
+    def to(self, device: torch.device) -> TokenAlignment:
+        return TokenAlignment(*(value.to(device) for value in vars(self).values()))
 
 
-def tokenize(tokenizer, prompt: str) -> Tokens:
+def tokenize(tokenizer: Any, prompt: str) -> Tokens:
     """CLIP's byte pairs never cross white space, so that words can be tokenized one by one.
 
     Raises RLIError for a prompt longer than the text encoder reads.
@@ -124,22 +128,22 @@ def global_alignment(source: Sequence[int], target: Sequence[int]) -> list[int]:
 
 
 def refine_mapper(source: Tokens, target: Tokens, length: int, convention: str = "standard") -> tuple[Tensor, Tensor]:
-    """mapper (S,S) and own (S,): aligned tokens take their partner's map, the others keep their own.
+    """mapper (S,S) and keep_own_map (S,): aligned tokens take their partner's map, the others keep their own.
 
     After the end of the target prompt padding is aligned with padding; the reference goes on by index there.
     """
     shift = 0 if convention == "reference" else len(source.ids) - len(target.ids)
     partner = global_alignment(source.ids, target.ids)
     partner += [min(j + shift, length - 1) for j in range(len(target.ids), length)]
-    partner = torch.tensor(partner)
-    mapper, own = torch.zeros(length, length), (partner < 0).float()
-    columns = torch.arange(length)[partner >= 0]
-    mapper[partner[partner >= 0], columns] = 1
-    return mapper, own
+    partners = torch.tensor(partner)
+    mapper, keep_own_map = torch.zeros(length, length), (partners < 0).float()
+    columns = torch.arange(length)[partners >= 0]
+    mapper[partners[partners >= 0], columns] = 1
+    return mapper, keep_own_map
 
 
 def replace_mapper(source: Tokens, target: Tokens, length: int, convention: str = "standard") -> tuple[Tensor, Tensor]:
-    """mapper (S,S) and own (S,) all 0: a changed word's tokens take the mean map of the word they replace.
+    """mapper (S,S) and keep_own_map (S,) all 0: a changed word's tokens take the mean map of the word they replace.
 
     Every column sums to 1. The reference divides by the target's tokens instead and leaves what follows unshifted.
     """
@@ -176,8 +180,8 @@ def _reference_replace_mapper(source: Tokens, target: Tokens, length: int) -> Te
     return mapper
 
 
-def plan(tokenizer, source_prompt: str, targets: Sequence[Target], settings: EditSettings) -> Plan:
-    """All targets' token maps, amplifiers and blend words. Raises RLIError where the prompts do not allow the edit."""
+def align(tokenizer: Any, source_prompt: str, targets: Sequence[Target], settings: EditSettings) -> TokenAlignment:
+    """Align every target prompt with the source prompt. Raises RLIError where the prompts do not allow the edit."""
     length = tokenizer.model_max_length
     make = {"refine": refine_mapper, "replace": replace_mapper}[settings.method]
     source = tokenize(tokenizer, source_prompt)
@@ -193,9 +197,11 @@ def plan(tokenizer, source_prompt: str, targets: Sequence[Target], settings: Edi
         if settings.convention == "reference":  # always blends by this word; an absent one is silently nothing
             before = tuple(k for k, word in enumerate(source.words) if word == "defect")
         changed = indicator(tokens, after, length)
-        mapper, own = make(source, tokens, length, settings.convention)
-        parts.append((mapper, own, 1 + (settings.eq - 1) * changed, indicator(source, before, length), changed))
-    return Plan(*(torch.stack(values) for values in zip(*parts, strict=True)))
+        mapper, keep_own_map = make(source, tokens, length, settings.convention)
+        parts.append(
+            (mapper, keep_own_map, 1 + (settings.eq - 1) * changed, indicator(source, before, length), changed)
+        )
+    return TokenAlignment(*(torch.stack(values) for values in zip(*parts, strict=True)))
 
 
 def indicator(tokens: Tokens, words: Sequence[int], length: int) -> Tensor:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from rli.models.noise import Step
+
+# How the levels of inversion lie to those of sampling.
+ALIGNMENTS = ("aligned", "reference")
 
 
 def sampling_steps(count: int, train_steps: int = 1000) -> tuple[Step, ...]:
@@ -32,13 +37,13 @@ def inversion_steps(count: int, alignment: str = "aligned", train_steps: int = 1
 
 def move(latent: Tensor, eps: Tensor, abar_start: float, abar_end: float) -> Tensor:
     """The deterministic DDIM move between two noise levels, in either direction (Song et al. 2021, eq. 12, sigma 0)."""
-    x0 = (latent - (1 - abar_start) ** 0.5 * eps) / abar_start**0.5
-    return abar_end**0.5 * x0 + (1 - abar_end) ** 0.5 * eps
+    x0 = (latent - math.sqrt(1 - abar_start) * eps) / math.sqrt(abar_start)
+    return math.sqrt(abar_end) * x0 + math.sqrt(1 - abar_end) * eps
 
 
 def eps_factor(abar_start: float, abar_end: float) -> float:
     """d move / d eps: `move` is linear in eps, which the null embedding optimization uses for its gradient."""
-    return (1 - abar_end) ** 0.5 - (abar_end * (1 - abar_start) / abar_start) ** 0.5
+    return math.sqrt(1 - abar_end) - math.sqrt(abar_end * (1 - abar_start) / abar_start)
 
 
 def guide(eps_null: Tensor, eps_text: Tensor, guidance: float) -> Tensor:

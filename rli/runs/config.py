@@ -4,9 +4,10 @@ line, before a model is loaded."""
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from typing import Any
 from rli.datasets.dataset import Dataset
 from rli.datasets.review import read_review
 from rli.errors import RLIError, one_of, whole, within
-from rli.method.records import EditSettings, InversionSettings, Target
-from rli.models.diffusion import pick_device, pick_dtype
+from rli.method.attention.install import AttentionHook
+from rli.method.attention.rli import LOCATIONS, RLI
+from rli.method.inversion.settings import INVERTERS, InversionSettings
+from rli.method.records import EditSettings, Target
+from rli.method.solvers import SOLVERS
+from rli.models.device import pick_device, pick_dtype
 from rli.models.loading import check_weights
 from rli.photos.sources import PhotoSource, photos
 from rli.runs.job import Job, Selection
@@ -34,12 +39,9 @@ FREE = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "trac
 
 def settings(cfg: Mapping[str, Any]) -> Job:
     """The configuration as checked records. Raises RLIError, in one line, for whatever cannot be."""
-    inversion = dict(cfg["inversion"])
-    batch_size = inversion.pop("batch_size")
     defect, runtime = cfg["defect"], cfg["runtime"]
-    for group, record in (("inversion", InversionSettings), ("rli", InversionSettings), ("edit", EditSettings)):
-        for key in {*cfg[group]} - {field.name for field in fields(record)} - {"batch_size"}:
-            raise RLIError(f"{group}.{key} is not a setting")
+    for key in {*cfg["edit"]} - {field.name for field in fields(EditSettings)}:
+        raise RLIError(f"edit.{key} is not a setting")
     one_of("task", cfg["task"], TASKS)
     targets = [] if cfg["task"] == "reconstruct" else _targets(defect)
     return Job(
@@ -49,10 +51,10 @@ def settings(cfg: Mapping[str, Any]) -> Job:
         source=defect["source"],
         targets=tuple(targets),
         original=defect["original"] or cfg["task"] != "edit",
-        inversion=InversionSettings(**inversion, **cfg["rli"], seed=runtime["seed"]),
+        inversion=inversion_settings(cfg["inversion"], cfg["rli"], cfg["attention"], runtime["seed"]),
         edit=EditSettings(**cfg["edit"]),
         cache=Path(runtime["cache"]),
-        batch_size=batch_size,
+        batch_size=cfg["inversion"]["batch_size"],
         target_batch=runtime["target_batch"],
         memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
         variants=Variants(**known("dataset.variants", cfg["dataset"]["variants"], Variants)),
@@ -61,6 +63,57 @@ def settings(cfg: Mapping[str, Any]) -> Job:
         weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
         f"{runtime['dtype']}",
     )
+
+
+def inversion_settings(
+    inversion: Mapping[str, Any], rli: Mapping[str, Any], attention: Mapping[str, Any], seed: int
+) -> InversionSettings:
+    """The groups inversion, rli and attention. A setting of another method or solver than the chosen ones is not used,
+    so that a sweep over methods may set it. Raises RLIError."""
+    method = named_class("inversion", inversion["method"], INVERTERS)
+    solver = named_class("inversion.solver", inversion["solver"], SOLVERS)
+    kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
+    for key in {*inversion} - {field.name for kind in kinds for field in fields(kind)} - {"batch_size"}:
+        raise RLIError(f"inversion.{key} is not a setting")
+
+    def own(record: type) -> dict[str, Any]:
+        names = {field.name for field in fields(record)} - {"method", "solver", "seed", "hooks"}
+        return {name: value for name, value in inversion.items() if name in names and value is not None}
+
+    nested = {"solver": solver(**own(solver))} if "solver" in {field.name for field in fields(method)} else {}
+    return InversionSettings(
+        method(**own(method), **nested), hooks=attention_hooks(rli, attention), seed=seed, **own(InversionSettings)
+    )
+
+
+def attention_hooks(rli: Mapping[str, Any], attention: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
+    """The groups rli and attention: Residual Linear Interpolation unless it is off, and a further hook where one is
+    named. Raises RLIError."""
+    one_of("rli", rli["location"], (*LOCATIONS, "off"))
+    hooks: list[AttentionHook] = [] if rli["location"] == "off" else [RLI(rli["alpha"], rli["location"])]
+    if attention["hook"] is not None:
+        settings = {name: value for name, value in attention.items() if name != "hook"}
+        hook = named_class("attention.hook", attention["hook"], {})
+        hooks.append(hook(**known("attention", settings, hook)))
+    return tuple(hooks)
+
+
+def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
+    """One of the classes by its short name, or any frozen dataclass by its dotted one, such as
+    my_package.my_file.MyMethod. Raises RLIError."""
+    if name in classes:
+        return classes[name]
+    module, _, own = str(name).rpartition(".")
+    if not module:
+        short = f"one of {', '.join(classes)}, or " if classes else ""
+        raise RLIError(f"{key}={name}: unknown value; expected {short}a dotted name")
+    try:
+        found = getattr(importlib.import_module(module), own)
+    except (ImportError, AttributeError) as error:
+        raise RLIError(f"{key}={name} cannot be imported: {error}") from None
+    if not is_dataclass(found):
+        raise RLIError(f"{key}={name} is no dataclass")
+    return found
 
 
 def _targets(defect: Mapping[str, Any]) -> list[Target]:

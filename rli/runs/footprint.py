@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.checkpoint import checkpoint
 
-from rli.method.attention import install as attention
-from rli.method.records import InversionSettings
+from rli.method.attention.install import SMALL_SIDE, AttentionHook, install
+from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
+from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, set_checkpointing
 
 # Kernels' rearranged weights and small pools, whatever the size of the picture: 0.1 GB on a CPU.
@@ -48,11 +49,10 @@ class Need:
 def measure(model: Model, height: int, width: int, settings: InversionSettings) -> Need:
     """Rehearse every stage at this size, in pixels. Weights count on CUDA alone; elsewhere the process holds
     them in any case."""
-    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    factor = model.pixels_per_latent
     latent = height // factor, width // factor
     tile = min(latent[0], TILE), min(latent[1], TILE)
     image, moves = 12 * height * width, model.device.type == "cuda"
-    cg_steps = settings.cg_steps if seeks(settings) else 0
     encoders = [weights(encoder) for encoder in model.text_encoders] if moves else [0]
 
     def vae(method: str, size: tuple[int, int]) -> int:
@@ -63,9 +63,10 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
         # Tiles overlap by a quarter, so that they hold 16/9 of the picture; they are joined in rows, then those.
         return vae(method, tile) + (0 if tile == latent else 4 * image)
 
-    with attention.install(model.unet, settings.location, settings.alpha):
-        forward = [_optimization(model, latent, cg_steps, saving) for saving in (False, True)]
-        edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, control=_control(model, latent)))
+    with install(model.unet, settings.hooks, latent):
+        backward = settings.method.backward_passes
+        forward = [_optimization(model, latent, backward, saving) for saving in (False, True)]
+        edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, hooks=(_injection(model, latent),)))
     return Need(
         unet=weights(model.unet) if moves else 0,
         vae=weights(model.vae) if moves else 0,
@@ -87,7 +88,7 @@ def weights(part: nn.Module) -> int:
 
 def seeks(settings: InversionSettings) -> bool:
     """Whether null embeddings are optimized."""
-    return settings.method == "null_text" and settings.chosen().inner_steps > 0
+    return settings.method.backward_passes > 0
 
 
 class Live(TorchDispatchMode):
@@ -120,7 +121,7 @@ class Live(TorchDispatchMode):
 
 
 class _Attention(TorchFunctionMode):
-    """Attention on the meta device in the form that `attention.attend` gives it on the `real` one; left to itself, it
+    """Attention on the meta device in the form that `install.attend` gives it on the `real` one; left to itself, it
     would form every map."""
 
     def __init__(self, real: torch.device) -> None:
@@ -132,7 +133,7 @@ class _Attention(TorchFunctionMode):
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
         q, k, v = args[:3]
-        if self.real.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= attention.SIDE**2:
+        if self.real.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= SMALL_SIDE**2:
             return (q * kwargs["scale"] @ k.transpose(-1, -2)).softmax(-1) @ v
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=kwargs.get("scale"))[0]
 
@@ -158,17 +159,17 @@ def _peak(model: Model, part: nn.Module, work: Callable[[nn.Module], object]) ->
     return live.peak
 
 
-def _optimization(model: Model, latent: tuple[int, int], cg_steps: int, checkpointing: bool) -> int:
-    """One photograph's graph, forward and back; more than one conjugate-gradient step keeps it beside a forward.
-    Without any: the forward alone."""
+def _optimization(model: Model, latent: tuple[int, int], backward: int, checkpointing: bool) -> int:
+    """One photograph's graph, forward and back; where several backward passes go through it, it is kept beside a
+    forward. Without any: the forward alone."""
 
     def work(unet: nn.Module) -> None:
-        with torch.set_grad_enabled(cg_steps > 0):
-            tokens = _tokens(model, 1).requires_grad_(cg_steps > 0)
+        with torch.set_grad_enabled(backward > 0):
+            tokens = _tokens(model, 1).requires_grad_(backward > 0)
             out = _call(model, unet, latent, 1, tokens)
-        if cg_steps > 1:
+        if backward > 1:
             _call(model, unet, latent, 1)
-        if cg_steps:
+        if backward:
             torch.autograd.grad(out, tokens, torch.empty_like(out))
 
     with _checkpointing(model, checkpointing):
@@ -181,37 +182,33 @@ def _call(
     latent: tuple[int, int],
     rows: int,
     tokens: Tensor | None = None,
-    control: attention.Control | None = None,
+    hooks: tuple[AttentionHook, ...] = (),
 ) -> Tensor:
     """One UNet call of shapes alone."""
-    extra = None
-    if model.is_sdxl:
-        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
-        extra = {"text_embeds": _shape(model, rows, pooled), "time_ids": _shape(model, rows, 6)}
+    text = model.architecture.blank(unet.config, model.tokenizers[0].model_max_length, rows, model.dtype)
     return unet(
         _shape(model, rows, _channels(model), *latent),
         500,
-        encoder_hidden_states=_tokens(model, rows) if tokens is None else tokens,
-        added_cond_kwargs=extra,
-        cross_attention_kwargs={"control": control} if control is not None else None,
+        encoder_hidden_states=text.tokens if tokens is None else tokens,
+        added_cond_kwargs=text.added(model.dtype),
+        cross_attention_kwargs={"hooks": hooks} if hooks else None,
         return_dict=False,
     )[0]
 
 
-def _control(model: Model, latent: tuple[int, int]) -> attention.Control:
-    """A control of one target that injects everything."""
+def _injection(model: Model, latent: tuple[int, int]) -> PromptToPrompt:
+    """Prompt-to-prompt of one target that injects everything."""
     length = model.tokenizers[0].model_max_length
-    own = torch.empty(1, length, device="meta")
-    return attention.Control(
+    row = torch.empty(1, length, device="meta")
+    return PromptToPrompt(
         sources=1,
-        owner=torch.empty(1, dtype=torch.long, device="meta"),
+        source_of=torch.empty(1, dtype=torch.long, device="meta"),
         mapper=torch.empty(1, length, length, device="meta"),
-        own=own,
-        factor=own,
-        cross=True,
-        self_=True,
-        latent=latent,
-        store=attention.MapStore(attention.map_size(model.unet, latent)),
+        keep_own_map=row,
+        equalizer=row,
+        inject_cross=True,
+        inject_self=True,
+        store=MapStore(map_size(model.unet, latent)),
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,14 +20,16 @@ from torch import Tensor
 from rli.datasets.annotations import change_mask
 from rli.errors import NonFiniteError, RLIError, whole, within
 from rli.images import to_uint8
+from rli.keys import key_of
 from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
 from rli.method.inversion import invert_batch
+from rli.method.inversion.settings import InversionSettings
 from rli.method.prompts import check_target
-from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
+from rli.method.records import Edit, EditSettings, Inversion, Target
 from rli.metrics.columns import ORIGINAL, Row
 from rli.metrics.image import Lpips, mean_change, psnr, ssim
+from rli.models.base_models import check_size
 from rli.models.diffusion import Model
-from rli.models.loading import check_size
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.memory import EDITING, INVERTING, Keeper, Memory, NoRoomError, Plan, keep
@@ -109,8 +110,8 @@ class Job:
     def key(self, photo: Photo) -> str:
         """Hash of everything that a photograph's result depends on; where it is unchanged, nothing is done again."""
         free = ("cache", "batch_size", "target_batch", "memory")  # these change seconds and memory only
-        facts = {name: value for name, value in asdict(self).items() if name not in free}
-        return hashlib.sha256(json.dumps([VERSION, facts, photo.stamp], sort_keys=True).encode()).hexdigest()[:32]
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in free}
+        return key_of(VERSION, facts, photo.stamp)
 
 
 def run(
@@ -253,10 +254,14 @@ def _inversions(model: Model, job: Job, plan: Plan, images: Sequence[Tensor], pr
     if len(images) == 1:
         return [
             cache.get(
-                job.cache, keys[0], lambda: invert_batch(model, images[0], job.source, job.inversion, progress)[0]
+                job.cache,
+                keys[0],
+                job.source,
+                job.inversion,
+                lambda: invert_batch(model, images[0], job.source, job.inversion, progress)[0],
             )
         ]
-    kept = {key: cache.read(cache.path_of(job.cache, key)) for key in keys}
+    kept = {key: cache.read(cache.path_of(job.cache, key), job.source, job.inversion) for key in keys}
     missing = [k for k, key in enumerate(keys) if kept[key] is None]
     for start in range(0, len(missing), plan.photos):
         some = missing[start : start + plan.photos]
@@ -288,8 +293,8 @@ def _finish(
             "defect": defect,
             "resolution": job.resolution,
             "model": job.model,
-            "inversion": job.inversion.method,
-            "alpha": job.inversion.alpha if job.inversion.location != "off" else 0.0,
+            "inversion": job.inversion.method.name,
+            "alpha": job.inversion.alpha,
             "eq": settings.eq,
             "cross": settings.cross,
             "replace": settings.replace,

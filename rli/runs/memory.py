@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from rli.errors import RLIError, one_of
-from rli.method.records import InversionSettings
+from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, arrange
 from rli.runs.footprint import Need, measure, seeks, weights
 
@@ -238,7 +238,6 @@ def _wished(plan: Plan, model: Model, memory: Memory, height: int, width: int) -
     fixed = set(own)
     if model.device.type != "cuda":
         fixed |= {"encoders_on_device", "offload"}  # there is nowhere else to go
-    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
-    if max(height, width) <= TILE * factor:
+    if max(height, width) <= TILE * model.pixels_per_latent:
         fixed.add("vae_tiling")  # one tile is the picture
     return replace(plan, **own), frozenset(fixed)

@@ -20,7 +20,8 @@ from filelock import FileLock
 from rli.datasets.dataset import Dataset
 from rli.errors import RLIError
 from rli.metrics.image import Lpips, load_lpips
-from rli.models.diffusion import Model, compiled, load
+from rli.models.diffusion import Model, compiled
+from rli.models.loading import load
 from rli.photos.sources import Photo, PhotoSource
 from rli.progress import Progress, quiet
 from rli.runs.job import Job, Judge, run

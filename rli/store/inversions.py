@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,48 +12,43 @@ from safetensors.torch import save
 from torch import Tensor
 
 from rli.files import write_whole
-from rli.method.records import Inversion, InversionSettings, NullEmbeddings
+from rli.keys import key_of, plain
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import Inversion, NullEmbeddings
 from rli.models.diffusion import Model
 
 # Part of every key: raise it when the same settings come to mean another result.
-VERSION = 2
+VERSION = 3
 
 
 def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -> str:
     """Hash of everything that an inversion depends on: photograph (1,3,H,W), prompt, settings, weights, precision, and
     whether the VAE cuts it into tiles."""
-    facts = [
-        VERSION,
-        prompt,
-        asdict(settings.chosen()),
-        model.fingerprint,
-        str(model.dtype),
-        model.device.type,
-        list(image.shape),
-        model.tiles(tuple(image.shape[-2:])),
-    ]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(image.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
+    size = (image.shape[-2], image.shape[-1])
+    facts = (VERSION, prompt, settings, model.fingerprint, model.dtype, model.device.type, size, model.tiles(size))
+    return key_of(*facts, data=image.contiguous().numpy().tobytes())
 
 
 def path_of(folder: Path, name: str) -> Path:
+    """The file of the inversion with this key."""
     return folder / f"{name}.safetensors"
 
 
-def read(path: Path) -> Inversion | None:
-    """The inversion in the file; None when there is none or it is damaged."""
+def read(path: Path, prompt: str, settings: InversionSettings) -> Inversion | None:
+    """The inversion of this prompt and these settings in the file; None when there is none or it is damaged."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads(file.metadata()["inversion"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if facts["prompt"] != prompt or facts["settings"] != plain(settings):
+            return None
         return Inversion(
-            prompt=facts["prompt"],
-            settings=InversionSettings(**facts["settings"]),
+            prompt=prompt,
+            settings=settings,
             latent=tensors["latent"],
-            walk=tensors["walk"],
+            source_latents=tensors["source_latents"],
             nulls=NullEmbeddings(tensors["null_tokens"], tensors.get("null_pooled")),
             losses=tuple(map(tuple, facts["losses"])),
             seconds=facts["seconds"],
@@ -65,12 +58,17 @@ def read(path: Path) -> Inversion | None:
 
 
 def write(path: Path, inversion: Inversion) -> None:
-    tensors = {"latent": inversion.latent, "walk": inversion.walk, "null_tokens": inversion.nulls.tokens}
+    """Keep an inversion."""
+    tensors = {
+        "latent": inversion.latent,
+        "source_latents": inversion.source_latents,
+        "null_tokens": inversion.nulls.tokens,
+    }
     if inversion.nulls.pooled is not None:
         tensors["null_pooled"] = inversion.nulls.pooled
     facts = {
         "prompt": inversion.prompt,
-        "settings": asdict(inversion.settings),
+        "settings": plain(inversion.settings),
         "losses": inversion.losses,
         "seconds": inversion.seconds,
     }
@@ -78,15 +76,18 @@ def write(path: Path, inversion: Inversion) -> None:
     write_whole(path, save({k: v.contiguous() for k, v in tensors.items()}, {"inversion": json.dumps(facts)}))
 
 
-def get(folder: Path, name: str, make: Callable[[], Inversion]) -> Inversion:
-    """The kept inversion, or `make()` kept for the next. Of parallel jobs one makes it and the others wait; the lock is
-    the operating system's, so that a job that dies lets go of it."""
+def get(folder: Path, name: str, prompt: str, settings: InversionSettings, make: Callable[[], Inversion]) -> Inversion:
+    """The kept inversion with this key, or `make()` kept for the next run.
+
+    Of parallel jobs one makes it and the others wait; the lock is the operating system's, so that a job that dies lets
+    go of it.
+    """
     path = path_of(folder, name)
-    found = read(path)
+    found = read(path, prompt, settings)
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            found = read(path)
+            found = read(path, prompt, settings)
             if found is None:
                 found = make()
                 write(path, found)

@@ -1,176 +1,126 @@
-"""Attention processors: Residual Linear Interpolation and prompt-to-prompt, through diffusers' own door.
+"""Attention hooks: what may happen inside the UNet's attention layers, through diffusers' own attention processors.
 
-One processor serves every layer. It keeps no state between calls: what an edit wants of a UNet call arrives with that
-call, as the keyword `control`, and the maps that are looked at leave through the store that `control` carries.
+A hook is a small class (`rli.py`, `prompt_to_prompt.py`). Those that hold for every call of the UNet are installed for
+the length of a scope; those of one call alone come with that call, as the keyword `hooks`. Nothing is kept in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Prompt-to-prompt's 32×32: self-attention is injected, and maps are read, where the shorter side is at most this.
-SIDE = 32
-
-
-@dataclass
-class MapStore:
-    """Cross-attention maps of P sources and M targets, summed over calls: total (P+M, h, w, S) of the layers at one
-    resolution."""
-
-    size: tuple[int, int]
-    total: Tensor | None = None
-    layers: int = 0
-
-    def add(self, maps: Tensor) -> None:
-        """maps (P+M, h*w, S): one layer's, averaged over its heads."""
-        maps = maps.detach().float().unflatten(1, self.size)
-        self.total = maps if self.total is None else self.total + maps
-        self.layers += 1
-
-    def mean(self) -> Tensor:
-        """(P+M, h, w, S), averaged over layers and steps."""
-        assert self.total is not None, "no layer had the store's resolution"
-        return self.total / self.layers
+# Queries (B,heads,n,d), keys and values (B,heads,m,d) → the layer's output before its projection (B,heads,n,d).
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+# The most positions a side of what counts as a small layer: prompt-to-prompt's 32×32.
+SMALL_SIDE = 32
 
 
 @dataclass(frozen=True)
-class Control:
-    """What prompt-to-prompt wants of one UNet call whose batch rows are: P sources, M targets, any number of others.
+class Layer:
+    """The attention layer that a hook is called in."""
 
-    sources: P; owner (M,) long: the source row that each target takes its maps from. mapper (M,S,S): source token to
-    target token; own (M,S): share of a target token's own map; factor (M,S): word amplifier. cross, self_: whether this
-    step injects. latent: the (h,w) of the UNet's input, to tell layers apart.
+    # As in the UNet: up_blocks.0.attentions.1.transformer_blocks.0.attn1.processor.
+    name: str
+    # Self-attention, or cross-attention to the text.
+    is_self: bool
+    # Positions (h,w) that attend.
+    size: tuple[int, int]
+    # Of the logits.
+    scale: float
+
+
+class AttentionHook:
+    """Something that acts inside attention layers. Either method may be left as it is.
+
+    Those of inversion settings are frozen dataclasses: their equality says which photographs may be edited together,
+    and their fields are part of the cache's key.
     """
 
-    sources: int
-    owner: Tensor
-    mapper: Tensor
-    own: Tensor
-    factor: Tensor
-    cross: bool
-    self_: bool
-    latent: tuple[int, int]
-    store: MapStore = field(repr=False, default=None)
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, layer: Layer, attend: Attend) -> Tensor:
+        """The layer's output before its projection (B,heads,n,d).
 
-    @property
-    def edited(self) -> slice:
-        """The targets' rows."""
-        return slice(self.sources, self.sources + len(self.owner))
+        Args:
+            q: queries (B,heads,n,d).
+            k: keys (B,heads,m,d).
+            v: values (B,heads,m,d).
+            layer: where this is.
+            attend: what happens without this hook; it may be called with other tensors, several times or not at all.
+        """
+        return attend(q, k, v)
 
-    def layer_size(self, positions: int) -> tuple[int, int]:
-        ratio = round((self.latent[0] * self.latent[1] / positions) ** 0.5)
-        return self.latent[0] // ratio, self.latent[1] // ratio
+    def output(self, x: Tensor, out: Tensor, layer: Layer) -> Tensor:
+        """The layer's output (B,n,D) after its projection `out`, from its input x (B,n,D) after the layer norm."""
+        return out
 
 
 class Processor:
-    """Scaled dot-product attention, then RLI in self-attention layers: out = (1-alpha)·attention(x) + alpha·x.
+    """diffusers' attention processor of one layer: scaled dot-product attention with hooks around it."""
 
-    x is the layer's input (after its layer norm), attention includes the output projection (RLI manuscript). Layers
-    with text as context are cross-attention and never interpolated.
-    """
-
-    def __init__(self, alpha: float = 0.0) -> None:
-        self.alpha = alpha
+    def __init__(self, name: str, hooks: Sequence[AttentionHook], latent: tuple[int, int]) -> None:
+        self.name, self.hooks, self.latent = name, tuple(hooks), latent
 
     def __call__(
         self,
-        attn: nn.Module,
+        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        control: Control | None = None,
+        hooks: Sequence[AttentionHook] = (),
     ) -> Tensor:
-        x, is_self = hidden_states, encoder_hidden_states is None
-        context = x if is_self else encoder_hidden_states
+        x = hidden_states
+        context = x if encoder_hidden_states is None else encoder_hidden_states
         q, k, v = (
             project(states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for project, states in ((attn.to_q, x), (attn.to_k, context), (attn.to_v, context))
         )
-        if control is None:
-            out = attend(q, k, v, attn.scale)
-        elif is_self:
-            out = _self_attention(q, k, v, attn.scale, control)
-        else:
-            out = _cross_attention(q, k, v, attn.scale, control)
-        out = attn.to_out[0](out.transpose(1, 2).flatten(2))
-        return torch.lerp(out, x, self.alpha) if is_self and self.alpha else out
+        layer = Layer(self.name, encoder_hidden_states is None, layer_size(self.latent, q.shape[2]), attn.scale)
+        both = (*self.hooks, *hooks)
+        out: Tensor = attn.to_out[0](_with_hooks(q, k, v, layer, both).transpose(1, 2).flatten(2))
+        for hook in both:
+            out = hook.output(x, out, layer)
+        return out
+
+
+def _with_hooks(q: Tensor, k: Tensor, v: Tensor, layer: Layer, hooks: tuple[AttentionHook, ...]) -> Tensor:
+    """The first hook around the others around plain attention."""
+    if not hooks:
+        return attend(q, k, v, layer.scale)
+    return hooks[0].attention(q, k, v, layer, partial(_with_hooks, layer=layer, hooks=hooks[1:]))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Scaled dot-product attention: PyTorch's fused kernel, but the plain form for small maps in half precision on a
     CPU, where the kernel takes up to a quarter longer forward and backward."""
-    if q.device.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= SIDE**2:
+    if q.device.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= SMALL_SIDE**2:
         return (q * scale @ k.transpose(-1, -2)).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
 
-def _self_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, control: Control) -> Tensor:
-    """Targets attend with their source's queries and keys: the injected map is never formed."""
-    if control.self_ and min(control.layer_size(q.shape[2])) <= SIDE:
-        rows = torch.arange(len(q), device=q.device)
-        rows[control.edited] = control.owner
-        q, k = q[rows], k[rows]
-    return attend(q, k, v, scale)
-
-
-def _cross_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, control: Control) -> Tensor:
-    """Sources and targets with their maps at hand, where they are edited or looked at; the others fused."""
-    n = control.edited.stop
-    watched = control.layer_size(q.shape[2]) == control.store.size
-    if not (control.cross or watched):
-        return attend(q, k, v, scale)
-    # float32: half-precision logits overflow in Stable Diffusion 2.1, and the maps are read as numbers.
-    probs = (q[:n].float() @ k[:n].float().transpose(-1, -2) * scale).softmax(-1)
-    if control.cross:
-        source, target = probs[: control.sources], probs[control.edited]
-        target = inject(source[control.owner], target, control.mapper, control.own, control.factor)
-        probs = torch.cat([source, target])
-    if watched:
-        control.store.add(probs.mean(1))
-    out = probs.to(v.dtype) @ v[:n]
-    if len(q) == n:
-        return out
-    return torch.cat([out, attend(q[n:], k[n:], v[n:], scale)])
-
-
-def inject(source: Tensor, target: Tensor, mapper: Tensor, own: Tensor, factor: Tensor) -> Tensor:
-    """Cross-attention injection and word amplifier (Hertz et al. 2022, section 3.2).
-
-    source (M,heads,hw,S), each target's own, or one for all (1,heads,hw,S); target (M,heads,hw,S) probabilities; mapper
-    (M,S,S), own and factor (M,S). Returns the targets' new maps; the amplifier acts after the softmax and nothing is
-    normalised again.
-    """
-    mapped = source @ mapper[:, None]
-    own = own[:, None, None]
-    return (mapped * (1 - own) + target * own) * factor[:, None, None]
-
-
-def map_size(unet: nn.Module, latent: tuple[int, int]) -> tuple[int, int]:
-    """The resolution whose cross-attention maps are read: the finest whose shorter side is at most 32 (method: 32×32
-    at latents of 64 and 128), the coarsest where there is none."""
-    kinds = unet.config.down_block_types
-    ratios = [2**depth for depth, kind in enumerate(kinds) if "CrossAttn" in kind] or [2 ** (len(kinds) - 1)]
-    ratio = next((r for r in ratios if min(latent) // r <= SIDE), ratios[-1])
+def layer_size(latent: tuple[int, int], positions: int) -> tuple[int, int]:
+    """(h,w) of a layer with so many positions, in a UNet whose input is a latent of this (h,w)."""
+    ratio = round((latent[0] * latent[1] / positions) ** 0.5)
     return latent[0] // ratio, latent[1] // ratio
 
 
 @contextmanager
-def install(unet: nn.Module, location: str = "off", alpha: float = 0.0) -> Iterator[None]:
-    """Within the scope the UNet attends with `Processor`: RLI of strength alpha in up, mid or down blocks, or off."""
-    before = dict(unet.attn_processors)
-    unet.set_attn_processor(
-        {
-            name: Processor(alpha if name.startswith((f"{location}_block", f"{location}_blocks")) else 0.0)
-            for name in before
-        }
-    )
+def install(unet: Any, hooks: Sequence[AttentionHook], latent: tuple[int, int]) -> Iterator[None]:
+    """Within the scope the UNet's attention layers call hooks; afterwards they are as before.
+
+    Args:
+        unet: diffusers' UNet2DConditionModel.
+        hooks: of every call, the first one outermost; those of a single call come with `Model.predict`.
+        latent: (h,w) of the latents that come.
+    """
+    before: dict[str, nn.Module] = dict(unet.attn_processors)
+    unet.set_attn_processor({name: Processor(name, hooks, latent) for name in before})
     try:
         yield
     finally:

