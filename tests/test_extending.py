@@ -38,7 +38,7 @@ class Section:
     needs: str
     # New files: path → text.
     files: dict[str, str]
-    # (path, name of a dictionary in it, lines to add).
+    # (path, name of a dictionary or tuple in it, what is added to the file).
     additions: tuple[tuple[str, str, str], ...]
     # Code that shows the result at work.
     code: str
@@ -58,8 +58,8 @@ class Section:
     @property
     def touched(self) -> str:
         """How many files are touched, in the words of the page's table."""
-        new, lines = len(self.files), len(self.additions)
-        return f"{new} new file{'s' * (new > 1)}" + (f", {lines} line{'s' * (lines > 1)}" if lines else "")
+        counts = (len(self.files), "new file", "new files"), (len(self.additions), "entry", "entries")
+        return ", ".join(f"{count} {one if count == 1 else several}" for count, one, several in counts if count)
 
 
 def section(text: str) -> Section:
@@ -82,13 +82,15 @@ READY = [one for one in SECTIONS.values() if not one.missing]
 
 
 def with_addition(text: str, name: str, lines: str) -> str:
-    """A module's text with further imports, and further entries of one of its dictionaries."""
-    imports = "".join(line for line in lines.splitlines(keepends=True) if line.startswith(("from ", "import ")))
-    entries = "".join(line for line in lines.splitlines(keepends=True) if line.startswith("    "))
-    text, found = re.subn(rf"^({name}\b[^\n]*= \{{\n)", lambda head: head[1] + entries, text, flags=re.MULTILINE)
-    assert found == 1, f"there is no dictionary {name}, one entry a line"
+    """A module's text with further imports, and further entries at the end of one of its dictionaries or tuples."""
+    parts = lines.splitlines(keepends=True)
+    imports = "".join(line for line in parts if line.startswith(("from ", "import ")))
+    entries = "".join(line for line in parts if line.startswith("    "))
+    shape = re.compile(rf"^({name}\b[^\n]* = [({{]\n.*?)^([)}}]\n)", re.DOTALL | re.MULTILINE)
+    text, found = shape.subn(lambda match: match[1] + entries + match[2], text)
+    assert found == 1, f"there is no dictionary or tuple {name} with an entry a line"
     head = "from __future__ import annotations\n"
-    return text.replace(head, f"{head}\n{imports}", 1)
+    return text.replace(head, f"{head}\n{imports}", 1) if imports else text
 
 
 @pytest.fixture(scope="module")
@@ -149,5 +151,5 @@ def test_the_table_counts_the_files_that_are_touched():
 @pytest.mark.parametrize("title", SECTIONS)
 def test_a_section_shows_files_and_what_comes_of_them(title):
     one = SECTIONS[title]
-    assert one.files
-    assert one.code or one.options or one.missing
+    assert one.files or one.additions
+    assert one.code or one.options
