@@ -116,7 +116,7 @@ def outcomes(extended) -> dict[str, str | None]:
         [sys.executable, "-c", DRIVER],
         input=json.dumps({one.title: one.code for one in READY if one.code}),
         cwd=extended,
-        env={**os.environ, "PYTHONPATH": str(extended)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(extended), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         timeout=300,
