@@ -1,11 +1,11 @@
 # demo: the main job on the embedded miniature.  test: the whole suite.  train-mini: train the miniature anew.
-# tables: every published table with our figures beside it, on the miniature.
+# tables: every published table with our figures beside it, on the miniature.  docs: the API reference, in docs/api.
 # cost-gpu: every cost figure with SDXL's shapes (random weights: time and memory do not notice) on the GPU at hand.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 WORK ?= .cache/mini
 
-.PHONY: demo test test-slow lint tables train-mini cost-gpu clean
+.PHONY: demo test test-slow lint tables docs train-mini cost-gpu clean
 
 demo: .venv/installed
 	.venv/bin/python main.py experiment=demo hydra.run.dir=outputs/demo
@@ -23,6 +23,11 @@ lint: .venv/tested
 
 tables: .venv/installed
 	.venv/bin/python -m experiments.tables
+
+# Every package and module by name: pdoc would go no further than what rli/__init__.py gives.
+MODULES = $(subst /,.,$(patsubst %.py,%,$(patsubst %/__init__.py,%,$(wildcard rli/*/__init__.py rli/[a-z]*.py))))
+docs: .venv/tested
+	.venv/bin/python -m pdoc --docformat google --output-directory docs/api rli $(MODULES)
 
 train-mini: .venv/installed
 	.venv/bin/python -m rli.models.mini.train --out rli/models/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
