@@ -62,7 +62,7 @@ def _unet(size: Shape) -> Any:
 
     (width, _, _), (width_2, _, _) = size.text
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
+        return UNet2DConditionModel(
             sample_size=128,
             block_out_channels=size.channels,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -76,7 +76,6 @@ def _unet(size: Shape) -> Any:
             addition_time_embed_dim=size.time_channels,
             projection_class_embeddings_input_dim=width_2 + 6 * size.time_channels,
         )
-    return unet
 
 
 def _vae(size: Shape) -> Any:
@@ -84,7 +83,7 @@ def _vae(size: Shape) -> Any:
     from diffusers import AutoencoderKL
 
     with torch.device("meta"):
-        vae = AutoencoderKL(
+        return AutoencoderKL(
             block_out_channels=size.vae,
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
@@ -93,7 +92,6 @@ def _vae(size: Shape) -> Any:
             scaling_factor=0.13025,
             sample_size=1024,
         )
-    return vae
 
 
 def _text_encoders(size: Shape, tokenizer: Any) -> Iterator[Any]:
