@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rli.datasets.annotations import Item, Region
-from rli.datasets.manifest import COLUMNS, ManifestWriter, dataset_card, markdown, types_of
+from rli.datasets.card import dataset_card, markdown
+from rli.datasets.manifest import COLUMNS, ManifestWriter, types_of
 from rli.errors import RLIError
 
 FACTS = {"source": str, "seed": int, "psnr": float, "again": bool, "settings": str}

@@ -9,7 +9,8 @@ from typing import Any
 
 from rli.datasets import formats as export
 from rli.datasets.annotations import GOOD, UNKNOWN, Item, Region, regions_of_edit
-from rli.datasets.manifest import ManifestWriter, dataset_card
+from rli.datasets.card import dataset_card
+from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import assign, ratios_of
 from rli.errors import RLIError, one_of
 from rli.metrics.columns import ORIGINAL, Row

@@ -18,8 +18,8 @@ from rli.datasets.formats.anomalib_folder import AnomalibFolder
 from rli.datasets.formats.coco import Coco
 from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
-from rli.datasets.formats.samples import Writer, folder_name, load, place_image, write_text
 from rli.datasets.formats.segmentation import Segmentation
+from rli.datasets.formats.writer import Writer, folder_name, load, place_image, write_text
 from rli.datasets.formats.yolo import Yolo
 from rli.errors import RLIError, one_of
 

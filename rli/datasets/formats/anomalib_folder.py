@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rli.datasets.formats.samples import Place, Sample, write_grey
+from rli.datasets.formats.writer import Place, Sample, write_grey
 
 
 class AnomalibFolder:

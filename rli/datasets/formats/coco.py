@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rli.datasets.annotations import has_hole, rle
-from rli.datasets.formats.samples import Piece, Place, Sample, write_text
+from rli.datasets.formats.writer import Piece, Place, Sample, write_text
 
 
 class Coco:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rli.datasets.annotations import GOOD
-from rli.datasets.formats.samples import Place, Sample, folder_name, write_text
+from rli.datasets.formats.writer import Place, Sample, folder_name, write_text
 
 
 class ImageFolder:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rli.datasets.formats.samples import Names, Place, Sample, folder_name, write_grey
+from rli.datasets.formats.writer import Names, Place, Sample, folder_name, write_grey
 
 
 class MvtecAd:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rli.datasets.annotations import class_index
-from rli.datasets.formats.samples import Place, Sample, write_grey, write_text
+from rli.datasets.formats.writer import Place, Sample, write_grey, write_text
 from rli.datasets.formats.yolo import data_yaml
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rli.datasets.annotations import SPLITS
-from rli.datasets.formats.samples import Place, Sample, write_text
+from rli.datasets.formats.writer import Place, Sample, write_text
 
 
 class Yolo:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rli.datasets.annotations import class_index
 from rli.datasets.formats import FORMATS, Item, Region, write
-from rli.datasets.formats.samples import load
+from rli.datasets.formats.writer import load
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.models.mini.surfaces import surface

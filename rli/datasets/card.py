@@ -1,0 +1,108 @@
+"""The page that introduces a data set."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rli.datasets.annotations import SPLITS
+from rli.files import write_whole
+
+_ROWS = 1000  # of one row group
+
+
+def dataset_card(
+    folder: Path,
+    *,
+    title: str,
+    settings: Mapping[str, Any],
+    about: str = "",
+    licence: str = "",
+    metrics: Sequence[str] | None = None,
+    samples: int = 6,
+) -> None:
+    """Writes README.md in `folder` from its manifest.parquet: what there is and how it was made.
+
+    settings: nested, any values. about: a paragraph of the user's. licence: of the photographs, in words. metrics: the
+    columns whose means over the kept edits are shown, every one of numbers where it is None. samples: how many kept
+    edits are shown at most, the first of each class before the second; only those whose image lies in the folder.
+    """
+    folder = Path(folder)
+    with pq.ParquetFile(folder / "manifest.parquet") as file:
+        numbers = [field.name for field in file.schema_arrow if pa.types.is_floating(field.type)]
+        names = numbers if metrics is None else [name for name in metrics if name in file.schema_arrow.names]
+        told = _summary(file, names, samples)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"md": markdown, "url": lambda path: quote(str(path)), "json": json.dumps}
+    page = environment.get_template("dataset_card.md.j2").render(
+        title=title, about=about, licence=licence, settings=list(_flat(settings)), splits=SPLITS, **told
+    )
+    write_whole(folder / "README.md", page)
+
+
+def markdown(text: Any) -> str:
+    """Any text as plain words of Markdown, in a table too: nothing in it is markup, a link or HTML."""
+    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*_\[\]|~#@:]|(?<=www)\.)", r"\\\1", line)
+    return re.sub(r"^(\d*)([-+=.)])(?=[-+=\s]|$)", r"\1\\\2", line)
+
+
+def _summary(file: pq.ParquetFile, metrics: Sequence[str], samples: int) -> dict[str, Any]:
+    """What the card tells, in one pass over the rows."""
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    kinds: Counter[str] = Counter()
+    aside: Counter[str] = Counter()
+    values: dict[str, list[float]] = {name: [0, 0.0] for name in metrics}
+    examples: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in _rows(file):
+        if not row["kept"]:
+            # Up to its first figure a reason says what failed.
+            aside[re.split(r"\s*[\d;]", row["reason"])[0] or "no reason given"] += 1
+            continue
+        table[row["label"]][row["split"]] += 1
+        kinds[row["kind"]] += 1
+        if row["kind"] != "edit":
+            continue
+        for name in metrics:
+            if row[name] is not None and math.isfinite(row[name]):
+                values[name][0] += 1
+                values[name][1] += row[name]
+        if len(examples[row["label"]]) < samples and not Path(row["image"]).is_absolute():
+            examples[row["label"]].append(row)
+    turns = [row for turn in range(samples) for rows in examples.values() for row in rows[turn : turn + 1]]
+    return {
+        "table": dict(sorted(table.items())),
+        "kinds": kinds,
+        "aside": aside.most_common(),
+        "means": [(name, total / count, count) for name, (count, total) in values.items() if count],
+        "samples": turns[:samples],
+    }
+
+
+def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    for batch in file.iter_batches(_ROWS):
+        yield from batch.to_pylist()
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
