@@ -14,6 +14,8 @@ from torch import Tensor
 from rli.errors import RLIError, one_of
 from rli.files import whole_file
 
+# How an image is brought to a size: stretched, or with its aspect ratio kept.
+FITS = ("resize", "letterbox")
 # Below this a photograph has nothing to work on.
 SMALLEST = 16
 # Pillow knows more: some start other programs, or read files that these name.
@@ -75,7 +77,7 @@ def shown(text: object) -> str:
 
 def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:
     """The image as uint8 array of height × width; a letterbox repeats the photograph's border, a mask's is empty."""
-    one_of("data.fit", fit, ("resize", "letterbox"))
+    one_of("fit", fit, FITS)
     method = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
     if fit == "resize":
         return np.asarray(image.resize((width, height), method))

@@ -74,7 +74,7 @@ def test_the_key_follows_what_results_depend_on_and_nothing_else(tmp_path):
     job = Job(
         "mini", 64, 64, "a crack", (Target("rust", "a rust"),), True, InversionSettings(), EditSettings(), tmp_path
     )
-    photo = Photo("x", lambda h, w: None, stamp="1")
+    photo = Photo("x", stamp="1")
     same = [
         dataclasses.replace(job, cache=tmp_path / "other", batch_size=4, target_batch=2),
         dataclasses.replace(job, memory=dataclasses.replace(job.memory, mode="low")),

@@ -13,7 +13,7 @@ from typing import Any
 
 from rli.datasets.dataset import Dataset
 from rli.datasets.review import read_review
-from rli.errors import RLIError, one_of, whole, within
+from rli.errors import RLIError, SettingError, one_of, whole, within
 from rli.method.records import EditSettings, InversionSettings, Target
 from rli.models.diffusion import pick_device, pick_dtype
 from rli.models.loading import check_weights
@@ -110,12 +110,14 @@ def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
 def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once, so that a bad file is refused before a model is loaded."""
     data = dict(cfg["data"])
-    found = photos(data.pop("kind"), data.pop("path"), **data)
+    try:
+        found = photos(data.pop("kind"), data.pop("path"), **data)
+    except SettingError as error:
+        raise error.renamed(f"data.{error.name}") from None
     first = [*islice(found, 2)]
     if len(first) == 1:
         first[0].read(job.height, job.width)
-        if first[0].mask:
-            first[0].mask(job.height, job.width)
+        first[0].region(job.height, job.width)
     return found
 
 

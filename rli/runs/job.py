@@ -188,17 +188,14 @@ class _Read:
 def _read(job: Job, photo: Photo) -> _Read:
     size, is_wanted = (job.height, job.width), job.selection is not None
     image = photo.read(*size)
-    mask = photo.mask(*size) if photo.mask else None
-    truth = photo.truth(*size) if photo.truth and is_wanted else None
+    mask = photo.region(*size)
+    truth = photo.truth(*size) if is_wanted else None
     return _Read(photo, image, mask, truth, _origin(photo) if is_wanted else Origin())
 
 
 def _origin(photo: Photo) -> Origin:
     """Raises RLIError where the file is gone by now."""
-    try:
-        digest = hashlib.sha256(photo.file.read_bytes()).hexdigest() if photo.file else ""
-    except OSError as error:
-        raise RLIError(f"{photo.file} cannot be read: {error.strerror}") from None
+    digest = photo.sha256()
     paths = (str(path) if path else "" for path in (photo.file, photo.truth_file))
     return Origin(*paths, digest, photo.source or photo.name, photo.label, photo.category, photo.split)
 
