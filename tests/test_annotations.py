@@ -137,6 +137,6 @@ def test_relabelling_puts_the_new_class_on_top(tmp_path):
 
 def test_an_item_without_a_class_shows_a_defect(tmp_path):
     assert Item(tmp_path / "a.png", "edit", "a", "a", label="").label == "defect"
-    for wrong in ({"kind": "photo"}, {"kind": "edit", "split": "dev"}):
-        with pytest.raises(RLIError, match="choose one of"):
+    for wrong, says in (({"kind": "photo"}, "kind=photo"), ({"kind": "edit", "split": "dev"}, "split=dev")):
+        with pytest.raises(RLIError, match=f"{says}: unknown value"):
             Item(image=tmp_path / "a.png", photo="a", name="a", **wrong)

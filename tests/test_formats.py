@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rli.datasets.annotations import class_index
-from rli.datasets.formats import FORMATS, Item, Region, write
+from rli.datasets.annotations import Item, Region, class_index
+from rli.datasets.formats import FORMATS, write
 from rli.datasets.formats.writer import load
 from rli.errors import RLIError
 from rli.images import write_png

@@ -11,7 +11,7 @@ import pytest
 
 from rli.datasets.annotations import Item, Region
 from rli.datasets.card import dataset_card, markdown
-from rli.datasets.manifest import COLUMNS, ManifestWriter, types_of
+from rli.datasets.manifest import COLUMNS, ManifestWriter
 from rli.errors import RLIError
 
 FACTS = {"source": str, "seed": int, "psnr": float, "again": bool, "settings": str}
@@ -136,11 +136,6 @@ def test_facts_do_not_take_a_columns_name(tmp_path):
     for facts in ({"split": str}, {"when": list}):
         with pytest.raises(RLIError, match="rename it"):
             ManifestWriter(tmp_path, facts)
-
-
-def test_types_follow_a_first_row(tmp_path):
-    facts = {"a": "x", "b": 1, "c": 1.5, "d": True, "e": None, "f": np.float32(1), "g": np.int64(1), "h": [1]}
-    assert list(types_of(facts).values()) == [str, int, float, bool, float, float, int, str]
 
 
 def test_the_card_tells_what_there_is(tmp_path):

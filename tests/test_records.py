@@ -13,7 +13,6 @@ from rli.runs.job import Job
 from rli.store.records import (
     EditedPhoto,
     PhotoResult,
-    Place,
     read_failure,
     read_failures,
     read_photo,
@@ -41,7 +40,7 @@ def photograph(name="sub/plate"):
 def test_what_is_written_is_read_back(tmp_path):
     written = photograph()
     write_photo(tmp_path, written)
-    back = Place(tmp_path, "sub/plate", "7").read()
+    back = read_record(tmp_path, "sub/plate", job="7").read()
     assert back.job == "7"
     for field in ("name", "rows", "losses", "prompts", "key"):
         assert getattr(back, field) == getattr(written, field)

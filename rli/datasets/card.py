@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rli.datasets.annotations import SPLITS
+from rli.datasets.manifest import ROW_GROUP
 from rli.files import write_whole
-
-_ROWS = 1000  # of one row group
+from rli.photos.photo import SPLITS
 
 
 def dataset_card(
@@ -33,15 +32,21 @@ def dataset_card(
 ) -> None:
     """Writes README.md in `folder` from its manifest.parquet: what there is and how it was made.
 
-    settings: nested, any values. about: a paragraph of the user's. licence: of the photographs, in words. metrics: the
-    columns whose means over the kept edits are shown, every one of numbers where it is None. samples: how many kept
-    edits are shown at most, the first of each class before the second; only those whose image lies in the folder.
+    Args:
+        folder: Where the manifest lies.
+        title: Of the page.
+        settings: How it was made; nested, any values.
+        about: A paragraph of the user's.
+        licence: Of the photographs, in words.
+        metrics: Columns whose means over the kept edits are shown; None shows every column of numbers.
+        samples: How many kept edits are shown at most, the first of each class before the second; only those whose
+            image lies in the folder.
     """
     folder = Path(folder)
     with pq.ParquetFile(folder / "manifest.parquet") as file:
         numbers = [field.name for field in file.schema_arrow if pa.types.is_floating(field.type)]
         names = numbers if metrics is None else [name for name in metrics if name in file.schema_arrow.names]
-        told = _summary(file, names, samples)
+        summary = _summary(file, names, samples)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
@@ -51,7 +56,7 @@ def dataset_card(
     )
     environment.filters |= {"md": markdown, "url": lambda path: quote(str(path)), "json": json.dumps}
     page = environment.get_template("dataset_card.md.j2").render(
-        title=title, about=about, licence=licence, settings=list(_flat(settings)), splits=SPLITS, **told
+        title=title, about=about, licence=licence, settings=list(_flat(settings)), splits=SPLITS, **summary
     )
     write_whole(folder / "README.md", page)
 
@@ -64,16 +69,16 @@ def markdown(text: Any) -> str:
 
 
 def _summary(file: pq.ParquetFile, metrics: Sequence[str], samples: int) -> dict[str, Any]:
-    """What the card tells, in one pass over the rows."""
+    """What the template needs of the manifest, in one pass over its rows."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: Counter[str] = Counter()
-    aside: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
     values: dict[str, list[float]] = {name: [0, 0.0] for name in metrics}
     examples: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(file):
         if not row["kept"]:
             # Up to its first figure a reason says what failed.
-            aside[re.split(r"\s*[\d;]", row["reason"])[0] or "no reason given"] += 1
+            rejected[re.split(r"\s*[\d;]", row["reason"])[0] or "no reason given"] += 1
             continue
         table[row["label"]][row["split"]] += 1
         kinds[row["kind"]] += 1
@@ -89,14 +94,14 @@ def _summary(file: pq.ParquetFile, metrics: Sequence[str], samples: int) -> dict
     return {
         "table": dict(sorted(table.items())),
         "kinds": kinds,
-        "aside": aside.most_common(),
+        "rejected": rejected.most_common(),
         "means": [(name, total / count, count) for name, (count, total) in values.items() if count],
         "samples": turns[:samples],
     }
 
 
 def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(_ROWS):
+    for batch in file.iter_batches(ROW_GROUP):
         yield from batch.to_pylist()
 
 

@@ -1,4 +1,4 @@
-"""The list of a data set's images, kept and set aside."""
+"""The list of a data set's images, kept and rejected."""
 
 from __future__ import annotations
 
@@ -33,15 +33,22 @@ COLUMNS: dict[str, type] = {
     "reason": str,
 }
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-_ROWS = 1000  # of one row group
+# Rows that are held in memory before they are written.
+ROW_GROUP = 1000
 
 
 class ManifestWriter:
     """manifest.csv and manifest.parquet in `folder`, a row for each image, written as they come.
 
-    facts: the columns taken from Item.facts, name to type (str, int, float or bool), see `types_of`; what a row lacks
-    is an empty cell, and so is NaN. Use it in a with statement: on an exception neither file is written, and old ones
-    stay.
+    Use it in a with statement: on an exception neither file is written, and old ones stay.
+
+    Args:
+        folder: Where the files go.
+        facts: The columns taken from `Item.facts`, name to type: str, int, float or bool. A fact that a row lacks is an
+            empty cell, and so is NaN.
+
+    Raises:
+        RLIError: A fact has the name of one of COLUMNS, or another type.
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, type] | None = None) -> None:
@@ -73,7 +80,11 @@ class ManifestWriter:
             self._flush()
 
     def add(self, item: Item, *, kept: bool = True, reason: str = "") -> None:
-        """One row. Raises RLIError for a fact that has no column, or does not fit its type."""
+        """Adds a row.
+
+        Raises:
+            RLIError: A fact has no column, or does not fit its column's type.
+        """
         unknown = set(item.facts) - set(self.facts)
         if unknown:
             raise RLIError(f"{item.name}: the manifest has no column for {', '.join(sorted(unknown))}")
@@ -84,7 +95,7 @@ class ManifestWriter:
         row = {name: _cell(item.name, name, values.get(name), kind) for name, kind in self.columns.items()}
         self.csv.writerow(row)
         self.rows.append(row)
-        if len(self.rows) == _ROWS:
+        if len(self.rows) == ROW_GROUP:
             self._flush()
 
     def _path(self, path: Path) -> str:
@@ -98,11 +109,6 @@ class ManifestWriter:
         if self.rows:
             self.parquet.write_table(pa.Table.from_pylist(self.rows, self.schema))
             self.rows.clear()
-
-
-def types_of(facts: Mapping[str, Any]) -> dict[str, type]:
-    """The columns of facts like these. None counts as a number that was not measured; lists and mappings as text."""
-    return {name: _type(value) for name, value in facts.items()}
 
 
 def _type(value: Any) -> type:
