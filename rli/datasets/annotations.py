@@ -1,6 +1,6 @@
-"""From edits to annotations: which pixels changed, as masks, polygons, boxes and run lengths.
+"""From edits to annotations: which pixels changed, as masks, polygons and run lengths.
 
-Pixel coordinates of polygons and boxes are COCO's: x to the right, y down, the pixel in row r and column c covers
+Pixel coordinates of polygons are COCO's: x to the right, y down, the pixel in row r and column c covers
 [c, c+1] × [r, r+1], the image 0…W × 0…H.
 """
 
@@ -172,30 +172,25 @@ def has_hole(piece: np.ndarray) -> bool:
     return bool((ndimage.binary_fill_holes(piece) & ~piece).any())
 
 
-def polygons(mask: np.ndarray) -> list[np.ndarray]:
-    """The outer outline of every connected piece of (H,W) bool.
+def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
+    """The outer outline of one of `pieces`.
 
     Holes are filled, as polygons of YOLO and COCO cannot hold any (`rle` can). Up to holes the outline is exact: the
     centres of the piece's pixels, and no others, lie inside.
 
+    Args:
+        top: Where the cut-out lies in the image, in pixels.
+        left: As top.
+        piece: (h,w) bool, connected.
+
     Returns:
-        For each piece (N,2) float, x and y, N ≥ 3; the first point is not repeated.
+        (N,2) float, x and y in the image, N ≥ 3; the first point is not repeated.
     """
-    return [polygon(*piece) for piece in pieces(mask)]
-
-
-def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
-    """One piece's outer outline, (N,2) float, see `polygons`."""
     filled = np.pad(ndimage.binary_fill_holes(piece), 1).astype(np.uint8)
     (outline,) = find_contours(filled, 0.5, fully_connected="high")
     corners = approximate_polygon(outline, _TOLERANCE)[:-1]
     # From centres of the padded cut-out's pixels to corners of the image's.
     return corners[:, ::-1] + (left - 0.5, top - 0.5)
-
-
-def boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """x, y, width, height in pixels of every connected piece of (H,W) bool, in the order of `polygons`."""
-    return [(left, top, piece.shape[1], piece.shape[0]) for top, left, piece in pieces(mask)]
 
 
 def rle(mask: np.ndarray) -> dict[str, list[int]]:

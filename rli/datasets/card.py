@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,9 @@ from rli.datasets.manifest import ROW_GROUP
 from rli.files import write_whole
 from rli.photos.photo import SPLITS
 
+# Kept edits that the card shows at most, the first of each class before the second; images in its folder only.
+MAX_SAMPLES = 6
+
 
 def dataset_card(
     folder: Path,
@@ -27,8 +30,6 @@ def dataset_card(
     settings: Mapping[str, Any],
     about: str = "",
     licence: str = "",
-    metrics: Sequence[str] | None = None,
-    samples: int = 6,
 ) -> None:
     """Writes README.md in `folder` from its manifest.parquet: what there is and how it was made.
 
@@ -38,15 +39,10 @@ def dataset_card(
         settings: How it was made; nested, any values.
         about: A paragraph of the user's.
         licence: Of the photographs, in words.
-        metrics: Columns whose means over the kept edits are shown; None shows every column of numbers.
-        samples: How many kept edits are shown at most, the first of each class before the second; only those whose
-            image lies in the folder.
     """
     folder = Path(folder)
     with pq.ParquetFile(folder / "manifest.parquet") as file:
-        numbers = [field.name for field in file.schema_arrow if pa.types.is_floating(field.type)]
-        names = numbers if metrics is None else [name for name in metrics if name in file.schema_arrow.names]
-        summary = _summary(file, names, samples)
+        summary = _summary(file)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
@@ -68,12 +64,14 @@ def markdown(text: Any) -> str:
     return re.sub(r"^(\d*)([-+=.)])(?=[-+=\s]|$)", r"\1\\\2", line)
 
 
-def _summary(file: pq.ParquetFile, metrics: Sequence[str], samples: int) -> dict[str, Any]:
+def _summary(file: pq.ParquetFile) -> dict[str, Any]:
     """What the template needs of the manifest, in one pass over its rows."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
-    values: dict[str, list[float]] = {name: [0, 0.0] for name in metrics}
+    measures = [field.name for field in file.schema_arrow if pa.types.is_floating(field.type)]
+    counts = dict.fromkeys(measures, 0)
+    sums = dict.fromkeys(measures, 0.0)
     examples: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(file):
         if not row["kept"]:
@@ -84,19 +82,19 @@ def _summary(file: pq.ParquetFile, metrics: Sequence[str], samples: int) -> dict
         kinds[row["kind"]] += 1
         if row["kind"] != "edit":
             continue
-        for name in metrics:
+        for name in measures:
             if row[name] is not None and math.isfinite(row[name]):
-                values[name][0] += 1
-                values[name][1] += row[name]
-        if len(examples[row["label"]]) < samples and not Path(row["image"]).is_absolute():
+                counts[name] += 1
+                sums[name] += row[name]
+        if len(examples[row["label"]]) < MAX_SAMPLES and not Path(row["image"]).is_absolute():
             examples[row["label"]].append(row)
-    turns = [row for turn in range(samples) for rows in examples.values() for row in rows[turn : turn + 1]]
+    turns = [row for turn in range(MAX_SAMPLES) for rows in examples.values() for row in rows[turn : turn + 1]]
     return {
         "table": dict(sorted(table.items())),
         "kinds": kinds,
         "rejected": rejected.most_common(),
-        "means": [(name, total / count, count) for name, (count, total) in values.items() if count],
-        "samples": turns[:samples],
+        "means": [(name, sums[name] / counts[name], counts[name]) for name in measures if counts[name]],
+        "samples": turns[:MAX_SAMPLES],
     }
 
 

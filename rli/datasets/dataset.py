@@ -109,7 +109,7 @@ def write_dataset(
 
         def kept() -> Iterator[Item]:
             for item, reason in items(made, dataset, seed):
-                manifest.add(item, kept=reason is None, reason=reason or "")
+                manifest.add(item, reason)
                 if reason is None:
                     yield item
 

@@ -51,8 +51,8 @@ class ManifestWriter:
         RLIError: A fact has the name of one of COLUMNS, or another type.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, type] | None = None) -> None:
-        self.folder, self.facts = Path(folder), dict(facts or {})
+    def __init__(self, folder: Path, facts: Mapping[str, type]) -> None:
+        self.folder, self.facts = Path(folder), dict(facts)
         for name, kind in self.facts.items():
             if name in COLUMNS or kind not in _ARROW:
                 raise RLIError(f"the manifest cannot have a fact named {name} of the type {kind.__name__}: rename it")
@@ -79,8 +79,12 @@ class ManifestWriter:
         with self.stack:
             self._flush()
 
-    def add(self, item: Item, *, kept: bool = True, reason: str = "") -> None:
+    def add(self, item: Item, reason: str | None = None) -> None:
         """Adds a row.
+
+        Args:
+            item: The image.
+            reason: Why it is rejected; None where it is kept.
 
         Raises:
             RLIError: A fact has no column, or does not fit its column's type.
@@ -90,7 +94,7 @@ class ManifestWriter:
             raise RLIError(f"{item.name}: the manifest has no column for {', '.join(sorted(unknown))}")
         regions = [[region.label, self._path(region.mask)] for region in item.regions]
         own = {name: getattr(item, name) for name in ("name", "kind", "photo", "category", "label", "split")}
-        own |= {"image": self._path(item.image), "regions": regions, "kept": kept, "reason": reason}
+        own |= {"image": self._path(item.image), "regions": regions, "kept": reason is None, "reason": reason or ""}
         values = own | dict(item.facts)
         row = {name: _cell(item.name, name, values.get(name), kind) for name, kind in self.columns.items()}
         self.csv.writerow(row)

@@ -97,14 +97,17 @@ def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
     formats = cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]
     dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
     review = dataset.pop("review")
-    return Dataset(
-        formats=tuple(formats),
-        reconstructions=cfg["task"] != "edit",
-        edits=cfg["task"] != "reconstruct",
-        relabel=cfg["relabel"],
-        review=read_review(review) if review else {},
-        **known("dataset", dataset, Dataset),
-    )
+    try:
+        return Dataset(
+            formats=tuple(formats),
+            reconstructions=cfg["task"] != "edit",
+            edits=cfg["task"] != "reconstruct",
+            relabel=cfg["relabel"],
+            review=read_review(review) if review else {},
+            **known("dataset", dataset, Dataset),
+        )
+    except SettingError as error:
+        raise error.renamed("export" if error.name == "formats" else f"dataset.{error.name}") from None
 
 
 def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:

@@ -38,7 +38,7 @@ class Piece:
 
     @cached_property
     def outline(self) -> np.ndarray:
-        """(N,2) float, see `annotations.polygons`; kept, as more than one format writes it."""
+        """(N,2) float, see `annotations.polygon`; kept, as more than one format writes it."""
         return polygon(self.top, self.left, self.mask)
 
 
