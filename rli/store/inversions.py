@@ -1,4 +1,4 @@
-"""Inversions kept by content: the key is what they depend on, the file is safetensors, written whole or not at all."""
+"""The cache of inversions: a safetensors file for each, named by a hash of everything that it depends on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ VERSION = 2
 
 
 def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -> str:
-    """Hash of everything that an inversion depends on: photograph (1,3,H,W), prompt, settings, weights, precision, and
-    whether the VAE cuts it into tiles."""
+    """The name of an inversion in the cache.
+
+    Args:
+        model: Its weights count, its precision, its kind of device, and whether its VAE cuts this size into tiles.
+        image: (1,3,H,W), the photograph.
+        prompt: The source prompt.
+        settings: Of the inversion.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     facts = [
         VERSION,
         prompt,
@@ -40,11 +49,12 @@ def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -
 
 
 def path_of(folder: Path, name: str) -> Path:
+    """The file of the inversion with this key."""
     return folder / f"{name}.safetensors"
 
 
 def read(path: Path) -> Inversion | None:
-    """The inversion in the file; None when there is none or it is damaged."""
+    """The inversion in a file; None where there is no file, or it is damaged."""
     if not path.is_file():
         return None
     try:
@@ -65,6 +75,7 @@ def read(path: Path) -> Inversion | None:
 
 
 def write(path: Path, inversion: Inversion) -> None:
+    """Writes an inversion, whole or not at all."""
     tensors = {"latent": inversion.latent, "walk": inversion.walk, "null_tokens": inversion.nulls.tokens}
     if inversion.nulls.pooled is not None:
         tensors["null_pooled"] = inversion.nulls.pooled
@@ -79,8 +90,16 @@ def write(path: Path, inversion: Inversion) -> None:
 
 
 def get(folder: Path, name: str, make: Callable[[], Inversion]) -> Inversion:
-    """The kept inversion, or `make()` kept for the next. Of parallel jobs one makes it and the others wait; the lock is
-    the operating system's, so that a job that dies lets go of it."""
+    """The inversion from the cache, or made now and kept.
+
+    Of parallel jobs that want the same inversion, the first makes it and the others wait. The lock is the operating
+    system's, so that a job that dies releases it.
+
+    Args:
+        folder: Of the cache.
+        name: The inversion's key.
+        make: Makes the inversion.
+    """
     path = path_of(folder, name)
     found = read(path)
     if found is None:
