@@ -31,7 +31,7 @@ from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import card_of, check, dataset_folder, maker_of, settings, sources, wanted
 from rli.runs.job import Job
 from rli.runs.runner import Part, alone, foreseen, is_complete, outcome, pending
-from rli.store.records import Failure, Place, write_status
+from rli.store.records import Failure, write_status
 from rli.tracking.tracker import Tracker
 
 ROOT = Path(__file__).parent
@@ -95,7 +95,7 @@ def finish(
             if len(lost) == 1
             else f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
         )
-    frame, places = frame_of(rows), [Place(folder, photo.name) for photo, _ in made]
+    frame, places = frame_of(rows), [record for _, record in made]
     title, limits = f"{job.model}, {job.resolution} pixels", {"edits": report["edits"], "floor_db": report["floor_db"]}
     write_outcome(folder, frame, places, cfg, PUBLISHED, title, failures=lost, **limits)
     tracker.log(rows, read(shown_places(frame, places, report["edits"])))

@@ -14,6 +14,8 @@ from torch import Tensor
 from rli.errors import RLIError, one_of
 from rli.files import whole_file
 
+# How an image is brought to a size: stretched, or with its aspect ratio kept.
+FITS = ("resize", "letterbox")
 # Below this a photograph has nothing to work on.
 SMALLEST = 16
 # Pillow knows more: some start other programs, or read files that these name.
@@ -26,11 +28,20 @@ FORMATS = tuple(
 
 
 def read_image(path: str | Path, height: int, width: int, fit: str = "resize") -> Tensor:
-    """A photograph of any mode (8 or 16 bit, grey, palette, CMYK; alpha is laid over white; EXIF rotation applied; the
-    first frame of several), brought to height × width: fit resize stretches, letterbox keeps the aspect ratio and
-    repeats the border.
+    """Reads a photograph of any mode: 8 or 16 bit, grey, palette, CMYK. Alpha is laid over white, EXIF rotation is
+    applied, and of several frames the first is read.
 
-    Raises RLIError in one line when there is no readable, whole image or it is smaller than 16 pixels a side.
+    Args:
+        path: The file.
+        height: In pixels.
+        width: In pixels.
+        fit: How it is brought to that size: resize stretches; letterbox keeps the aspect ratio and repeats the border.
+
+    Returns:
+        (1,3,height,width) float32 in [-1,1].
+
+    Raises:
+        RLIError: There is no readable, complete image, or it is smaller than 16 pixels a side.
     """
     image = _open(path)
     if min(image.size) < SMALLEST:
@@ -43,10 +54,23 @@ def read_image(path: str | Path, height: int, width: int, fit: str = "resize") -
 def read_mask(
     path: str | Path, height: int, width: int, fit: str = "resize", photo_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """A mask file as (H,W) bool: brighter than half is inside, or 1 where there is only 0 and 1; what is transparent is
-    outside. Nearest neighbour, so that it stays a mask. It lies on the photograph as seen after EXIF rotation.
+    """Reads a mask file: pixels brighter than half are inside, or of 1 where there is only 0 and 1; transparent ones
+    are not.
 
-    photo_size (width, height) of the photograph as it is seen: raises RLIError when the mask's differs.
+    It is resized by nearest neighbour, so that it stays a mask. It lies on the photograph as seen after EXIF rotation.
+
+    Args:
+        path: The file.
+        height: In pixels.
+        width: In pixels.
+        fit: As the photograph's; a letterbox's border is outside.
+        photo_size: Width and height of the photograph as it is seen, which the mask must have too; None allows any.
+
+    Returns:
+        (height,width) bool.
+
+    Raises:
+        RLIError: There is no readable, complete image, or its size is not photo_size.
     """
     inside = _inside(path)
     size = inside.shape[::-1]
@@ -59,12 +83,20 @@ def read_mask(
 
 
 def is_marked(mask: str | Path) -> bool:
-    """Whether anything is inside a mask file. Raises RLIError as `read_mask`."""
+    """Whether any pixel of a mask file is inside.
+
+    Raises:
+        RLIError: There is no readable, complete image.
+    """
     return bool(_inside(mask).any())
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) in pixels, as seen after EXIF rotation."""
+    """Width and height in pixels, as seen after EXIF rotation.
+
+    Raises:
+        RLIError: There is no readable, complete image.
+    """
     return _open(path).size
 
 
@@ -74,8 +106,20 @@ def shown(text: object) -> str:
 
 
 def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:
-    """The image as uint8 array of height × width; a letterbox repeats the photograph's border, a mask's is empty."""
-    one_of("data.fit", fit, ("resize", "letterbox"))
+    """An image brought to a size.
+
+    Args:
+        image: Of any mode.
+        height: In pixels.
+        width: In pixels.
+        fit: One of FITS.
+        nearest: Whether it is a mask: resized by nearest neighbour, and outside in a letterbox's border, where a
+            photograph's border is repeated.
+
+    Returns:
+        (height,width,…) uint8.
+    """
+    one_of("fit", fit, FITS)
     method = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
     if fit == "resize":
         return np.asarray(image.resize((width, height), method))
@@ -98,7 +142,7 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
-    """(H,W,3) uint8 or (H,W) bool (as 0/255), written whole or not at all."""
+    """Writes (H,W,3) uint8, or (H,W) bool as 0/255, whole or not at all."""
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
     with whole_file(Path(path)) as part:
@@ -114,10 +158,10 @@ def _inside(path: str | Path) -> np.ndarray:
 def _open(path: str | Path, behind: str = "white") -> Image.Image:
     """The first frame, fully decoded, upright, in 8-bit colours laid over `behind`."""
     try:
-        told = os.stat(path)
-        if not stat.S_ISREG(told.st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise RLIError(f"{shown(path)} is not a file")
-        if not told.st_size:
+        if not status.st_size:
             raise ValueError("it is empty")
         with Image.open(path, formats=FORMATS) as image:
             image.seek(0)
@@ -135,8 +179,8 @@ def _reason(error: Exception) -> str:
         return "it is not an image"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {2 * Image.MAX_IMAGE_PIXELS} pixels: cut it into parts"
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-    return shown(" ".join(told.split()))[:120]
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return shown(" ".join(reason.split()))[:120]
 
 
 def _rgb(image: Image.Image, behind: str) -> Image.Image:

@@ -1,64 +1,26 @@
-"""What is written is what the consumers' own libraries read back; they skip where they are not installed."""
+"""An export is whole or not there, holds what was given and stays in its folder."""
 
-import csv
 import json
 import os
-import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from rli.datasets.annotations import class_index
-from rli.datasets.formats import FORMATS, Item, Region, write
-from rli.datasets.formats.samples import load
+from rli.datasets.annotations import Item, Region
+from rli.datasets.formats import FORMATS, write
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.models.mini.surfaces import surface
-
-CLASSES = ("crack", "rust", "oil stain")
-SIZE = (48, 64)
-RING = np.zeros(SIZE, bool)
-RING[10:30, 10:30] = True
-RING[15:20, 15:20] = False
-
-
-def region(folder: Path, name: str, label: str, mask: np.ndarray) -> Region:
-    write_png(folder / f"{name}.png", mask)
-    return Region(label, folder / f"{name}.png")
+from tests.export_items import CLASSES, drawn_items, files, region, seen, stem
 
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory) -> list[Item]:
-    """Two categories, photographs in every split, each with its reconstruction and an edit; a ring for a hole."""
-    folder = tmp_path_factory.mktemp("run")
-    found = []
-    for k, split in enumerate(("train", "train", "val", "test", "train", "val", "test")):
-        category, photo = ("bolt", "wood nut")[k % 2], f"part.{k:02d}"
-        good = k in (1, 2, 3, 4, 6)
-        drawn = surface(k, () if good else ("crack",), *SIZE)
-        edited = surface(k, ("rust",) if good else ("crack", "rust"), *SIZE)
-        write_png(folder / f"{k}.png", drawn.image)
-        write_png(folder / f"{k}_rust.png", edited.image)
-        truth = () if good else (region(folder, f"{k}_mask", "crack", drawn.mask),)
-        new = region(folder, f"{k}_rust_mask", "rust", edited.masks["rust"])
-        label, name = "good" if good else "crack", f"{category}/{photo}"
-        common = {"photo": photo, "category": category, "split": split}
-        shown = {"label": label, "regions": truth} | common
-        found += [
-            Item(folder / f"{k}.png", "original", name=name, **shown),
-            Item(folder / f"{k}.png", "reconstruction", name=f"{name}__back", **shown),
-            Item(folder / f"{k}_rust.png", "edit", name=f"{name}__rust", label="rust", regions=(*truth, new), **common),
-        ]
-    ring = region(folder, "ring", "oil stain", RING)
-    found.append(
-        replace(found[-1], name="bolt/ring", category="bolt", label="oil stain", split="train", regions=(ring,))
-    )
-    return found
+    return drawn_items(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -66,196 +28,6 @@ def out(items, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "set"
     write(tuple(FORMATS), items, folder, classes=CLASSES)
     return folder
-
-
-def truth(item: Item) -> np.ndarray:
-    """(H,W) class indices that the item's masks say."""
-    return class_index(load(item, "", CLASSES).masks, CLASSES, SIZE)
-
-
-def seen(path) -> np.ndarray:
-    return np.asarray(Image.open(path))
-
-
-def stem(item: Item) -> str:
-    return item.name.replace("/", "__").replace(".", "_")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-# --- each layout, by the plain rules ----------------------------------------------------------------------------------
-
-
-def test_counts(items, out, tmp_path):
-    counts = write(tuple(FORMATS), items, tmp_path / "set", classes=CLASSES)
-    assert set(counts) == set(FORMATS)
-    for count in counts.values():
-        assert (count.images, count.train, count.val, count.test, count.left_out) == (22, 10, 6, 6, 0)
-    told = json.loads((out / "export.json").read_text())
-    assert told["classes"] == list(CLASSES)
-    assert told["formats"]["coco"]["objects"] == counts["coco"].objects == counts["yolo"].objects
-    assert files(tmp_path / "set") == files(out)
-
-
-def test_mvtec_ad(items, out):
-    names = {name: out / "mvtec_ad" / file for file, name in csv.reader((out / "mvtec_ad" / "names.csv").open())}
-    for item in items:
-        path = names[item.name]
-        category, half, label, file = path.parts[-4:]
-        assert (category, label) == (item.category, item.label)
-        assert half == ("train" if item.label == "good" and item.split == "train" else "test")
-        assert np.array_equal(seen(path), seen(item.image))
-        mask = out / "mvtec_ad" / category / "ground_truth" / label / f"{Path(file).stem}_mask.png"
-        assert mask.exists() == (item.label != "good")
-        if mask.exists():
-            assert np.array_equal(seen(mask), (truth(item) > 0) * np.uint8(255))
-    assert {p.name for p in (out / "mvtec_ad").iterdir()} == {"bolt", "wood nut", "names.csv"}
-
-
-def test_segmentation(items, out):
-    root = out / "segmentation"
-    assert (root / "classes.txt").read_text().split("\n") == ["background", *CLASSES, ""]
-    for item in items:
-        assert np.array_equal(seen(root / "images" / item.split / f"{stem(item)}.png"), seen(item.image))
-        assert np.array_equal(seen(root / "masks" / item.split / f"{stem(item)}.png"), truth(item))
-
-
-def test_images_are_links_to_the_runs_own(items, out):
-    for item in items:
-        assert os.path.samefile(out / "coco" / item.split / f"{stem(item)}.png", item.image)
-
-
-# --- read back by the consumers ---------------------------------------------------------------------------------------
-
-
-def test_torchvision_reads_imagefolder(items, out):
-    from torchvision.datasets import ImageFolder
-
-    for split in ("train", "val", "test"):
-        data = ImageFolder(out / "imagefolder" / split)
-        mine = [item for item in items if item.split == split]
-        assert len(data) == len(mine)
-        found = {Path(path).stem: data.classes[k] for path, k in data.samples}
-        assert found == {stem(item): item.label for item in mine}
-    assert (out / "imagefolder" / "classes.txt").read_text().split() == "crack good oil stain rust".split()
-
-
-def test_pycocotools_reads_coco(items, out):
-    coco_of = pytest.importorskip("pycocotools.coco").COCO
-    for split in ("train", "val", "test"):
-        coco = coco_of(str(out / "coco" / "annotations" / f"instances_{split}.json"))
-        mine = {f"{stem(item)}.png": item for item in items if item.split == split}
-        images = coco.loadImgs(coco.getImgIds())
-        assert {image["file_name"] for image in images} == set(mine)
-        assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == list(CLASSES)
-        for image in images:
-            item = mine[image["file_name"]]
-            assert (image["height"], image["width"]) == SIZE
-            masks = dict(load(item, "", CLASSES).masks)
-            read = {name: np.zeros(SIZE, bool) for name in masks}
-            for a in coco.loadAnns(coco.getAnnIds(image["id"])):
-                mask = coco.annToMask(a).astype(bool)
-                read[CLASSES[a["category_id"] - 1]] |= mask
-                rows, columns = np.nonzero(mask)
-                x, y, _, height = a["bbox"]
-                assert abs(columns.min() - x) <= 1 and abs(rows.max() + 1 - y - height) <= 1
-            for name, mask in masks.items():
-                assert (read[name] & mask).sum() / (read[name] | mask).sum() > 0.9
-    (hole,) = [a for a in json.loads((out / "coco/annotations/instances_train.json").read_text())["annotations"]
-               if isinstance(a["segmentation"], dict)]  # fmt: skip
-    coco = coco_of(str(out / "coco" / "annotations" / "instances_train.json"))
-    assert np.array_equal(coco.annToMask(hole).astype(bool), RING)
-    assert hole["area"] == RING.sum()
-
-
-def test_anomalib_reads_mvtec_ad(items, out):
-    mvtec = pytest.importorskip("anomalib.data.datasets.image.mvtecad").MVTecADDataset
-    names = dict(csv.reader((out / "mvtec_ad" / "names.csv").open()))
-    mine = {item.name: item for item in items}
-    read = set()
-    for category in ("bolt", "wood nut"):
-        for half in ("train", "test"):
-            data = mvtec(root=out / "mvtec_ad", category=category, split=half)
-            for k, row in data.samples.iterrows():
-                item = mine[names[str(Path(row.image_path).relative_to(out / "mvtec_ad"))]]
-                read.add(item.name)
-                assert (item.category, item.label) == (category, row.label)
-                assert (half == "train") == (item.label == "good" and item.split == "train")
-                if row.label != "good":
-                    assert np.array_equal(data[k].gt_mask.numpy() > 0, truth(item) > 0)
-    assert read == set(mine)
-
-
-def test_anomalib_reads_its_folder(items, out):
-    folder = pytest.importorskip("anomalib.data.datasets.image.folder").FolderDataset
-    for category in ("bolt", "wood nut"):
-        data = folder(
-            name=category, root=out / "anomalib_folder" / category, normal_dir="normal", abnormal_dir="abnormal",
-            normal_test_dir="normal_test", mask_dir="mask",
-        )  # fmt: skip
-        mine = {stem(i): i for i in items if i.category == category}
-        assert len(data) == len(mine)
-        for k, row in data.samples.iterrows():
-            item = mine[Path(row.image_path).stem]
-            assert row.label_index == (item.label != "good")
-            assert str(row.split.value if hasattr(row.split, "value") else row.split) == (
-                "train" if item.label == "good" and item.split == "train" else "test"
-            )
-            if item.label != "good":
-                assert np.array_equal(data[k].gt_mask.numpy() > 0, truth(item) > 0)
-
-
-def test_ultralytics_reads_yolo(items, out, tmp_path):
-    pytest.importorskip("ultralytics")
-    from ultralytics.data.dataset import YOLODataset
-    from ultralytics.data.utils import check_det_dataset
-
-    copy = shutil.copytree(out / "yolo", tmp_path / "yolo")  # it leaves caches beside the labels
-    facts = check_det_dataset(str(copy / "data.yaml"), autodownload=False)
-    assert list(facts["names"].values()) == list(CLASSES)
-    for split in ("train", "val", "test"):
-        data = YOLODataset(img_path=facts[split], data=facts, task="segment", augment=False, imgsz=64)
-        mine = {stem(item): item for item in items if item.split == split}
-        assert {Path(told["im_file"]).stem for told in data.labels} == set(mine)
-        for told in data.labels:
-            sample = load(mine[Path(told["im_file"]).stem], "", CLASSES)
-            assert tuple(told["shape"]) == SIZE
-            assert sorted(told["cls"].ravel()) == sorted(CLASSES.index(piece.label) for piece in sample.pieces)
-            assert len(told["segments"]) == len(sample.pieces)
-            read = {tuple(np.round(box * [64, 48, 64, 48], 2)) for box in told["bboxes"]}
-            sides = {(piece.left, piece.top, *piece.mask.shape[::-1]) for piece in sample.pieces}
-            assert read == {(x + width / 2, y + height / 2, width, height) for x, y, width, height in sides}
-
-
-def test_ultralytics_reads_segmentation(items, out, tmp_path):
-    pytest.importorskip("ultralytics")
-    from ultralytics.data.dataset import SemanticDataset
-    from ultralytics.data.utils import check_det_dataset
-
-    copy = shutil.copytree(out / "segmentation", tmp_path / "segmentation")
-    facts = check_det_dataset(str(copy / "data.yaml"), autodownload=False)
-    data = SemanticDataset(img_path=facts["train"], data=facts, augment=False, imgsz=64)
-    mine = {stem(item): item for item in items if item.split == "train"}
-    assert len(data) == len(mine)
-    for k, told in enumerate(data.labels):
-        assert np.array_equal(data.load_mask(k), truth(mine[Path(told["im_file"]).stem]))
-
-
-def test_a_segmentation_network_trains_on_it(out):
-    smp = pytest.importorskip("segmentation_models_pytorch")
-    paths = sorted((out / "segmentation" / "images" / "train").iterdir())
-    images = torch.stack([torch.from_numpy(seen(p).copy()).permute(2, 0, 1) / 255.0 for p in paths])[..., :32, :]
-    masks = torch.stack([torch.from_numpy(seen(str(p).replace("images", "masks")).copy()).long() for p in paths])[
-        :, :32
-    ]
-    network = smp.Unet("mobilenet_v2", encoder_weights=None, classes=len(CLASSES) + 1)
-    smp.losses.DiceLoss("multiclass", ignore_index=255)(network(images), masks).backward()
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
-
-
-# --- the whole --------------------------------------------------------------------------------------------------------
 
 
 def test_formats_together_are_the_formats_one_by_one(items, out, tmp_path):

@@ -1,49 +1,18 @@
+"""The manifest says the same in both files, whole or not at all."""
+
 import csv
 import json
 import math
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from rli.datasets.annotations import Item, Region
-from rli.datasets.manifest import COLUMNS, ManifestWriter, dataset_card, markdown, types_of
+from rli.datasets.manifest import COLUMNS, ManifestWriter
 from rli.errors import RLIError
-
-FACTS = {"source": str, "seed": int, "psnr": float, "again": bool, "settings": str}
-
-
-def item(folder: Path, k: int, **values) -> Item:
-    facts = {
-        "source": f"photo {k}, “é”\nsecond line",
-        "seed": 2**60 + k,
-        "psnr": None if k % 3 == 0 else 30 + k / 7,
-        "again": k % 2 == 0,
-        "settings": {"eq": 2.0, "words": ["a", "b"]},
-    }
-    given = {
-        "image": folder / "images" / f"part {k}" / "rust.png",
-        "kind": ("original", "reconstruction", "edit")[k % 3],
-        "photo": f"part {k // 3}",
-        "name": f"bolt/part-{k}",
-        "category": "bolt",
-        "label": ("good", "good", "rust")[k % 3],
-        "split": ("train", "val", "test")[k % 5 % 3],
-        "regions": (Region("rust", folder / "images" / f"{k}_mask.png"),) if k % 3 == 2 else (),
-        "facts": facts,
-    }
-    return Item(**given | values)
-
-
-def write(folder: Path, count: int) -> list[Item]:
-    items = [item(folder, k) for k in range(count)]
-    with ManifestWriter(folder, FACTS) as manifest:
-        for k, one in enumerate(items):
-            manifest.add(one, kept=k % 4 != 3, reason="background 24.1 dB, under 28" if k % 4 == 3 else "")
-    return items
+from tests.manifest_rows import FACTS, item, write
 
 
 def test_both_files_say_what_was_added(tmp_path):
@@ -106,11 +75,9 @@ def test_memory_holds_one_group_of_rows(tmp_path):
     assert held(3100) - held(1100) < 200_000
 
 
-def test_nothing_was_made(tmp_path):
+def test_no_rows(tmp_path):
     write(tmp_path, 0)
     assert pd.read_parquet(tmp_path / "manifest.parquet").empty
-    dataset_card(tmp_path, title="Nothing", settings={})
-    assert "0 images" in (tmp_path / "README.md").read_text()
 
 
 def test_cells_that_are_empty(tmp_path):
@@ -135,53 +102,3 @@ def test_facts_do_not_take_a_columns_name(tmp_path):
     for facts in ({"split": str}, {"when": list}):
         with pytest.raises(RLIError, match="rename it"):
             ManifestWriter(tmp_path, facts)
-
-
-def test_types_follow_a_first_row(tmp_path):
-    facts = {"a": "x", "b": 1, "c": 1.5, "d": True, "e": None, "f": np.float32(1), "g": np.int64(1), "h": [1]}
-    assert list(types_of(facts).values()) == [str, int, float, bool, float, float, int, str]
-
-
-def test_the_card_tells_what_there_is(tmp_path):
-    write(tmp_path, 60)
-    dataset_card(
-        tmp_path,
-        title="Bolts | <b>rusty</b>",
-        settings={"edit": {"eq": 2.0, "method": "refine"}, "note": "a|b [x](http://x.y)"},
-        about="Taken in hall *three*.",
-        licence="CC BY 4.0",
-        samples=2,
-    )
-    text = (tmp_path / "README.md").read_text()
-    assert "45 images: 15 photographs, 15 reconstructions and 15 synthetic edits" in text
-    rows = pd.read_parquet(tmp_path / "manifest.parquet").query("kept")
-    for label, group in rows.groupby("label"):
-        counts = [int((group["split"] == split).sum()) for split in ("train", "val", "test")]
-        assert f"| {label} | {counts[0]} | {counts[1]} | {counts[2]} | {len(group)} |" in text
-    mean = rows.query("kind == 'edit'")["psnr"].mean()
-    assert f"| psnr | {mean:.4g} | 15 |" in text
-    assert "| background | 15 |" in text
-    assert text.count("![") == 2 and "](images/part%202/rust.png)" in text
-    assert "# Bolts \\| &lt;b&gt;rusty&lt;/b&gt;" in text and 'pretty_name: "Bolts | <b>rusty</b>"' in text
-    assert "| edit.eq | 2.0 |" in text and "a\\|b \\[x\\](http\\://x.y)" in text
-    assert "hall \\*three\\*" in text and "CC BY 4.0" in text
-    for table in text.split("\n\n"):
-        if table.startswith("|"):
-            assert len({line.count("|") - line.count("\\|") for line in table.strip().split("\n")}) == 1
-
-
-def test_a_cards_metrics_may_be_chosen(tmp_path):
-    write(tmp_path, 6)
-    dataset_card(tmp_path, title="x", settings={}, metrics=("seed", "lpips"))
-    text = (tmp_path / "README.md").read_text()
-    assert "| seed |" in text and "psnr" not in text and "lpips" not in text
-    assert "No licence was stated" in text
-
-
-def test_user_text_stays_text():
-    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("strikethrough")
-    for text in ("a *b* _c_ `d`", "<script>x</script>", "# x", "- x", "1. x", "[a](b) ![c](d)", "www.a.b a@b.cd https://a.b",
-                 "a\\", "&amp;", "+ x", "~~x~~", "a\n\nb", "=", "---", "1) x", "-1.5", "2.0"):  # fmt: skip
-        html = parser.render(markdown(text)).strip()
-        plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        assert html == f"<p>{plain}</p>"

@@ -346,7 +346,7 @@ def test_another_gate_makes_edits_anew_from_the_same_inversions(made, inversions
     edits = rows_of(folder).query("kind == 'edit'")
     assert edits["kept"].to_dict() == {name: name == f"{photo}/rust" for name in edits.index}
     assert edits.loc[~edits["kept"], "reason"].str.startswith("strength ").all()
-    assert "strength" in (folder / "README.md").read_text().partition("## Set aside")[2].partition("##")[0]
+    assert "strength" in (folder / "README.md").read_text().partition("## Rejected")[2].partition("##")[0]
 
 
 def test_interrupted_it_says_so_in_one_line_and_goes_on(here, monkeypatch, inversions):

@@ -49,8 +49,8 @@ def test_the_same_said_twice_is_said_once(tmp_path):
     ("text", "told"),
     [
         (HEAD + "plate,rust,,keep,\r\nplate,rust,,reject,\r\n", "plate / rust is both kept and rejected"),
-        (HEAD + "plate,rust,,maybe,\r\n", "“maybe” in line 2"),
-        (HEAD + "plate,rust\r\n", "the decision “”"),
+        (HEAD + "plate,rust,,maybe,\r\n", "unknown decision “maybe” in line 2"),
+        (HEAD + "plate,rust\r\n", "unknown decision “”"),
         ("image,defect,decision\r\nplate,rust,keep\r\n", "the column job is missing"),
         ("", "the column image is missing"),
         (HEAD + '"plate,rust,,keep,\r\n', "no readable CSV"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from rli.files import write_whole
 from rli.images import to_tensor
@@ -44,15 +46,22 @@ def clean(k: int) -> np.ndarray:
     return surface(FIRST + k, (), SIDE, SIDE).image
 
 
+@dataclass(frozen=True)
+class SurfacePhoto(Photo):
+    """A cracked surface as a photograph that knows its crack."""
+
+    number: int = 0
+
+    def read(self, height: int, width: int) -> Tensor:
+        return to_tensor(drawn(self.number).image)
+
+    def truth(self, height: int, width: int) -> np.ndarray:
+        return drawn(self.number).mask
+
+
 def photo(k: int) -> Photo:
-    """The same as a photograph that knows its crack."""
-    return Photo(
-        f"surface-{k:03d}",
-        lambda height, width: to_tensor(drawn(k).image),
-        stamp=str(FIRST + k),
-        truth=lambda height, width: drawn(k).mask,
-        label="crack",
-    )
+    """The k-th cracked surface as a photograph."""
+    return SurfacePhoto(f"surface-{k:03d}", label="crack", stamp=str(FIRST + k), number=k)
 
 
 def job(cache: Path, edit: EditSettings, selection: Selection, steps: int, words: Sequence[str] = WORDS) -> Job:

@@ -1,6 +1,6 @@
-"""From edits to annotations: which pixels changed, and the forms in which data sets tell it.
+"""From edits to annotations: which pixels changed, as masks, polygons and run lengths.
 
-Pixel coordinates of polygons and boxes are COCO's: x to the right, y down, the pixel in row r and column c covers
+Pixel coordinates of polygons are COCO's: x to the right, y down, the pixel in row r and column c covers
 [c, c+1] × [r, r+1], the image 0…W × 0…H.
 """
 
@@ -16,23 +16,26 @@ from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
 from rli.errors import RLIError, one_of, whole, within
+from rli.photos.photo import GOOD, SPLITS
 
 KINDS = ("original", "reconstruction", "edit")
-SPLITS = ("train", "val", "test")
-GOOD, UNKNOWN = "good", "defect"
+# The class of a defect that nobody named.
+UNKNOWN = "defect"
 # The class index of pixels that nobody may learn from or be judged by.
 IGNORE = 255
 
 _NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
-# A pixel's centre is √2/4 from the outline at least: simplified by less, the outline still tells the same pixels.
+# A pixel's centre is √2/4 from the outline at least: simplified by less, the outline still has the same pixels inside.
 _TOLERANCE = 0.35
 
 
 @dataclass(frozen=True)
 class Region:
-    """One defect of an image: its class and its mask, a PNG of 0 and 255 of the image's size."""
+    """One defect of an image."""
 
+    # Its class.
     label: str
+    # A PNG of 0 and 255, of the image's size.
     mask: Path
 
 
@@ -40,39 +43,56 @@ class Region:
 class Item:
     """One image of a data set to come.
 
-    kind: original, reconstruction or edit. photo: the source photograph's name, the group that no split tears apart.
-    name: unique in the data set, a relative posix path such as bolt/part01__rust-2. label: the image's class, good
-    where it shows no defect; an empty one becomes defect. split: train, val or test. regions: later ones lie over
-    earlier ones. facts: where it comes from, for the manifest (source file and hash, prompts, settings, metrics …).
+    Raises:
+        SettingError: A bad kind or split.
     """
 
     image: Path
+    # One of KINDS.
     kind: str
+    # The photograph's name: all images of a photograph are in one split.
     photo: str
+    # Unique in the data set; a relative posix path such as bolt/part01/rust-2.
     name: str
     category: str = ""
+    # The image's class, GOOD where it shows no defect; "" becomes UNKNOWN.
     label: str = GOOD
+    # One of SPLITS.
     split: str = "train"
+    # Later ones lie over earlier ones.
     regions: tuple[Region, ...] = ()
+    # What the manifest says of it: source file and hash, prompts, settings, metrics.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("item.kind", self.kind, KINDS)
-        one_of("item.split", self.split, SPLITS)
+        one_of("kind", self.kind, KINDS)
+        one_of("split", self.split, SPLITS)
         object.__setattr__(self, "label", self.label or UNKNOWN)
 
 
 def change_mask(
     edit: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, *, threshold: float = 8.0, smallest: int = 16
 ) -> np.ndarray:
-    """Where an edit shows: (H,W) bool, inside the blend mask (H,W) bool and measurably different.
+    """The pixels that an edit visibly changed: inside the blend mask, and measurably different.
 
-    Of the (H,W,3) uint8 images' absolute difference the strongest channel counts, for rust may show in one alone; it is
-    smoothed by a Gaussian of one pixel and compared with threshold, in grey levels of 255. Connected pieces of fewer
-    than `smallest` pixels are removed. Raises RLIError for a bad value.
+    Of the absolute difference the strongest channel counts, for rust may show in one alone; it is smoothed by a
+    Gaussian of one pixel before it is compared.
+
+    Args:
+        edit: (H,W,3) uint8.
+        reconstruction: (H,W,3) uint8.
+        mask: (H,W) bool, the blend mask.
+        threshold: In grey levels of 255.
+        smallest: Connected pieces of fewer pixels are removed.
+
+    Returns:
+        (H,W) bool.
+
+    Raises:
+        SettingError: A bad threshold or smallest piece.
     """
-    within("labels.threshold", threshold, 0, 255)
-    whole("labels.smallest", smallest, 0, 2**31 - 1)
+    within("threshold", threshold, 0, 255)
+    whole("smallest", smallest, 0, 2**31 - 1)
     difference = np.abs(edit.astype(np.int16) - reconstruction).max(-1).astype(np.float32)
     changed = mask & (ndimage.gaussian_filter(difference, 1.0) > threshold)
     labels, _ = ndimage.label(changed, _NEIGHBOURS)
@@ -80,11 +100,13 @@ def change_mask(
 
 
 def regions_of_edit(truth: Region | None, change: Region, relabel: bool) -> tuple[Region, ...]:
-    """The regions of an edit of a photograph with a known defect, or with none (truth None).
+    """The regions of an edit: the photograph's own defect, where it is known, and the change, each with its own class.
 
-    Both the carried defect and the change stay, each a region with its own class. Where they overlap, class-index masks
-    show the carried class; with relabel, as the paper has it, the pixels that changed take the new defect's class and
-    the carried one keeps the rest.
+    Args:
+        truth: The photograph's own defect; None where none is known.
+        change: The new defect.
+        relabel: Which class the pixels take in class-index masks where both overlap: the new defect's, as in the paper,
+            or the photograph's own.
     """
     if truth is None:
         return (change,)
@@ -97,10 +119,19 @@ def class_index(
     shape: tuple[int, int],
     ignore: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(H,W) uint8: 0 background, k+1 where the class `classes[k]` is, later regions over earlier ones.
+    """An image's classes, pixel by pixel.
 
-    regions: pairs of class and (H,W) bool. ignore (H,W) bool: pixels that become 255. Raises RLIError for a class that
-    is not among `classes`, or for more than 254 of them.
+    Args:
+        regions: Pairs of class and (H,W) bool; later ones lie over earlier ones.
+        classes: At most 254 names.
+        shape: H, W.
+        ignore: (H,W) bool, pixels that become IGNORE.
+
+    Returns:
+        (H,W) uint8: 0 for the background, k+1 for the class `classes[k]`.
+
+    Raises:
+        RLIError: A class is not among `classes`, or there are too many of them.
     """
     if len(classes) >= IGNORE:
         raise RLIError(f"{len(classes)} classes do not fit a mask of bytes: at most {IGNORE - 1}")
@@ -113,16 +144,23 @@ def class_index(
 
 
 def position(label: str, classes: Sequence[str]) -> int:
-    """Which of the classes it is, from 0; RLIError where it is none of them."""
+    """The index of a class, from 0.
+
+    Raises:
+        RLIError: It is none of the classes.
+    """
     if label not in classes:
         raise RLIError(f"the class “{label}” is not among the data set's: {', '.join(classes) or 'it has none'}")
     return classes.index(label)
 
 
 def pieces(mask: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-    """The connected pieces of (H,W) bool in the order of their first pixel: top, left, and the cut-out (h,w) bool.
+    """The connected pieces of (H,W) bool in the order of their first pixel.
 
     Pixels that touch at a corner are connected, so that a thin crack is one piece.
+
+    Yields:
+        Top, left, and the cut-out (h,w) bool.
     """
     labels, _ = ndimage.label(mask, _NEIGHBOURS)
     for k, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
@@ -130,22 +168,24 @@ def pieces(mask: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
 
 
 def has_hole(piece: np.ndarray) -> bool:
-    """Whether background is shut in (connected through edges): what a polygon cannot tell."""
+    """Whether a piece encloses background (connected through edges), which a polygon cannot show."""
     return bool((ndimage.binary_fill_holes(piece) & ~piece).any())
 
 
-def polygons(mask: np.ndarray) -> list[np.ndarray]:
-    """The outer outline of every connected piece of (H,W) bool: (N,2) float x, y, N ≥ 3, open (the first point is not
-    repeated).
+def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
+    """The outer outline of one of `pieces`.
 
     Holes are filled, as polygons of YOLO and COCO cannot hold any (`rle` can). Up to holes the outline is exact: the
     centres of the piece's pixels, and no others, lie inside.
+
+    Args:
+        top: Where the cut-out lies in the image, in pixels.
+        left: As top.
+        piece: (h,w) bool, connected.
+
+    Returns:
+        (N,2) float, x and y in the image, N ≥ 3; the first point is not repeated.
     """
-    return [polygon(*piece) for piece in pieces(mask)]
-
-
-def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
-    """One piece's outer outline, (N,2) float, see `polygons`."""
     filled = np.pad(ndimage.binary_fill_holes(piece), 1).astype(np.uint8)
     (outline,) = find_contours(filled, 0.5, fully_connected="high")
     corners = approximate_polygon(outline, _TOLERANCE)[:-1]
@@ -153,14 +193,12 @@ def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
     return corners[:, ::-1] + (left - 0.5, top - 0.5)
 
 
-def boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """x, y, width, height in pixels of every connected piece of (H,W) bool, in the order of `polygons`."""
-    return [(left, top, piece.shape[1], piece.shape[0]) for top, left, piece in pieces(mask)]
-
-
 def rle(mask: np.ndarray) -> dict[str, list[int]]:
-    """(H,W) bool as COCO's uncompressed run-length encoding: size [H, W]; counts of alternately 0 and 1, column by
-    column, the first of 0 (it may be none)."""
+    """(H,W) bool as COCO's uncompressed run-length encoding.
+
+    Returns:
+        `size`, [H, W], and `counts`: how many pixels are 0, then 1, then 0 …, column by column. The first may be none.
+    """
     flat = mask.T.ravel()
     ends = [*(np.flatnonzero(flat[1:] != flat[:-1]) + 1), flat.size]
     lengths = np.diff([0, *ends]).tolist()

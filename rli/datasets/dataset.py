@@ -1,4 +1,4 @@
-"""From what lies in a run's folder to labelled data sets."""
+"""From what a run's folder keeps of photographs to labelled data sets."""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rli.datasets import formats as export
-from rli.datasets.annotations import GOOD, UNKNOWN, Item, Region, regions_of_edit
-from rli.datasets.manifest import ManifestWriter, dataset_card
+from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
+from rli.datasets.card import dataset_card
+from rli.datasets.formats import FORMATS, ORIGINALS, Count, write
+from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of
+from rli.errors import RLIError, one_of, true_or_false
 from rli.metrics.columns import ORIGINAL, Row
-from rli.photos.sources import Photo
-from rli.store.records import Told
+from rli.photos.photo import GOOD, Photo
+from rli.store.records import PhotoRecord
 
 
 @dataclass(frozen=True)
 class Dataset:
     """How results become a data set.
 
-    formats: of rli.export. reconstructions, edits: whether those are images of it. relabel: the changed pixels take the
-    new defect's class where the carried mask overlaps them. originals: link, copy or none. split: shares of train, val
-    and test, or None for the source's own; keep_split: photographs that have one of their own keep it. review: whether
-    an edit is kept whatever the gate says, by job (""), photograph and edit. title, about, licence: for the card.
-    Raises RLIError.
+    Raises:
+        SettingError: A bad value.
     """
 
+    # Names of FORMATS.
     formats: tuple[str, ...]
+    # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
+    # Whether changed pixels take the new defect's class where the photograph's own mask overlaps them.
     relabel: bool = False
+    # The photographs: link (hard links), copy or none.
     originals: str = "link"
+    # Shares of train, val and test, such as 0.7/0.15/0.15; None keeps the photographs' own splits.
     split: str | None = None
+    # Whether photographs that have a split of their own keep it.
     keep_split: bool = False
+    # By job (""), photograph and edit, whether an edit is kept; goes before the quality gate.
     review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
+    # For the card.
     title: str = "Synthetic defects"
     about: str = ""
     licence: str = ""
 
     def __post_init__(self) -> None:
         for name in self.formats:
-            one_of("export", name, tuple(export.FORMATS))
-        one_of("dataset.originals", self.originals, ("link", "copy", "none"))
+            one_of("formats", name, tuple(FORMATS))
+        one_of("originals", self.originals, ORIGINALS)
         if self.split is not None:
             ratios_of(self.split)
-        if not isinstance(self.keep_split, bool):
-            raise RLIError(f"dataset.keep_split={self.keep_split} is not known: choose true or false")
+        true_or_false("keep_split", self.keep_split)
 
 
 # Columns of the manifest beside those that every item has.
@@ -73,102 +78,122 @@ FACTS = {
 
 
 def write_dataset(
-    made: Collection[tuple[Photo, Told]], folder: Path, dataset: Dataset, settings: Mapping[str, Any], seed: int = 0
-) -> dict[str, export.Count]:
-    """folder/dataset/<format>/ for each format; manifest.csv, manifest.parquet and README.md in the folder.
+    made: Collection[tuple[Photo, PhotoRecord]],
+    folder: Path,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    seed: int = 0,
+) -> dict[str, Count]:
+    """Writes folder/dataset/<format>/ for each format, and manifest.csv, manifest.parquet and README.md in the folder.
 
-    made: the photographs whose pictures lie in the folder, with their records. settings: what the card tells of them.
-    seed: of the splits. Raises RLIError where there is nothing to write, or a review is not of these
-    edits.
+    Args:
+        made: The photographs whose pictures lie in the folder, with their records.
+        folder: The run's folder.
+        dataset: What is wanted.
+        settings: What the card says of how it was made; nested, any values.
+        seed: Of the splits.
+
+    Returns:
+        What each format holds, by its name.
+
+    Raises:
+        RLIError: There is nothing to write, or a review names edits that are none of these.
     """
-    classes, unknown, count = set(), dict(dataset.review), 0
-    for count, (item, _) in enumerate(items(made, folder, dataset, seed), 1):  # noqa: B007
-        classes |= {item.label, *(region.label for region in item.regions)} - {GOOD}
-        unknown.pop(_review_key(item), None)
-    if not count:
-        raise RLIError(f"{folder}: there is nothing to make a data set of")
-    for _, photo, defect in unknown:
-        raise RLIError(f"dataset.review: “{defect}” of “{photo}” is no edit of {folder}")
+    labels: set[str] = set()
+    for item, _ in items(made, dataset, seed):
+        labels |= {item.label, *(region.label for region in item.regions)}
+    if not labels:
+        raise RLIError(f"{folder}: no images to export")
+    _check_review(made, folder, dataset)
     with ManifestWriter(folder, FACTS) as manifest:
 
         def kept() -> Iterator[Item]:
-            for item, reason in items(made, folder, dataset, seed):
-                manifest.add(item, kept=reason is None, reason=reason or "")
+            for item, reason in items(made, dataset, seed):
+                manifest.add(item, reason)
                 if reason is None:
                     yield item
 
-        out = folder / "dataset"
-        counts = export.write(dataset.formats, kept(), out, originals=dataset.originals, classes=sorted(classes))
+        counts = write(
+            dataset.formats,
+            kept(),
+            folder / "dataset",
+            originals=dataset.originals,
+            classes=sorted(labels - {GOOD}),
+        )
     dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts
 
 
 def items(
-    made: Collection[tuple[Photo, Told]], folder: Path, dataset: Dataset, seed: int = 0
+    made: Collection[tuple[Photo, PhotoRecord]], dataset: Dataset, seed: int = 0
 ) -> Iterator[tuple[Item, str | None]]:
-    """Every image of a data set and why it is set aside (None: it is kept), photograph by photograph.
+    """Every image of a data set and why it is rejected (None: it is kept), photograph by photograph.
 
     A photograph of a known class carries that class; its mask, where there is one, holds for the reconstruction and the
-    edits too, for their geometry is the photograph's. One without label is taken for a defect.
+    edits too, for their geometry is the photograph's. A photograph without label is taken for a defective one.
     """
     strata = ((photo.name, f"{photo.category}/{photo.label}", photo.split or None) for photo, _ in made)
     splits = assign(strata, dataset.split, seed=seed, keep=dataset.keep_split)
-    for (photo, told), split in zip(made, splits, strict=True):
-        yield from _images(photo, told, split, folder / "images" / photo.name, dataset)
+    for (photo, record), split in zip(made, splits, strict=True):
+        yield from _items_of(photo, record, split, dataset)
 
 
-def _images(photo: Photo, told: Told, split: str, place: Path, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
-    """One photograph's items. What its source says of it holds, also where it said something else when the pictures in
-    `place` were made."""
+def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
+    """One photograph's images. What its reader says of it now holds, also where it said something else when the record
+    was made."""
     label = photo.label or UNKNOWN
-    truth = Region(label, place / "truth.png") if told.has_truth and label != GOOD else None
+    truth = Region(label, record.picture("truth")) if record.has_truth and label != GOOD else None
     shared = {"photo": photo.name, "category": photo.category, "split": split}
-    carried = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    own = {**shared, "label": label, "regions": (truth,) if truth else ()}
     if dataset.originals != "none":
-        yield _original(photo, told, place, carried), None
+        yield _original(photo, record, own), None
     if dataset.reconstructions:
-        name, image = f"{photo.name}/reconstruction", place / "reconstruction.png"
-        yield Item(image, "reconstruction", name=name, facts=_facts(told, ORIGINAL), **carried), None
-    for defect, edit in told.edits.items() if dataset.edits else ():
-        regions = regions_of_edit(truth, Region(edit["label"], place / f"{defect}_change.png"), dataset.relabel)
+        image, name = record.picture("reconstruction"), f"{photo.name}/reconstruction"
+        yield Item(image, "reconstruction", name=name, facts=_facts(record, ORIGINAL), **own), None
+    for defect, edit in record.edits.items() if dataset.edits else ():
+        change = Region(edit.label, record.picture(f"{defect}_change"))
         item = Item(
-            place / f"{defect}.png",
+            record.picture(defect),
             "edit",
             name=f"{photo.name}/{defect}",
-            label=edit["label"],
-            regions=regions,
-            facts=_facts(told, defect),
+            label=edit.label,
+            regions=regions_of_edit(truth, change, dataset.relabel),
+            facts=_facts(record, defect),
             **shared,
         )
-        is_wanted = dataset.review.get(_review_key(item))
-        yield item, edit["reason"] if is_wanted is None else None if is_wanted else "rejected in review"
+        is_wanted = dataset.review.get(("", photo.name, defect))
+        yield item, edit.reason if is_wanted is None else None if is_wanted else "rejected in review"
 
 
-def _review_key(item: Item) -> tuple[str, str, str]:
-    """How a review of a run's page names an edit: job, photograph, defect."""
-    return "", item.photo, item.name.removeprefix(f"{item.photo}/")
+def _check_review(made: Collection[tuple[Photo, PhotoRecord]], folder: Path, dataset: Dataset) -> None:
+    """Raises RLIError where the review names an edit that is none of these."""
+    unknown = dict(dataset.review)
+    for photo, record in made if dataset.edits else ():
+        for defect in record.edits:
+            unknown.pop(("", photo.name, defect), None)
+    for _, photo_name, defect in unknown:
+        raise RLIError(f"review: “{defect}” of “{photo_name}” is no edit of {folder}")
 
 
-def _original(photo: Photo, told: Told, place: Path, carried: Mapping[str, Any]) -> Item:
+def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item:
     """The photograph's own file with its own mask; of a sample, which has none, what was worked on."""
-    facts = {"source": photo.source, "sha256": told.origin.sha256, "version": told.made["version"]}
+    facts = {"source": photo.source, "sha256": record.sha256, "version": record.made["version"]}
     if not photo.file:
-        return Item(place / "input.png", "original", name=photo.name, facts=facts, **carried)
-    regions = (Region(carried["label"], photo.truth_file),) if carried["regions"] else ()
-    return Item(photo.file, "original", name=photo.name, facts=facts, **{**carried, "regions": regions})
+        return Item(record.picture("input"), "original", name=photo.name, facts=facts, **own)
+    regions = (Region(own["label"], photo.truth_file),) if own["regions"] else ()
+    return Item(photo.file, "original", name=photo.name, facts=facts, **{**own, "regions": regions})
 
 
-def _facts(told: Told, defect: str) -> dict[str, Any]:
+def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
     """What the manifest tells of an image that was made."""
-    row = next((asdict(row) for row in told.rows if row.defect == defect), {})
-    edit = told.edits.get(defect, {"settings": dict.fromkeys(("eq", "cross", "replace")), "scores": {}})
+    row = next((asdict(row) for row in record.rows if row.defect == defect), {})
+    edit = record.edits.get(defect)
     own = {
-        "source": told.origin.source,
-        "sha256": told.origin.sha256,
-        "prompt": told.prompts[ORIGINAL],
-        "target": told.prompts[defect] if defect != ORIGINAL else "",
-        **told.made,
-        **edit["scores"],
-        **edit["settings"],
+        "source": record.source,
+        "sha256": record.sha256,
+        "prompt": record.prompts[ORIGINAL],
+        "target": record.prompts[defect] if edit else "",
+        **record.made,
+        **(edit.scores | asdict(edit.settings) if edit else dict.fromkeys(("eq", "cross", "replace"))),
     }
-    return {name: value for name, value in {**row, **own}.items() if name in FACTS}
+    return {name: value for name, value in (row | own).items() if name in FACTS}

@@ -1,4 +1,4 @@
-"""The choices of whoever reviewed a results page, as the page saves them: review.csv."""
+"""The decisions of a person who reviewed a results page, as the page saves them: review.csv."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ KEEP = {"keep": True, "reject": False}
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether one edit is kept. image: the photograph's name; job: the sweep's job, empty in a run of its own."""
+    """Whether an edit is kept."""
 
+    # The photograph's name.
     image: str
     defect: str
+    # The sweep's job; "" in a run of its own.
     job: str
     keep: bool
 
@@ -28,10 +30,14 @@ class Decision:
 
 
 def read_review(path: str | Path) -> dict[tuple[str, str, str], bool]:
-    """Of each decided edit, (job, image, defect), whether it is kept; in the file's order.
+    """Reads a review; other columns than COLUMNS are passed over.
 
-    Other columns than COLUMNS are passed over. Raises RLIError in one line for a file that is missing or no CSV, a
-    missing column, an unknown decision, or an edit that is both kept and rejected.
+    Returns:
+        For each edit that was decided, (job, image, defect), whether it is kept; in the file's order.
+
+    Raises:
+        RLIError: The file is missing or no CSV, a column is missing, a decision is unknown, or an edit is both kept and
+            rejected.
     """
     kept: dict[tuple[str, str, str], bool] = {}
     try:
@@ -56,7 +62,7 @@ def _decisions(path: Path) -> Iterator[Decision]:
             image, defect, job, decision = (record[name] or "" for name in COLUMNS)
             if decision not in KEEP:
                 raise RLIError(
-                    f"{path}: the decision “{decision}” in line {table.line_num} is not known: write keep or reject"
+                    f"{path}: unknown decision “{decision}” in line {table.line_num}; expected keep or reject"
                 )
             yield Decision(image, defect, job, KEEP[decision])
 

@@ -1,4 +1,4 @@
-"""Which photographs teach, which tune and which judge."""
+"""Which photographs a model learns from (train), is tuned on (val) and is judged by (test)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-from rli.datasets.annotations import SPLITS
-from rli.errors import RLIError, one_of
+from rli.errors import SettingError, one_of
+from rli.photos.photo import SPLITS
 
 
 def ratios_of(text: str) -> tuple[Fraction, ...]:
-    """Shares of train, val and test from text such as 0.7/0.15/0.15 or 80/10/10; they are scaled to sum to one.
+    """Shares of train, val and test.
 
-    Raises RLIError for anything else.
+    Args:
+        text: Such as 0.7/0.15/0.15 or 80/10/10.
+
+    Returns:
+        Three shares that sum to one.
+
+    Raises:
+        SettingError: The text is anything else.
     """
     try:
         shares = [Fraction(part.strip()) for part in str(text).split("/")]
     except (ValueError, ZeroDivisionError):
         shares = []
     if len(shares) != 3 or min(shares) < 0 or sum(shares) == 0:
-        raise RLIError(f"dataset.split={text}: write the shares of train, val and test such as 0.7/0.15/0.15, or null")
+        raise SettingError("split", text, "write the shares of train, val and test such as 0.7/0.15/0.15, or null")
     return tuple(share / sum(shares) for share in shares)
 
 
@@ -30,14 +37,18 @@ def assign(
 ) -> Iterator[str]:
     """The split of each photograph, in order, as soon as it is asked for.
 
-    photos: name, stratum (such as category and class) and the source's own split, None where it has none. A
-    photograph's edits go where it goes, so that none is torn apart. ratios: see `ratios_of`; None takes the source's
-    own split, train where it has none; with keep, photographs that have a split of their own keep it and the ratios
-    share out the others.
-
     After every photograph, each split of each stratum is less than one photograph from its share. What the shares
-    leave open is drawn from seed, stratum and name. Memory holds three counts for each stratum. Raises RLIError for bad
-    ratios or an unknown split.
+    leave open is drawn from seed, stratum and name. Memory holds three counts for each stratum.
+
+    Args:
+        photos: Name, stratum (such as category and class) and own split, None where it has none. A photograph's edits
+            are in its split, so that no photograph is both learnt from and tested on.
+        ratios: See `ratios_of`. None takes the photographs' own splits, train where there is none.
+        seed: Of what is drawn.
+        keep: Whether photographs that have a split of their own keep it; the ratios share out the others.
+
+    Raises:
+        SettingError: Bad ratios, or an unknown split.
     """
     shares = None if ratios is None else ratios_of(ratios)
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(SPLITS))
@@ -54,10 +65,11 @@ def assign(
 
 
 def _next(count: list[int], shares: tuple[Fraction, ...], draw: Fraction) -> int:
-    """The split of a stratum's next photograph.
+    """The index of the split of a stratum's next photograph.
 
-    debts: what each split lacks then. They sum to one and, before, lay within (-1, 1): so at most one of three reaches
-    one, and it has to be served; otherwise any that lacks something may be, and all stay within (-1, 1).
+    `debts` is what each split lacks of its share with that photograph. They sum to one and lay within (-1, 1) before
+    it. So at most one reaches one, and that split has to take the photograph; otherwise any split that lacks something
+    may take it, and all debts stay within (-1, 1).
     """
     debts = [(sum(count) + 1) * share - had for share, had in zip(shares, count, strict=True)]
     if max(debts) >= 1:
@@ -72,6 +84,6 @@ def _next(count: list[int], shares: tuple[Fraction, ...], draw: Fraction) -> int
 
 
 def _draw(seed: int, stratum: str, name: str) -> Fraction:
-    """In [0,1), the same everywhere for the same words."""
+    """A number in [0,1), the same on every machine for the same arguments."""
     digest = hashlib.sha256(f"{seed}\0{stratum}\0{name}".encode()).digest()
     return Fraction(int.from_bytes(digest[:8]), 2**64)

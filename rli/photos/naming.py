@@ -13,10 +13,14 @@ FORBIDDEN = re.compile(r'[/\\:*?"<>|~]')
 
 
 def safe(entry: str) -> str:
-    """A file's stem, or a folder's name (with a / at its end), as one part of a name: printable, in Unicode's composed
-    form, 140 bytes at most, without '/\\:*?"<>|~', and without dots or spaces at its ends.
+    """A file's stem, or a folder's name, as a part of a photograph's name.
 
-    A folder's has no dot at all, so that no file made for a photograph can stand in a folder's way.
+    Args:
+        entry: A file's name, or a folder's with a / at its end.
+
+    Returns:
+        Printable text in Unicode's composed form, 140 bytes at most, without '/\\:*?"<>|~', and without dots or spaces
+        at its ends. A folder's has no dot at all, so that no file made for a photograph can have a folder's name.
     """
     text = entry[:-1].replace(".", "_") if entry.endswith("/") else stem(entry)
     plain = FORBIDDEN.sub("_", unicodedata.normalize("NFC", text))
@@ -26,18 +30,24 @@ def safe(entry: str) -> str:
 
 
 def folded(entry: str) -> str:
-    """The same for entries whose names a file system might take for one."""
+    """The same text for all entries whose names some file system cannot tell apart."""
     return unicodedata.normalize("NFC", safe(entry).casefold())
 
 
 def by_name(entries: Iterable[str]) -> list[str]:
-    """In the order that `numbered` needs: files before folders of the same name."""
+    """Entries in the order that `numbered` needs: files before folders of the same name."""
     return sorted(entries, key=lambda entry: (folded(entry), entry.endswith("/"), entry))
 
 
 def numbered(entries: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(name, entry) of a folder's entries in the order of `by_name`. Of several that would have one name the second is
-    name~2, and so on: no plain name holds a ~, so these clash with nothing."""
+    """Each of a folder's entries as a part of a name, with the entry.
+
+    Of several entries that would have the same name the second is name~2, and so on. No other name holds a ~, so these
+    clash with nothing.
+
+    Args:
+        entries: In the order of `by_name`.
+    """
     for _, same in groupby(entries, folded):
         for number, entry in enumerate(same, 1):
             yield (safe(entry) if number == 1 else f"{safe(entry)}~{number}"), entry

@@ -17,7 +17,7 @@ from rli.images import write_png
 from rli.reports.page import write_report
 from rli.reports.pixels import contact_sheet
 from rli.reports.results import comparison, heading, write_comparison, write_results
-from rli.store.records import Failure, PhotoResult, Place
+from rli.store.records import Failure, PhotoRecord, PhotoResult
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
 TRADEOFF = "tradeoff.png"
@@ -26,7 +26,7 @@ TRADEOFF = "tradeoff.png"
 def write_outcome(
     folder: Path,
     frame: pd.DataFrame,
-    places: Sequence[Place],
+    places: Sequence[PhotoRecord],
     settings: Mapping[str, Any],
     published: Path,
     title: str,
@@ -74,13 +74,13 @@ def _explored(frame: pd.DataFrame, knobs: Sequence[str], plot: Path, floor_db: f
     return explore_context(frame, knobs, floor_db)
 
 
-def shown_places(frame: pd.DataFrame, places: Sequence[Place], edits: int) -> Sequence[Place]:
+def shown_places(frame: pd.DataFrame, places: Sequence[PhotoRecord], edits: int) -> Sequence[PhotoRecord]:
     """As many of the first places as have `edits` edits together, and one at least."""
     each = max(1, round(len(frame) / max(1, len(places))))
     return places[: max(1, edits // each)]
 
 
-def read(places: Sequence[Place]) -> Iterator[PhotoResult]:
+def read(places: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
     """The places' results, one after the other; one whose files are gone or damaged is left out."""
     for place in places:
         try:

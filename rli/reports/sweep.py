@@ -24,7 +24,7 @@ from rli.metrics.columns import COLUMNS, Row
 from rli.reports.outputs import TRADEOFF, read, shown_places, write_failures, write_outcome
 from rli.reports.results import frame_of, read_results
 from rli.reports.table import spec_of, write_table
-from rli.store.records import Failure, Place, read_failures, read_status
+from rli.store.records import Failure, PhotoRecord, read_failures, read_record, read_status
 from rli.tracking.tracker import Tracker
 
 # Settings that tell jobs apart, and are no knobs: a row's own columns, or where things are.
@@ -90,11 +90,13 @@ def frame(sweep: Sweep, settings: Sequence[str] = ()) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else frame_of(())
 
 
-def places_of(sweep: Sweep) -> list[Place]:
-    """Every photograph of every job, those of the same name one after the other."""
+def places_of(sweep: Sweep) -> list[PhotoRecord]:
+    """The record of every photograph of every job, those of the same name one after the other."""
     names = dict.fromkeys(row.image for job in sweep.jobs for row in job.rows)
     made = {job.name: {row.image for row in job.rows} for job in sweep.jobs}
-    return [Place(job.folder, name, job.name) for name in names for job in sweep.jobs if name in made[job.name]]
+    jobs = [(job, name) for name in names for job in sweep.jobs if name in made[job.name]]
+    records = (read_record(job.folder, name, job=job.name) for job, name in jobs)
+    return [record for record in records if record is not None]
 
 
 def failures_of(sweep: Sweep) -> list[Failure]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rli.datasets.dataset import Dataset
 from rli.datasets.review import read_review
-from rli.errors import RLIError, one_of, whole, within
+from rli.errors import RLIError, SettingError, one_of, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import LOCATIONS, RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
@@ -150,25 +150,30 @@ def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
     formats = cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]
     dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
     review = dataset.pop("review")
-    return Dataset(
-        formats=tuple(formats),
-        reconstructions=cfg["task"] != "edit",
-        edits=cfg["task"] != "reconstruct",
-        relabel=cfg["relabel"],
-        review=read_review(review) if review else {},
-        **known("dataset", dataset, Dataset),
-    )
+    try:
+        return Dataset(
+            formats=tuple(formats),
+            reconstructions=cfg["task"] != "edit",
+            edits=cfg["task"] != "reconstruct",
+            relabel=cfg["relabel"],
+            review=read_review(review) if review else {},
+            **known("dataset", dataset, Dataset),
+        )
+    except SettingError as error:
+        raise error.renamed("export" if error.name == "formats" else f"dataset.{error.name}") from None
 
 
 def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once, so that a bad file is refused before a model is loaded."""
     data = dict(cfg["data"])
-    found = photos(data.pop("kind"), data.pop("path"), **data)
+    try:
+        found = photos(data.pop("kind"), data.pop("path"), **data)
+    except SettingError as error:
+        raise error.renamed(f"data.{error.name}") from None
     first = [*islice(found, 2)]
     if len(first) == 1:
         first[0].read(job.height, job.width)
-        if first[0].mask:
-            first[0].mask(job.height, job.width)
+        first[0].region(job.height, job.width)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import sys
 import time
@@ -36,7 +35,7 @@ from rli.runs.memory import EDITING, INVERTING, Keeper, Memory, NoRoomError, Pla
 from rli.runs.quality_gate import Gate, Scores, adjusted, score, verdict
 from rli.runs.variants import Variants, name_of
 from rli.store import inversions as cache
-from rli.store.records import EditedPhoto, Failure, Origin, PhotoResult
+from rli.store.records import EditedPhoto, Failure, PhotoResult
 from rli.version import __version__
 
 # Names of other files beside the edits', and of the reconstruction's row.
@@ -177,31 +176,21 @@ def _together(
 @dataclass(frozen=True)
 class _Read:
     """A photograph's files: image (1,3,H,W) in [-1,1]; the region that may change and, for a data set, its own defect's
-    mask, (H,W) bool, where there are any."""
+    mask, (H,W) bool, where there are any, and the file's hash."""
 
     photo: Photo
     image: Tensor
     mask: np.ndarray | None
     truth: np.ndarray | None
-    origin: Origin
+    sha256: str
 
 
 def _read(job: Job, photo: Photo) -> _Read:
     size, is_wanted = (job.height, job.width), job.selection is not None
     image = photo.read(*size)
-    mask = photo.mask(*size) if photo.mask else None
-    truth = photo.truth(*size) if photo.truth and is_wanted else None
-    return _Read(photo, image, mask, truth, _origin(photo) if is_wanted else Origin())
-
-
-def _origin(photo: Photo) -> Origin:
-    """Raises RLIError where the file is gone by now."""
-    try:
-        digest = hashlib.sha256(photo.file.read_bytes()).hexdigest() if photo.file else ""
-    except OSError as error:
-        raise RLIError(f"{photo.file} cannot be read: {error.strerror}") from None
-    paths = (str(path) if path else "" for path in (photo.file, photo.truth_file))
-    return Origin(*paths, digest, photo.source or photo.name, photo.label, photo.category, photo.split)
+    mask = photo.region(*size)
+    truth = photo.truth(*size) if is_wanted else None
+    return _Read(photo, image, mask, truth, photo.sha256() if is_wanted else "")
 
 
 @dataclass(frozen=True)
@@ -340,7 +329,8 @@ def _finish(
         prompts={ORIGINAL: job.source, **{made.edit.target.name: made.edit.target.prompt for made in done}},
         key=job.key(read.photo),
         made={"model": job.model, "model_hash": model.fingerprint, "version": __version__},
-        origin=read.origin,
+        source=read.photo.source or read.photo.name,
+        sha256=read.sha256,
         truth=read.truth,
     )
 
@@ -348,7 +338,7 @@ def _finish(
 def _shown(selection: Selection | None, made: _Made, photo: np.ndarray, back: np.ndarray) -> EditedPhoto:
     """An edit as the outputs need it, judged where there is a selection."""
     edit, image = made.edit, to_uint8(made.edit.image)
-    plain = EditedPhoto(image, edit.mask, edit.maps, edit.source_maps, made.label, made.settings)
+    plain = EditedPhoto(image, edit.mask, edit.maps, edit.source_maps, label=made.label, settings=made.settings)
     if selection is None:
         return plain
     change = change_mask(image, back, edit.mask, threshold=selection.threshold, smallest=selection.smallest)

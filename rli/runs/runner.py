@@ -25,7 +25,7 @@ from rli.models.loading import load
 from rli.photos.sources import Photo, PhotoSource
 from rli.progress import Progress, quiet
 from rli.runs.job import Job, Judge, run
-from rli.store.records import Failure, Told, read_failure, read_record, write_failure, write_photo
+from rli.store.records import Failure, PhotoRecord, read_failure, read_record, write_failure, write_photo
 
 # Seconds after which nobody is writing a file that still has its temporary name.
 STALE = 600
@@ -147,13 +147,13 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def outcome(job: Job, photo: Photo, folder: Path) -> Told | Failure | None:
+def outcome(job: Job, photo: Photo, folder: Path) -> PhotoRecord | Failure | None:
     """What lies in the folder of a photograph; None where it is still to be done."""
     key = job.key(photo)
-    told = read_record(folder, photo.name, key)
-    if told is None and (reason := read_failure(folder, photo.name, key)) is not None:
+    record = read_record(folder, photo.name, key)
+    if record is None and (reason := read_failure(folder, photo.name, key)) is not None:
         return Failure(photo.name, reason)
-    return told
+    return record
 
 
 def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool = False) -> Iterator[Photo]:

@@ -1,4 +1,4 @@
-"""Inversions kept by content: the key is what they depend on, the file is safetensors, written whole or not at all."""
+"""The cache of inversions: a safetensors file for each, named by a hash of everything that it depends on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ VERSION = 3
 
 
 def key(model: Model, image: Tensor, prompt: str, settings: InversionSettings) -> str:
-    """Hash of everything that an inversion depends on: photograph (1,3,H,W), prompt, settings, weights, precision, and
-    whether the VAE cuts it into tiles."""
+    """The name of an inversion in the cache: a hash of everything that it depends on.
+
+    Args:
+        model: its weights count, its precision, its kind of device, and whether its VAE cuts this size into tiles.
+        image: the photograph (1,3,H,W).
+        prompt: the source prompt.
+        settings: of the inversion.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     size = (image.shape[-2], image.shape[-1])
     facts = (VERSION, prompt, settings, model.fingerprint, model.dtype, model.device.type, size, model.tiles(size))
     return key_of(*facts, data=image.contiguous().numpy().tobytes())
@@ -58,7 +67,7 @@ def read(path: Path, prompt: str, settings: InversionSettings) -> Inversion | No
 
 
 def write(path: Path, inversion: Inversion) -> None:
-    """Keep an inversion."""
+    """Writes an inversion, whole or not at all."""
     tensors = {
         "latent": inversion.latent,
         "source_latents": inversion.source_latents,
@@ -77,10 +86,17 @@ def write(path: Path, inversion: Inversion) -> None:
 
 
 def get(folder: Path, name: str, prompt: str, settings: InversionSettings, make: Callable[[], Inversion]) -> Inversion:
-    """The kept inversion with this key, or `make()` kept for the next run.
+    """The inversion from the cache, or made now and kept.
 
-    Of parallel jobs one makes it and the others wait; the lock is the operating system's, so that a job that dies lets
-    go of it.
+    Of parallel jobs that want the same inversion, the first makes it and the others wait. The lock is the operating
+    system's, so that a job that dies releases it.
+
+    Args:
+        folder: of the cache.
+        name: the inversion's key.
+        prompt: the source prompt.
+        settings: of the inversion.
+        make: makes the inversion.
     """
     path = path_of(folder, name)
     found = read(path, prompt, settings)

@@ -1,4 +1,4 @@
-"""Labelled data sets on disk, each in the layout that its consumers read."""
+"""Labelled data sets on disk, each in the format that its consumers read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from rli.datasets.annotations import GOOD, IGNORE, Item, Region
+from rli.datasets.annotations import IGNORE, Item
 from rli.datasets.formats.anomalib_folder import AnomalibFolder
 from rli.datasets.formats.coco import Coco
 from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
-from rli.datasets.formats.samples import Writer, folder_name, load, place_image, write_text
 from rli.datasets.formats.segmentation import Segmentation
+from rli.datasets.formats.writer import Writer, folder_name, load, put_image, write_text
 from rli.datasets.formats.yolo import Yolo
 from rli.errors import RLIError, one_of
+from rli.photos.photo import GOOD
 
-__all__ = ["FORMATS", "Count", "Item", "Region", "write"]
+__all__ = ["FORMATS", "ORIGINALS", "Count", "write"]
 
 FORMATS: dict[str, type[Writer]] = {
     "mvtec_ad": MvtecAd,
@@ -33,6 +34,8 @@ FORMATS: dict[str, type[Writer]] = {
     "yolo": Yolo,
     "coco": Coco,
 }
+# What becomes of photographs: hard links (copies where there can be none), copies, or nothing.
+ORIGINALS = ("link", "copy", "none")
 # Tells a folder that an export made, and the next may replace, from any other.
 MARK = "export.json"
 # Of a file's name, in bytes; what formats add still fits into the 255 that file systems take.
@@ -41,34 +44,45 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Count:
-    """What one format holds: images, by split; objects: masks, polygons or annotations; left_out: images that it cannot
-    tell, defective ones of which nobody knows where."""
+    """What one format holds."""
 
     images: int
+    # Images by split.
     train: int
     val: int
     test: int
+    # Masks, polygons or annotations.
     objects: int
+    # Images that the format cannot hold: defective ones without a known region.
     left_out: int
 
 
 def write(
     formats: Sequence[str], items: Iterable[Item], out: Path, *, originals: str = "link", classes: Sequence[str]
 ) -> dict[str, Count]:
-    """Writes out/<format>/ for each format in one pass over the items; what each format holds, by its name.
+    """Writes out/<format>/ for each format, in one pass over the items.
 
-    classes: the defects' names in the order of their indices; images and regions have no others. originals: photographs
-    are link (hard links, copies where there can be none: changing a file here changes the photograph), copy or none
-    (left out); reconstructions and edits are linked. What not every consumer reads alike (rotated by EXIF, 16 bits,
-    transparent, GIF) is written as an 8-bit PNG.
+    An image that not every consumer reads alike (rotated by EXIF, 16 bits, transparent, GIF) is written as an 8-bit
+    PNG. Memory holds one image's masks, and the items' names. The same items give the same bytes. The export is built
+    beside `out` and replaces it at the end: an interrupted one leaves the old one as it was.
 
-    Memory holds one image's masks, and the items' names. The same items give the same bytes. The export is built beside
-    `out` and takes its place at the end: an interrupted one leaves the old one as it was. Raises RLIError for a bad
-    value, an item that cannot be read or is named twice, and where `out` holds anything but an export.
+    Args:
+        formats: Names of FORMATS.
+        items: The images.
+        out: The folder to write; an earlier export in it is replaced.
+        originals: What becomes of photographs, one of ORIGINALS. Of a hard link, changing the file changes the
+            photograph. Reconstructions and edits are always linked.
+        classes: The defects' names in the order of their indices; images and regions have no others.
+
+    Returns:
+        What each format holds, by its name.
+
+    Raises:
+        RLIError: A bad value, an item that cannot be read or is named twice, or an `out` that holds anything else.
     """
     for name in formats:
-        one_of("dataset.formats", name, tuple(FORMATS))
-    one_of("dataset.originals", originals, ("link", "copy", "none"))
+        one_of("formats", name, tuple(FORMATS))
+    one_of("originals", originals, ORIGINALS)
     _check_classes(classes)
     out = Path(os.path.realpath(out))
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
@@ -81,8 +95,8 @@ def write(
     try:
         chosen = (item for item in items if item.kind != "original" or originals != "none")
         counts = _fill(part, list(dict.fromkeys(formats)), chosen, copy_originals=originals == "copy", classes=classes)
-        told = {"formats": {name: asdict(count) for name, count in counts.items()}, "classes": list(classes)}
-        write_text(part / MARK, json.dumps(told, indent=1) + "\n")
+        contents = {"formats": {name: asdict(count) for name, count in counts.items()}, "classes": list(classes)}
+        write_text(part / MARK, json.dumps(contents, indent=1) + "\n")
         _swap(part, out, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -93,12 +107,12 @@ def _fill(
     part: Path, formats: Sequence[str], items: Iterable[Item], *, copy_originals: bool, classes: Sequence[str]
 ) -> dict[str, Count]:
     counts: dict[str, Counter[str]] = {name: Counter() for name in formats}
+    put = partial(put_image, copy_originals=copy_originals)
     with ExitStack() as stack:
         writers = {}
         for name in formats:
             (part / name).mkdir()
-            place = partial(place_image, copy_originals=copy_originals)
-            writers[name] = FORMATS[name](part / name, tuple(classes), place)
+            writers[name] = FORMATS[name](part / name, tuple(classes), put)
             stack.callback(writers[name].close)
         for item, stem in _named(items):
             sample = load(item, stem, classes)
@@ -112,7 +126,7 @@ def _fill(
 
 
 def _swap(part: Path, out: Path, old: Path) -> None:
-    """part becomes out."""
+    """Replaces the old export by the new one; where that fails, the old one comes back."""
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         os.replace(out, old)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rli.datasets.formats.samples import Place, Sample, write_grey
+from rli.datasets.formats.writer import PutImage, Sample, write_grey
 
 
 class AnomalibFolder:
@@ -15,15 +15,15 @@ class AnomalibFolder:
     every defective photograph, reconstruction and edit of any split and class, but those without a known region.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
-        self.folder, self.place = folder, place
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
+        self.folder, self.put_image = folder, put_image
 
     def add(self, sample: Sample) -> int | None:
         if not sample.located:
             return None
         good = "normal" if sample.item.split == "train" else "normal_test"
         where = self.folder / sample.category
-        self.place(sample, where / ("abnormal" if sample.defective else good) / f"{sample.stem}{sample.suffix}")
+        self.put_image(sample, where / ("abnormal" if sample.defective else good) / f"{sample.stem}{sample.suffix}")
         if sample.defective:
             write_grey(where / "mask" / f"{sample.stem}.png", sample.union)
         return int(sample.defective)

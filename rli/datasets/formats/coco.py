@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rli.datasets.annotations import has_hole, rle
-from rli.datasets.formats.samples import Piece, Place, Sample, write_text
+from rli.datasets.formats.writer import Piece, PutImage, Sample, write_text
 
 
 class Coco:
@@ -21,8 +21,8 @@ class Coco:
     a defective one without a known region is left out, for it would be taken as good.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
-        self.folder, self.place, self.classes = folder, place, classes
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
+        self.folder, self.put_image, self.classes = folder, put_image, classes
         self.splits: dict[str, _Instances] = {}
 
     def add(self, sample: Sample) -> int | None:
@@ -33,12 +33,12 @@ class Coco:
             path = self.folder / "annotations" / f"instances_{split}.json"
             self.splits[split] = _Instances(path, self.classes)
         file = f"{sample.stem}{sample.suffix}"
-        self.place(sample, self.folder / split / file)
+        self.put_image(sample, self.folder / split / file)
         image = self.splits[split].image({"file_name": file, "width": width, "height": height})
         for piece in sample.pieces:
             category = self.classes.index(piece.label) + 1
-            told = {"image_id": image, "category_id": category, **_shape(piece, sample.size)}
-            self.splits[split].annotation(told)
+            shape = _shape(piece, sample.size)
+            self.splits[split].annotation({"image_id": image, "category_id": category, **shape})
         return len(sample.pieces)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class _Instances:
 
 
 def _shape(piece: Piece, size: tuple[int, int]) -> dict:
-    """What an annotation says of one piece's shape."""
+    """The fields of an annotation that describe a piece's shape."""
     height, width = piece.mask.shape
     if has_hole(piece.mask):
         whole = np.zeros(size, bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rli.datasets.annotations import GOOD
-from rli.datasets.formats.samples import Place, Sample, folder_name, write_text
+from rli.datasets.formats.writer import PutImage, Sample, folder_name, write_text
+from rli.photos.photo import GOOD
 
 
 class ImageFolder:
@@ -17,14 +17,14 @@ class ImageFolder:
     split they compare, or classes.txt (timm's class_map).
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
-        self.folder, self.place = folder, place
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
+        self.folder, self.put_image = folder, put_image
         names = sorted(folder_name(label) for label in (GOOD, *classes))
         write_text(folder / "classes.txt", "".join(f"{name}\n" for name in names))
 
     def add(self, sample: Sample) -> int:
         where = self.folder / sample.item.split / folder_name(sample.item.label)
-        self.place(sample, where / f"{sample.stem}{sample.suffix}")
+        self.put_image(sample, where / f"{sample.stem}{sample.suffix}")
         return int(sample.defective)
 
     def close(self) -> None:

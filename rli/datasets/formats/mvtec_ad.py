@@ -1,4 +1,4 @@
-"""MVTec AD's layout, as anomalib's MVTecAD reads it."""
+"""MVTec AD's folders, as anomalib's MVTecAD reads them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rli.datasets.formats.samples import Names, Place, Sample, folder_name, write_grey
+from rli.datasets.formats.writer import Names, PutImage, Sample, folder_name, write_grey
 
 
 class MvtecAd:
     """<category>/train/good, <category>/test/{good,<defect>}, <category>/ground_truth/<defect>/000000_mask.png.
 
-    The layout teaches from good images alone: train/good has the good ones of the split train, whatever their kind;
+    Models learn from good images alone: train/good has the good ones of the split train, whatever their kind;
     test/good those of val and test. Every defective image, photograph, reconstruction or edit of any split, goes to
     test/<its class>, with one mask of all its regions; those without a known region are left out, for each needs a
     mask. Images are numbered with six digits, since readers pair images with masks by their sorted order; names.csv
     says which is which. An item without category goes to all/.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
-        self.folder, self.place, self.names = folder, place, Names(folder)
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
+        self.folder, self.put_image, self.names = folder, put_image, Names(folder)
         self.numbers: Counter[str] = Counter()
 
     def add(self, sample: Sample) -> int | None:
@@ -32,7 +32,7 @@ class MvtecAd:
         stem = f"{self.numbers[where.casefold()]:06d}"
         self.numbers[where.casefold()] += 1
         file = f"{where}/{stem}{sample.suffix}"
-        self.place(sample, self.folder / file)
+        self.put_image(sample, self.folder / file)
         self.names.add(file, sample.item.name)
         if sample.defective:
             write_grey(self.folder / sample.category / "ground_truth" / label / f"{stem}_mask.png", sample.union)

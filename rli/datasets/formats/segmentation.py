@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rli.datasets.annotations import class_index
-from rli.datasets.formats.samples import Place, Sample, write_grey, write_text
+from rli.datasets.formats.writer import PutImage, Sample, write_grey, write_text
 from rli.datasets.formats.yolo import data_yaml
 
 
@@ -19,15 +19,15 @@ class Segmentation:
     A defective image without a known region is 255, ignore, everywhere.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
-        self.folder, self.place, self.classes = folder, place, classes
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
+        self.folder, self.put_image, self.classes = folder, put_image, classes
         self.splits: set[str] = set()
         write_text(folder / "classes.txt", "".join(f"{name}\n" for name in ("background", *classes)))
 
     def add(self, sample: Sample) -> int:
         split = sample.item.split
         self.splits.add(split)
-        self.place(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
+        self.put_image(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
         ignore = None if sample.located else np.ones(sample.size, bool)
         index = class_index(sample.masks, self.classes, sample.size, ignore)
         write_grey(self.folder / "masks" / split / f"{sample.stem}.png", index)

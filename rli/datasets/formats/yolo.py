@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rli.datasets.annotations import SPLITS
-from rli.datasets.formats.samples import Place, Sample, write_text
+from rli.datasets.formats.writer import PutImage, Sample, write_text
+from rli.photos.photo import SPLITS
 
 
 class Yolo:
@@ -18,8 +18,8 @@ class Yolo:
     known region is left out, for it would be taken as good.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None:
-        self.folder, self.place, self.classes = folder, place, classes
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
+        self.folder, self.put_image, self.classes = folder, put_image, classes
         self.splits: set[str] = set()
 
     def add(self, sample: Sample) -> int | None:
@@ -27,7 +27,7 @@ class Yolo:
             return None
         split, (height, width) = sample.item.split, sample.size
         self.splits.add(split)
-        self.place(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
+        self.put_image(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
         lines = []
         for piece in sample.pieces:
             points = (piece.outline / (width, height)).clip(0, 1).ravel()

@@ -293,7 +293,7 @@ def test_masks_of_every_make(tmp_path):
     write_png(tmp_path / "p_mask.png", np.zeros((40, 60), bool))
     assert not only(tmp_path).truth(40, 60).any()
     with pytest.raises(RLIError, match=r"p_mask\.png marks nothing at 60×40 pixels"):
-        only(tmp_path, region="truth").mask(40, 60)
+        only(tmp_path, region="truth").region(40, 60)
     (tmp_path / "p_mask.png").write_bytes(b"")
     with pytest.raises(RLIError, match=r"p_mask\.png cannot be read"):
         only(tmp_path).truth(40, 60)

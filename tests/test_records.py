@@ -12,8 +12,8 @@ from rli.photos.sources import Photo
 from rli.runs.job import Job
 from rli.store.records import (
     EditedPhoto,
+    EditRecord,
     PhotoResult,
-    Place,
     read_failure,
     read_failures,
     read_photo,
@@ -41,20 +41,54 @@ def photograph(name="sub/plate"):
 def test_what_is_written_is_read_back(tmp_path):
     written = photograph()
     write_photo(tmp_path, written)
-    back = Place(tmp_path, "sub/plate", "7").read()
+    back = read_record(tmp_path, "sub/plate", job="7").read()
     assert back.job == "7"
     for field in ("name", "rows", "losses", "prompts", "key"):
         assert getattr(back, field) == getattr(written, field)
     assert np.array_equal(back.input, written.input) and np.array_equal(back.reconstruction, written.reconstruction)
     old, new = written.edits["rust"], back.edits["rust"]
     assert np.array_equal(old.image, new.image) and np.array_equal(old.mask, new.mask)
-    for some in ("maps", "source_maps"):
-        for one, other in zip(getattr(old, some), getattr(new, some), strict=True):
-            assert one.word == other.word
-            assert np.allclose(one.map, other.map, atol=1e-3)
+    for name in ("maps", "source_maps"):
+        for written_map, read_map in zip(getattr(old, name), getattr(new, name), strict=True):
+            assert written_map.word == read_map.word
+            assert np.allclose(written_map.map, read_map.map, atol=1e-3)
+    assert (new.change, back.truth) == (None, None)
 
 
-def test_rows_are_there_for_the_same_job_only(tmp_path):
+def test_what_a_data_set_needs_is_read_back(tmp_path):
+    plain = photograph()
+    mask = plain.edits["rust"].mask
+    facts = {
+        "label": "rust",
+        "settings": EditSettings(eq=3.0),
+        "scores": {"share": 0.25},
+        "reason": "share 25%, over 20%",
+    }
+    edit = dataclasses.replace(plain.edits["rust"], change=~mask, **facts)
+    made = {"model": "mini", "model_hash": "abc", "version": "1"}
+    written = dataclasses.replace(
+        plain, edits={"rust-2": edit}, truth=mask, source="set/plate.png", sha256="123", made=made
+    )
+    write_photo(tmp_path, written)
+    record = read_record(tmp_path, "sub/plate")
+    assert (record.key, record.source, record.sha256, record.made) == ("k", "set/plate.png", "123", made)
+    assert record.has_truth and record.edits == {"rust-2": EditRecord(**facts)}
+    assert record.picture("rust-2_change") == tmp_path / "images" / "sub" / "plate" / "rust-2_change.png"
+    back = record.read()
+    assert np.array_equal(back.truth, mask) and np.array_equal(back.edits["rust-2"].change, ~mask)
+    assert {name: getattr(back.edits["rust-2"], name) for name in facts} == facts
+
+
+def test_a_record_whose_pictures_are_gone_says_so(tmp_path):
+    write_photo(tmp_path, photograph())
+    record = read_record(tmp_path, "sub/plate")
+    record.picture("rust_mask").unlink()
+    assert record.rows == photograph().rows
+    with pytest.raises(RLIError, match="run it again"):
+        record.read()
+
+
+def test_a_record_is_there_for_the_same_job_only(tmp_path):
     assert read_record(tmp_path, "sub/plate", "k") is None
     write_photo(tmp_path, photograph())
     assert read_record(tmp_path, "sub/plate", "k").rows == photograph().rows
@@ -74,7 +108,7 @@ def test_the_key_follows_what_results_depend_on_and_nothing_else(tmp_path):
     job = Job(
         "mini", 64, 64, "a crack", (Target("rust", "a rust"),), True, InversionSettings(), EditSettings(), tmp_path
     )
-    photo = Photo("x", lambda h, w: None, stamp="1")
+    photo = Photo("x", stamp="1")
     same = [
         dataclasses.replace(job, cache=tmp_path / "other", batch_size=4, target_batch=2),
         dataclasses.replace(job, memory=dataclasses.replace(job.memory, mode="low")),

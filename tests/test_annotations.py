@@ -6,12 +6,11 @@ from skimage.draw import disk, polygon2mask
 from rli.datasets.annotations import (
     Item,
     Region,
-    boxes,
     change_mask,
     class_index,
     has_hole,
     pieces,
-    polygons,
+    polygon,
     regions_of_edit,
     rle,
 )
@@ -26,6 +25,10 @@ def blobs(seed: int, side: int = 64) -> np.ndarray:
 
 
 MASKS = [blobs(seed) for seed in range(20)] + [surface(seed, ("crack",), 64, 96).mask for seed in range(10)]
+
+
+def polygons(mask: np.ndarray) -> list[np.ndarray]:
+    return [polygon(*piece) for piece in pieces(mask)]
 
 
 def raster(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -73,12 +76,14 @@ def test_run_lengths_go_down_the_columns():
     assert rle(np.array([[1, 0], [0, 0]], bool)) == {"size": [2, 2], "counts": [0, 1, 3]}
 
 
-def test_pieces_touch_at_corners_and_boxes_hold_them():
+def test_pieces_touch_at_corners_and_are_cut_out():
     mask = np.zeros((9, 9), bool)
     mask[[1, 2, 3], [1, 2, 3]] = True
     mask[6:8, 4:9] = True
-    assert boxes(mask) == [(1, 1, 3, 3), (4, 6, 5, 2)]
-    assert polygons(np.zeros((4, 4), bool)) == boxes(np.zeros((4, 4), bool)) == []
+    found = list(pieces(mask))
+    assert [(left, top, *piece.shape[::-1]) for top, left, piece in found] == [(1, 1, 3, 3), (4, 6, 5, 2)]
+    assert np.array_equal(found[0][2], np.eye(3, dtype=bool)) and found[1][2].all()
+    assert list(pieces(np.zeros((4, 4), bool))) == []
 
 
 def test_holes_are_seen():
@@ -137,6 +142,6 @@ def test_relabelling_puts_the_new_class_on_top(tmp_path):
 
 def test_an_item_without_a_class_shows_a_defect(tmp_path):
     assert Item(tmp_path / "a.png", "edit", "a", "a", label="").label == "defect"
-    for wrong in ({"kind": "photo"}, {"kind": "edit", "split": "dev"}):
-        with pytest.raises(RLIError, match="choose one of"):
+    for wrong, says in (({"kind": "photo"}, "kind=photo"), ({"kind": "edit", "split": "dev"}, "split=dev")):
+        with pytest.raises(RLIError, match=f"{says}: unknown value"):
             Item(image=tmp_path / "a.png", photo="a", name="a", **wrong)

@@ -1,34 +1,24 @@
+"""Each layout is read as its rules say, photograph by photograph, and what is not there is refused in one line."""
+
+import dataclasses
+import itertools
 import os
-import random
-import tracemalloc
-import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from rli.errors import RLIError
-from rli.images import to_uint8, write_png
-from rli.photos.naming import by_name, numbered, safe
-from rli.photos.sources import photos
+from rli.images import to_uint8
+from rli.photos.photo import GOOD, Photo
+from rli.photos.sources import READERS, photos
+from tests.photo_files import GREY, MASK, names, peak, put, table
 
-GREY = np.full((40, 60, 3), 128, np.uint8)
-MASK = np.zeros((40, 60), bool)
-MASK[:20, :30] = True
-
-
-def put(folder, *names, what=GREY):
-    for name in names:
-        write_png(folder / name, what)
-
-
-def table(source, *fields):
-    return [tuple(getattr(photo, field) for field in fields) for photo in source]
-
-
-def names(source):
-    return [photo.name for photo in source]
-
+ROOT = Path(__file__).parents[1]
 
 # --- samples and single files ----------------------------------------------------------------------------------------
 
@@ -36,18 +26,18 @@ def names(source):
 def test_samples_are_the_projects_own_and_come_at_any_size():
     for photo in photos("sample", samples=["surface", "brick", "gravel"]):
         assert photo.read(64, 96).shape == (1, 3, 64, 96)
-        assert photo.mask is None
+        assert photo.region(64, 96) is None
         assert photo.file is None
 
 
 def test_a_drawn_surface_knows_its_crack():
     surface, other, brick = photos("sample", samples=["surface", "surface-3", "brick"], region="truth")
     assert [surface.label, other.label, brick.label] == ["crack", "crack", ""]
-    assert brick.truth is None and brick.mask is None
+    assert brick.truth(64, 96) is None and brick.region(64, 96) is None
     for photo in (surface, other):
         truth = photo.truth(64, 96)
         assert truth.shape == (64, 96) and truth.dtype == bool and 0 < truth.mean() < 0.5
-        assert np.array_equal(photo.mask(64, 96), truth)
+        assert np.array_equal(photo.region(64, 96), truth)
     assert not np.array_equal(surface.truth(64, 96), other.truth(64, 96))
 
 
@@ -55,13 +45,14 @@ def test_one_image_and_its_masks(tmp_path):
     put(tmp_path, "a.png", "b.png")
     put(tmp_path, "a_label.png", "elsewhere/a.png", "m.png", what=MASK)
     (photo,) = photos("image", str(tmp_path / "a.png"))
-    assert (photo.name, photo.source, photo.truth_file, photo.mask) == ("a", "a.png", tmp_path / "a_label.png", None)
+    assert (photo.name, photo.source, photo.truth_file) == ("a", "a.png", tmp_path / "a_label.png")
+    assert photo.region(40, 60) is None
     (photo,) = photos("image", str(tmp_path / "a.png"), mask_path=str(tmp_path / "m.png"))
-    assert np.array_equal(photo.mask(40, 60), MASK)
+    assert np.array_equal(photo.region(40, 60), MASK)
     (photo,) = photos("image", str(tmp_path / "a.png"), truth_path=str(tmp_path / "elsewhere"), region="truth")
-    assert photo.truth_file == tmp_path / "elsewhere" / "a.png" and np.array_equal(photo.mask(40, 60), MASK)
+    assert photo.truth_file == tmp_path / "elsewhere" / "a.png" and np.array_equal(photo.region(40, 60), MASK)
     (photo,) = photos("image", str(tmp_path / "b.png"), region="truth")
-    assert photo.truth is None and photo.mask is None
+    assert photo.truth(40, 60) is None and photo.region(40, 60) is None
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -93,37 +84,38 @@ def test_folders_at_any_depth_name_and_label(tmp_path):
 def test_masks_beside_are_truth_and_no_photographs(tmp_path):
     put(tmp_path, "s/a.png", "s/b.png", "s/c.png", "s/d.png", "s/face_mask.png", "s/plain.png")
     put(tmp_path, "s/a_mask.png", "s/a_label.bmp", "s/b.mask.png", "s/c_LABEL.png", "s/d_GT.png", what=MASK)
-    found = table(photos("folder", str(tmp_path)), "name", "truth_file", "mask")
+    found = table(photos("folder", str(tmp_path)), "name", "truth_file", "region_file")
     beside = [tmp_path / "s" / name for name in ("a_label.bmp", "b.mask.png", "c_LABEL.png", "d_GT.png")]
     assert [name for name, _, _ in found] == ["s/a", "s/b", "s/c", "s/d", "s/face_mask", "s/plain"]
     assert [file for _, file, _ in found] == [*beside, None, None]
-    assert not any(mask for _, _, mask in found)
+    assert not any(region for _, _, region in found)
     first = next(iter(photos("folder", str(tmp_path), region="truth")))
-    assert np.array_equal(first.mask(80, 120), np.kron(MASK, np.ones((2, 2), bool)))
+    assert np.array_equal(first.region(80, 120), np.kron(MASK, np.ones((2, 2), bool)))
     assert np.array_equal(first.truth(40, 60), MASK)
 
 
-@pytest.mark.parametrize("mates", ["masks", "ground_truth"])
-def test_a_pair_of_twin_folders(tmp_path, mates):
+@pytest.mark.parametrize("beside", ["masks", "ground_truth"])
+def test_a_folder_of_images_beside_one_of_masks(tmp_path, beside):
     put(tmp_path, "images/a.jpg", "images/crack/b.png", "other/x.png")
-    put(tmp_path / mates, "a.png", "crack/b_mask.png", what=MASK)
+    put(tmp_path / beside, "a.png", "crack/b_mask.png", what=MASK)
     assert table(photos("folder", str(tmp_path)), "name", "label", "source", "truth_file") == [
-        ("a", "", "images/a.jpg", tmp_path / mates / "a.png"),
-        ("crack/b", "crack", "images/crack/b.png", tmp_path / mates / "crack" / "b_mask.png"),
+        ("a", "", "images/a.jpg", tmp_path / beside / "a.png"),
+        ("crack/b", "crack", "images/crack/b.png", tmp_path / beside / "crack" / "b_mask.png"),
     ]
 
 
-def test_twin_folders_that_are_named(tmp_path):
+def test_folders_of_masks_that_are_named(tmp_path):
     put(tmp_path / "set", "a.png", "sub/a.png", "sub/b.png")
     put(tmp_path / "set" / "truth", "a.png", "sub/a_mask.png", what=MASK)
     put(tmp_path / "regions", "sub/b.tif", what=MASK)
     where = {"truth_path": str(tmp_path / "set" / "truth"), "mask_path": str(tmp_path / "regions")}
     found = [*photos("folder", str(tmp_path / "set"), **where)]
     assert [p.name for p in found] == ["a", "sub/a", "sub/b"]
-    assert [p.truth is not None for p in found] == [True, True, False]
-    assert [p.mask is not None for p in found] == [False, False, True]
+    assert [p.truth(40, 60) is not None for p in found] == [True, True, False]
+    assert [p.region(40, 60) is not None for p in found] == [False, False, True]
     # A named region goes before the truth.
-    assert [p.mask is not None for p in photos("folder", str(tmp_path / "set"), region="truth", **where)] == [True] * 3
+    every = photos("folder", str(tmp_path / "set"), region="truth", **where)
+    assert [p.region(40, 60) is not None for p in every] == [True] * 3
 
 
 def test_a_stamp_changes_with_the_files_and_with_what_is_done_with_them(tmp_path):
@@ -157,8 +149,8 @@ def test_mvtec_ad_of_several_categories(mvtec):
         ("bottle/broken/001", "broken", "bottle", "test", "bottle/test/broken/001.png"),
         ("cable/cut/000", "cut", "cable", "test", "cable/test/cut/000.png"),
     ]
-    truths = [photo.truth and photo.truth(40, 60).sum() for photo in source]
-    assert truths == [MASK.sum(), None, MASK.sum()]
+    truths = [photo.truth(40, 60) for photo in source]
+    assert [truth if truth is None else truth.sum() for truth in truths] == [MASK.sum(), None, MASK.sum()]
     assert photos("mvtec_ad", str(mvtec), good=True).count() == 6
 
 
@@ -173,7 +165,7 @@ def test_mvtec_ad_of_one_category(mvtec, monkeypatch):
     assert names(photos("mvtec_ad", ".", limit=1)) == ["broken/000"]
     put(mvtec / "mine", "test/broken/001.png", what=MASK)
     found = photos("mvtec_ad", ".", mask_path=str(mvtec / "mine"))
-    assert [photo.mask is not None for photo in found] == [False, True]
+    assert [photo.region(40, 60) is not None for photo in found] == [False, True]
 
 
 def test_kolektor_sdd_is_labelled_by_its_masks(tmp_path):
@@ -188,7 +180,8 @@ def test_kolektor_sdd_is_labelled_by_its_masks(tmp_path):
         [*source][-1].read(64, 64)
     every = [*photos("kolektor_sdd", str(tmp_path), good=True, region="truth")]
     assert [photo.label for photo in every[:2]] == ["defect", "good"]
-    assert not every[1].truth(40, 60).any() and every[1].mask is None  # nothing could change in an empty region
+    assert not every[1].truth(40, 60).any()
+    assert every[1].region(40, 60) is None  # nothing could change in an empty region
 
 
 def test_kolektor_sdd_2(tmp_path):
@@ -201,103 +194,7 @@ def test_kolektor_sdd_2(tmp_path):
     ]
 
 
-# --- lists -----------------------------------------------------------------------------------------------------------
-
-ROWS = [
-    {"path": "sub/a.png", "mask": "masks/a.png", "label": "crack", "category": "tile", "split": "train", "region": ""},
-    {"path": "sub/a.png", "mask": "", "label": "", "category": "", "split": "", "region": "masks/a.png"},
-    {"path": "../set/b, \"c\".png", "mask": "", "label": "good", "category": "", "split": "", "region": ""},
-    {"path": "", "mask": "", "label": "", "category": "", "split": "", "region": ""},
-]  # fmt: skip
-
-
-def write_list(path, rows):
-    import pandas as pd
-
-    frame = pd.DataFrame(rows)
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False, encoding="utf-8-sig")
-    else:
-        frame.replace("", None).to_parquet(path, row_group_size=2)
-    return str(path)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_list_says_what_its_columns_say(tmp_path, suffix):
-    put(tmp_path / "set", "sub/a.png", 'b, "c".png')
-    put(tmp_path / "set" / "masks", "a.png", what=MASK)
-    source = photos("list", write_list(tmp_path / "set" / f"list{suffix}", ROWS), region="truth")
-    assert table(source, "name", "label", "category", "split", "source") == [
-        ("sub/a~1", "crack", "tile", "train", "sub/a.png"),
-        ("sub/a~2", "", "", "", "sub/a.png"),
-        ("set/b, _c_~3", "good", "", "", '../set/b, "c".png'),
-        ("row~4", "", "", "", ""),
-    ]
-    first, second, third, fourth = source
-    assert np.array_equal(first.truth(40, 60), MASK) and np.array_equal(first.mask(40, 60), MASK)
-    assert second.truth is None and np.array_equal(second.mask(40, 60), MASK)
-    assert third.mask is None and third.read(40, 60).shape == (1, 3, 40, 60)
-    with pytest.raises(RLIError, match="row 4 names no photograph"):
-        fourth.read(64, 64)
-    assert source.count() == 4 and names(source) == names(source)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_list_needs_only_paths_and_they_may_be_absolute(tmp_path, suffix):
-    put(tmp_path / "far", "a.png")
-    source = photos(
-        "list", write_list(tmp_path / f"list{suffix}", [{"path": str(tmp_path / "far" / "a.png")}, {"path": "b.png"}])
-    )
-    here, missing = source
-    assert here.read(40, 60).shape == (1, 3, 40, 60) and here.name.endswith("far/a~1")
-    with pytest.raises(RLIError, match="no such file"):
-        missing.read(40, 60)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_lists_that_are_none(tmp_path, suffix):
-    with pytest.raises(RLIError, match=r"needs a column named path; its columns: file, label"):
-        photos("list", write_list(tmp_path / f"l{suffix}", [{"file": "a.png", "label": "x"}]))
-    with pytest.raises(RLIError, match="no rows"):
-        photos("list", write_list(tmp_path / f"l{suffix}", {"path": []}))
-    (tmp_path / f"l{suffix}").write_bytes(b"")
-    with pytest.raises(RLIError) as error:
-        photos("list", str(tmp_path / f"l{suffix}"))
-    assert "\n" not in str(error.value)
-
-
-# --- names and streaming ---------------------------------------------------------------------------------------------
-
-LETTERS = 'aAbB.  ~-_/\\:*?"<>|\n\t\x00é\u0301ßS日\u200b\ud800'
-
-
-def random_entries(rng):
-    def name():
-        return "".join(rng.choices(LETTERS.replace("/", ""), k=rng.randint(1, 5))) * rng.choice([1, 1, 1, 90])
-
-    return {name() + rng.choice([".png", ".jpg", "/", "~2.png", "-2.png"]) for _ in range(rng.randint(1, 40))}
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_names_are_safe_and_unique_and_depend_on_their_folder_alone(seed):
-    entries = random_entries(random.Random(seed))
-    named = [*numbered(by_name(entries))]
-    assert sorted(entry for _, entry in named) == sorted(entries)
-    assert named == [*numbered(by_name(sorted(entries, reverse=True)))]
-    assert len({unicodedata.normalize("NFC", name.casefold()) for name, _ in named}) == len(entries)
-    for name, entry in named:
-        assert name.isprintable() and not set('/\\:*?"<>|') & set(name)
-        assert name == name.strip(" .") and 0 < len(name.encode()) <= 150
-        assert not entry.endswith("/") or "." not in name
-        assert safe(entry) == safe(f"{safe(entry)}{'/' if entry.endswith('/') else '.png'}")
-
-
-def test_names_stay_where_folders_come_and_go(tmp_path):
-    put(tmp_path, "b/a.png", "b/a.jpg", "b/A.gif", "b/a~2.png", "b/a/x.png")
-    before = names(photos("folder", str(tmp_path)))
-    assert before == ["b/A", "b/a~2", "b/a~3", "b/a_2", "b/a~4/x"]
-    put(tmp_path, "a/a.png", "c.png", "b.png/a.png")
-    assert names(photos("folder", str(tmp_path))) == ["c", "a/a", *before, "b_png/a"]
+# --- streaming ----------------------------------------------------------------------------------------------------
 
 
 def test_a_limit_takes_the_first_and_each_round_is_the_same(tmp_path):
@@ -308,19 +205,6 @@ def test_a_limit_takes_the_first_and_each_round_is_the_same(tmp_path):
         source = photos("folder", str(tmp_path), limit=limit)
         assert table(source, "name", "source", "stamp") == every[:limit] == table(source, "name", "source", "stamp")
         assert source.count() == min(limit, 18)
-
-
-def peak(source) -> int:
-    """Bytes allocated at once, at most, while all photographs are gone through: the lesser of two rounds, for now and
-    then the interpreter's own table of names is made anew, and that takes megabytes."""
-    tops = []
-    for _ in range(2):
-        tracemalloc.start()
-        for _ in source:
-            pass
-        tops.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    return min(tops)
 
 
 def test_many_photographs_take_no_more_memory_than_a_few(tmp_path):
@@ -336,14 +220,49 @@ def test_many_photographs_take_no_more_memory_than_a_few(tmp_path):
     assert peak(many) - peak(few) < 100_000
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_long_lists_take_no_more_memory_than_short_ones(tmp_path, suffix):
-    short, long = (
-        photos("list", write_list(tmp_path / f"{n}{suffix}", {"path": [f"sub/{k}.png" for k in range(n)]}))
-        for n in (1_500, 6_000)
-    )
-    assert long.count() == 6_000
-    assert peak(long) - peak(short) < 100_000
+# --- readers of one's own ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Photographs 0.png, 1.png, … of a folder, the odd ones defective."""
+
+    expects: ClassVar[str] = "a folder with 0.png"
+    path: Path
+
+    def __iter__(self):
+        for k in itertools.count():
+            if not (file := self.path / f"{k}.png").is_file():
+                return
+            yield Photo(str(k), file, file.name, label="dent" if k % 2 else GOOD)
+
+
+def test_a_reader_that_nobody_registered_is_passed_as_an_object(tmp_path):
+    put(tmp_path, "0.png", "1.png", "2.png", "4.png")
+    source = photos(Numbered(tmp_path), limit=2, fit="letterbox")
+    assert table(source, "name", "label", "fit") == [("0", "good", "letterbox"), ("1", "dent", "letterbox")]
+    assert source.count() == 2 and next(iter(source)).read(40, 40).shape == (1, 3, 40, 40)
+    with pytest.raises(RLIError, match=r"no photographs found; expected a folder with 0\.png"):
+        photos(Numbered(tmp_path / "empty"))
+    with pytest.raises(RLIError, match="given as an object"):
+        photos(Numbered(tmp_path), str(tmp_path))
+
+
+def test_settings_of_other_readers_are_passed_over(tmp_path):
+    put(tmp_path, "a.png")
+    everything = {"samples": ["brick"], "good": True, "recursive": False}
+    assert names(photos("folder", str(tmp_path), **everything)) == ["a"]
+    assert names(photos("sample", str(tmp_path), **everything)) == ["brick"]
+
+
+def test_each_reader_has_its_configuration_with_its_own_settings():
+    files = {file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "conf" / "data").glob("*.yaml")}
+    assert files.keys() == READERS.keys()
+    shared = yaml.safe_load((ROOT / "conf" / "base" / "data.yaml").read_text())
+    for name, config in files.items():
+        assert config.pop("kind") == name and config.pop("defaults")[0] == "/base/data@_here_"
+        own = {f.name: f.default for f in dataclasses.fields(READERS[name]) if f.name not in shared}
+        assert config == {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
 
 
 # --- what is refused at once -----------------------------------------------------------------------------------------
@@ -352,30 +271,39 @@ def test_long_lists_take_no_more_memory_than_short_ones(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("kind", "path", "options", "says"),
     [
-        ("image", None, {}, "needs data.path"),
+        ("image", None, {}, r"image needs one: a photograph \(\.png"),
         ("image", "none.png", {}, "no such file"),
         ("image", ".", {}, "is a folder"),
         ("folder", "nowhere", {}, "no such folder"),
         ("folder", ".", {}, "no photographs"),
         ("folder", "x.png", {}, "no such folder"),
-        ("folder", ".", {"truth_path": "nowhere"}, "data.truth_path=nowhere: there is no such folder"),
-        ("folder", ".", {"mask_path": "."}, "is data.path itself"),
+        ("folder", ".", {"truth_path": "nowhere"}, "truth_path=nowhere: there is no such folder"),
+        ("folder", ".", {"mask_path": "."}, "the photographs' own folder"),
         ("image", "x.png", {"mask_path": "nowhere"}, "no such file or folder"),
         ("mvtec_ad", ".", {}, "no photographs"),
         ("kolektor_sdd", ".", {}, "no photographs"),
-        ("list", None, {}, "needs data.path: the CSV or Parquet file"),
+        ("list", None, {}, "list needs one: a CSV or Parquet file"),
         ("list", "x.png", {}, r"a list ends in \.csv"),
-        ("list", "x.csv", {"mask_path": "."}, "columns region and mask"),
-        ("sample", None, {"samples": ["moon"]}, "is not known"),
+        ("list", "x.csv", {"mask_path": "."}, "list has no such setting; expected some of path"),
+        ("list", "x.csv", {"truth_path": "."}, "list has no such setting"),
+        ("sample", None, {"samples": ["moon"]}, "samples=moon: unknown value"),
         ("sample", None, {"samples": ["brick", "brick"]}, "twice"),
         ("sample", None, {"samples": []}, "is empty"),
         ("sample", None, {"samples": "brick"}, "must be a list"),
-        ("sample", None, {"truth_path": "."}, "do not go with"),
+        ("sample", None, {"truth_path": "."}, "sample has no such setting"),
         ("sample", None, {"limit": 0}, "out of range"),
         ("sample", None, {"limit": True}, "out of range"),
-        ("sample", None, {"region": "all"}, "is not known"),
-        ("sample", None, {"good": "yes"}, "true or false"),
-        ("tape", None, {}, "is not known"),
+        ("sample", None, {"region": "all"}, "region=all: unknown value"),
+        ("mvtec_ad", ".", {"good": "yes"}, "good=yes: .* true or false"),
+        ("kolektor_sdd", ".", {"good": 1}, "good=1: .* true or false"),
+        ("folder", ".", {"recursive": "no"}, "recursive=no: .* true or false"),
+        (
+            "folder",
+            ".",
+            {"depth": 2},
+            "depth=2: folder has no such setting; expected some of mask_path",
+        ),
+        ("tape", None, {}, "kind=tape: unknown value"),
     ],
 )
 def test_sources_that_are_not_there(tmp_path, monkeypatch, kind, path, options, says):

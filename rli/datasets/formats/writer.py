@@ -1,4 +1,4 @@
-"""What every format's writer gets: an item with its annotations read, and how to put its image somewhere."""
+"""What a format's writer is, and what it is given: an item with its annotations read, and where images go."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rli.datasets.annotations import GOOD, Item, pieces, polygon, position
+from rli.datasets.annotations import Item, pieces, polygon, position
 from rli.errors import RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
+from rli.photos.photo import GOOD
 
-# What all consumers read alike; anything else is written as an 8-bit colour PNG.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-MODES = ("L", "RGB")
+# Files that all consumers read alike; any other is written as an 8-bit colour PNG.
+PORTABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+PORTABLE_MODES = ("L", "RGB")
 _ORIENTATION = 0x0112  # EXIF
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One object: a connected piece of a class, cut out as mask (h,w) bool at top, left."""
+    """One object: a connected piece of a class's regions."""
 
     label: str
+    # Where the cut-out lies in the image, in pixels.
     top: int
     left: int
+    # (h,w) bool: the cut-out.
     mask: np.ndarray
 
     @cached_property
     def outline(self) -> np.ndarray:
-        """(N,2) float, see `labels.polygons`; kept, as more than one format tells it."""
+        """(N,2) float, see `annotations.polygon`; kept, as more than one format writes it."""
         return polygon(self.top, self.left, self.mask)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An item ready to be written.
-
-    stem: a file's name without suffix, unique in the data set up to upper and lower case. size: height, width as seen.
-    masks: class and (H,W) bool of each region that has pixels, later ones over earlier ones. as_it_is: whether every
-    consumer reads the image's own file alike.
-    """
+    """An item ready to be written."""
 
     item: Item
+    # A file's name without suffix, unique in the data set also where upper and lower case are one.
     stem: str
+    # Height and width in pixels, as the image is seen.
     size: tuple[int, int]
+    # Class and (H,W) bool of each region that has pixels, later ones over earlier ones.
     masks: tuple[tuple[str, np.ndarray], ...]
-    as_it_is: bool
+    # Whether every consumer reads the image's own file alike.
+    is_portable: bool
 
     @property
     def defective(self) -> bool:
@@ -65,7 +67,7 @@ class Sample:
 
     @property
     def suffix(self) -> str:
-        return self.item.image.suffix.lower() if self.as_it_is else ".png"
+        return self.item.image.suffix.lower() if self.is_portable else ".png"
 
     @property
     def category(self) -> str:
@@ -84,28 +86,45 @@ class Sample:
         return [Piece(label, *piece) for label, mask in together.items() for piece in pieces(mask)]
 
 
-# Puts a sample's image at a path.
-Place = Callable[[Sample, Path], None]
+# Puts a sample's image at a path, by a link or a copy.
+PutImage = Callable[[Sample, Path], None]
 
 
 class Writer(Protocol):
-    """One format. It writes below `folder`, which exists and is empty; classes are the defects' in their order."""
+    """One format.
 
-    def __init__(self, folder: Path, classes: Sequence[str], place: Place) -> None: ...
+    Args:
+        folder: Where it writes; it exists and is empty.
+        classes: The defects' names in the order of their indices.
+        put_image: Puts a sample's image at a path below `folder`.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None: ...
 
     def add(self, sample: Sample) -> int | None:
-        """Writes one image; the number of objects (masks, polygons, annotations) told of it, None if it is left out."""
+        """Writes one image.
 
-    def close(self) -> None: ...
+        Returns:
+            How many objects (masks, polygons, annotations) were written for it; None where the image is left out.
+        """
+
+    def close(self) -> None:
+        """Finishes and closes every file."""
 
 
 def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
     """Reads an item's annotations.
 
-    Raises RLIError for an image or mask that cannot be read, a mask of another size, an unknown class, or a good image
-    with a defect.
+    Args:
+        item: The image.
+        stem: The name of its files, without suffix.
+        classes: The defects' names.
+
+    Raises:
+        RLIError: An image or mask cannot be read, a mask has another size, a class is unknown, or a good image has a
+            defect.
     """
-    height, width, as_it_is = _told(item.image)
+    height, width, is_portable = _head(item.image)
     if item.label != GOOD:
         position(item.label, classes)
     masks = []
@@ -116,13 +135,19 @@ def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
             masks.append((region.label, mask))
     if masks and item.label == GOOD:
         raise RLIError(f"{item.name} counts as {GOOD} but shows a defect of the class “{masks[0][0]}”")
-    return Sample(item, stem, (height, width), tuple(masks), as_it_is)
+    return Sample(item, stem, (height, width), tuple(masks), is_portable)
 
 
-def place_image(sample: Sample, target: Path, *, copy_originals: bool) -> None:
-    """The sample's image at target: a hard link to its file where there can be one, or a copy."""
+def put_image(sample: Sample, target: Path, *, copy_originals: bool) -> None:
+    """Puts the sample's image at target: a hard link to its file where there can be one, otherwise a copy.
+
+    Args:
+        sample: The image.
+        target: The file to make.
+        copy_originals: Whether photographs are copied in any case.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not sample.as_it_is:
+    if not sample.is_portable:
         write_png(target, to_uint8(read_image(sample.item.image, *sample.size)))
         return
     source = os.path.realpath(sample.item.image)
@@ -136,12 +161,14 @@ def place_image(sample: Sample, target: Path, *, copy_originals: bool) -> None:
 
 
 def write_grey(target: Path, array: np.ndarray) -> None:
-    """(H,W) uint8, or bool as 0/255, as PNG; without the care of rli.files, for an export appears as a whole."""
+    """Writes (H,W) uint8, or bool as 0/255, as PNG. Not by rli.files: the whole export is moved into its folder at the
+    end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.astype(np.uint8) * 255 if array.dtype == bool else array).save(target)
 
 
 def write_text(target: Path, text: str) -> None:
+    """Writes UTF-8 with its line ends untouched."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(text.encode())
 
@@ -166,15 +193,15 @@ class Names:
         self.file.close()
 
 
-def _told(path: Path) -> tuple[int, int, bool]:
+def _head(path: Path) -> tuple[int, int, bool]:
     """Height, width as seen, and whether the file is read alike everywhere; only its head is read."""
     try:
         with Image.open(path) as image:
             orientation = image.getexif().get(_ORIENTATION, 1)
             width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
-            alike = orientation == 1 and image.mode in MODES and Path(path).suffix.lower() in SUFFIXES
+            is_plain = image.mode in PORTABLE_MODES and Path(path).suffix.lower() in PORTABLE_SUFFIXES
     except FileNotFoundError:
         raise RLIError(f"{path}: there is no such file") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RLIError(f"{path} cannot be read as an image: {' '.join(str(error).split())[:120]}") from None
-    return height, width, alike
+    return height, width, is_plain and orientation == 1

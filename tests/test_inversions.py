@@ -1,6 +1,6 @@
 import dataclasses
 import multiprocessing
-import time
+import threading
 
 import pytest
 import torch
@@ -97,10 +97,10 @@ def test_a_failure_leaves_no_file(tmp_path):
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def _hold(folder, entered):
+def hold(folder, entered):
     def make():
         entered.set()
-        time.sleep(60)
+        threading.Event().wait()  # for ever: it is killed
 
     cache.get(folder, "k", SOURCE, SETTINGS, make)
 
@@ -108,7 +108,7 @@ def _hold(folder, entered):
 def test_a_job_that_dies_does_not_block_the_next(tmp_path, inverted):
     context = multiprocessing.get_context("spawn")
     entered = context.Event()
-    job = context.Process(target=_hold, args=(tmp_path, entered))
+    job = context.Process(target=hold, args=(tmp_path, entered))
     job.start()
     assert entered.wait(60)
     job.kill()

@@ -1,0 +1,53 @@
+"""One photograph, a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rli.errors import SettingError
+from rli.images import shown
+from rli.photos.folders import IMAGE_SUFFIXES, mask_of
+from rli.photos.naming import as_text, safe
+from rli.photos.photo import Photo
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """The photograph in `path`; the mask of its own defect lies beside it, or where `truth_path` says.
+
+    Raises:
+        SettingError: A file or folder is not there.
+    """
+
+    expects: ClassVar[str] = f"a photograph ({', '.join(IMAGE_SUFFIXES)})"
+
+    path: Path
+    # The mask of what an edit may change, or a folder that holds it.
+    mask_path: Path | None = None
+    # The mask of the photograph's own defect, or a folder that holds it.
+    truth_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_file("path", self.path)
+        for name, mask in (("mask_path", self.mask_path), ("truth_path", self.truth_path)):
+            if mask is not None and not (mask.is_file() or mask.is_dir()):
+                raise SettingError(name, shown(mask), "there is no such file or folder")
+
+    def __iter__(self) -> Iterator[Photo]:
+        truth = self._mask(self.truth_path) if self.truth_path else mask_of(self.path)
+        name, source = safe(self.path.name), as_text(self.path.name)
+        yield Photo(name, self.path, source, truth, self._mask(self.mask_path))
+
+    def _mask(self, mask: Path | None) -> Path | None:
+        return mask_of(self.path, mask) if mask and mask.is_dir() else mask
+
+
+def check_file(setting: str, path: Path) -> None:
+    """Raises SettingError where there is no such file."""
+    if path.is_dir():
+        raise SettingError(setting, shown(path), "it is a folder: read it as a folder, or name a file")
+    if not path.is_file():
+        raise SettingError(setting, shown(path), "there is no such file")

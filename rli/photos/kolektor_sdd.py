@@ -1,0 +1,43 @@
+"""KolektorSDD (kos01/Part0.jpg with Part0_label.bmp) and KolektorSDD2 (train/10000.png with 10000_GT.png)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rli.errors import RLIError, true_or_false
+from rli.images import is_marked
+from rli.photos.folder import FolderReader
+from rli.photos.folders import IMAGE_SUFFIXES, PhotoFolder
+from rli.photos.photo import GOOD, Photo
+
+
+@dataclass(frozen=True)
+class KolektorSddReader(PhotoFolder):
+    """Defective photographs. Only a mask tells whether a photograph is defective: masks are opened here, photographs
+    are not. A photograph without a mask has no label, and is read."""
+
+    expects: ClassVar[str] = f"a folder of photographs with masks beside them ({', '.join(IMAGE_SUFFIXES)})"
+    # Whether photographs whose masks are empty are read too.
+    good: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        true_or_false("good", self.good)
+
+    def __iter__(self) -> Iterator[Photo]:
+        for photo in FolderReader(self.path, self.mask_path, self.truth_path):
+            labelled = _labelled(photo)
+            if self.good or labelled.label != GOOD:
+                yield labelled
+
+
+def _labelled(photo: Photo) -> Photo:
+    """The photograph with the label that its mask gives it."""
+    if photo.truth_file is None:
+        return replace(photo, label="")
+    try:
+        return replace(photo, label="defect" if is_marked(photo.truth_file) else GOOD)
+    except RLIError as error:
+        return replace(photo, label="", problem=str(error))

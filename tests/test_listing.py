@@ -1,0 +1,69 @@
+"""Lists of photographs say what their columns say, and are read row by row."""
+
+import numpy as np
+import pytest
+
+from rli.errors import RLIError
+from rli.photos.sources import photos
+from tests.photo_files import MASK, names, peak, put, table, write_list
+
+ROWS = [
+    {"path": "sub/a.png", "mask": "masks/a.png", "label": "crack", "category": "tile", "split": "train", "region": ""},
+    {"path": "sub/a.png", "mask": "", "label": "", "category": "", "split": "", "region": "masks/a.png"},
+    {"path": "../set/b, \"c\".png", "mask": "", "label": "good", "category": "", "split": "", "region": ""},
+    {"path": "", "mask": "", "label": "", "category": "", "split": "", "region": ""},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_list_says_what_its_columns_say(tmp_path, suffix):
+    put(tmp_path / "set", "sub/a.png", 'b, "c".png')
+    put(tmp_path / "set" / "masks", "a.png", what=MASK)
+    source = photos("list", write_list(tmp_path / "set" / f"list{suffix}", ROWS), region="truth")
+    assert table(source, "name", "label", "category", "split", "source") == [
+        ("sub/a~1", "crack", "tile", "train", "sub/a.png"),
+        ("sub/a~2", "", "", "", "sub/a.png"),
+        ("set/b, _c_~3", "good", "", "", '../set/b, "c".png'),
+        ("row~4", "", "", "", ""),
+    ]
+    first, second, third, fourth = source
+    assert np.array_equal(first.truth(40, 60), MASK) and np.array_equal(first.region(40, 60), MASK)
+    assert second.truth(40, 60) is None and np.array_equal(second.region(40, 60), MASK)
+    assert third.region(40, 60) is None and third.read(40, 60).shape == (1, 3, 40, 60)
+    with pytest.raises(RLIError, match="row 4 names no photograph"):
+        fourth.read(64, 64)
+    assert source.count() == 4 and names(source) == names(source)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_list_needs_only_paths_and_they_may_be_absolute(tmp_path, suffix):
+    put(tmp_path / "far", "a.png")
+    source = photos(
+        "list", write_list(tmp_path / f"list{suffix}", [{"path": str(tmp_path / "far" / "a.png")}, {"path": "b.png"}])
+    )
+    here, missing = source
+    assert here.read(40, 60).shape == (1, 3, 40, 60) and here.name.endswith("far/a~1")
+    with pytest.raises(RLIError, match="no such file"):
+        missing.read(40, 60)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_lists_that_are_none(tmp_path, suffix):
+    with pytest.raises(RLIError, match=r"needs a column named path; its columns: file, label"):
+        photos("list", write_list(tmp_path / f"l{suffix}", [{"file": "a.png", "label": "x"}]))
+    with pytest.raises(RLIError, match="no photographs found; expected a CSV or Parquet file with a row for each"):
+        photos("list", write_list(tmp_path / f"l{suffix}", {"path": []}))
+    (tmp_path / f"l{suffix}").write_bytes(b"")
+    with pytest.raises(RLIError) as error:
+        photos("list", str(tmp_path / f"l{suffix}"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_long_lists_take_no_more_memory_than_short_ones(tmp_path, suffix):
+    short, long = (
+        photos("list", write_list(tmp_path / f"{n}{suffix}", {"path": [f"sub/{k}.png" for k in range(n)]}))
+        for n in (1_500, 6_000)
+    )
+    assert long.count() == 6_000
+    assert peak(long) - peak(short) < 100_000

@@ -1,0 +1,41 @@
+"""Names of what is made from photographs are safe anywhere, unique, and stay when others come."""
+
+import random
+import unicodedata
+
+import pytest
+
+from rli.photos.naming import by_name, numbered, safe
+from rli.photos.sources import photos
+from tests.photo_files import names, put
+
+LETTERS = 'aAbB.  ~-_/\\:*?"<>|\n\t\x00é\u0301ßS日\u200b\ud800'
+
+
+def random_entries(rng):
+    def name():
+        return "".join(rng.choices(LETTERS.replace("/", ""), k=rng.randint(1, 5))) * rng.choice([1, 1, 1, 90])
+
+    return {name() + rng.choice([".png", ".jpg", "/", "~2.png", "-2.png"]) for _ in range(rng.randint(1, 40))}
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_names_are_safe_and_unique_and_depend_on_their_folder_alone(seed):
+    entries = random_entries(random.Random(seed))
+    named = [*numbered(by_name(entries))]
+    assert sorted(entry for _, entry in named) == sorted(entries)
+    assert named == [*numbered(by_name(sorted(entries, reverse=True)))]
+    assert len({unicodedata.normalize("NFC", name.casefold()) for name, _ in named}) == len(entries)
+    for name, entry in named:
+        assert name.isprintable() and not set('/\\:*?"<>|') & set(name)
+        assert name == name.strip(" .") and 0 < len(name.encode()) <= 150
+        assert not entry.endswith("/") or "." not in name
+        assert safe(entry) == safe(f"{safe(entry)}{'/' if entry.endswith('/') else '.png'}")
+
+
+def test_names_stay_where_folders_come_and_go(tmp_path):
+    put(tmp_path, "b/a.png", "b/a.jpg", "b/A.gif", "b/a~2.png", "b/a/x.png")
+    before = names(photos("folder", str(tmp_path)))
+    assert before == ["b/A", "b/a~2", "b/a~3", "b/a_2", "b/a~4/x"]
+    put(tmp_path, "a/a.png", "c.png", "b.png/a.png")
+    assert names(photos("folder", str(tmp_path))) == ["c", "a/a", *before, "b_png/a"]
