@@ -7,13 +7,20 @@ inversion = rli.invert(model, photo, "photo of a crack defect image")
 corroded, dented = rli.edit(model, inversion, ["photo of a crack corrosion image", "photo of a crack dent image"])
 """
 
-from rli.errors import NonFiniteError, RLIError
-from rli.images import read_image, read_mask, to_uint8, write_png
-from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
-from rli.method.inversion import invert, invert_batch
-from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
-from rli.models.diffusion import Model, load
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rli.errors import NonFiniteError, RLIError, SettingError
 from rli.version import __version__
+
+if TYPE_CHECKING:
+    from rli.images import read_image, read_mask, to_uint8, write_png
+    from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
+    from rli.method.inversion import invert, invert_batch
+    from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
+    from rli.models.diffusion import Model, load
 
 __all__ = [
     "Edit",
@@ -23,6 +30,7 @@ __all__ = [
     "Model",
     "NonFiniteError",
     "RLIError",
+    "SettingError",
     "Target",
     "__version__",
     "edit",
@@ -37,3 +45,23 @@ __all__ = [
     "vae_round_trip",
     "write_png",
 ]
+
+# Where the names above are defined that need torch: a module is imported when one of its names is first used.
+_HOMES = {
+    "rli.images": ("read_image", "read_mask", "to_uint8", "write_png"),
+    "rli.method.editing": ("edit", "edit_batch", "reconstruct", "vae_round_trip"),
+    "rli.method.inversion": ("invert", "invert_batch"),
+    "rli.method.records": ("Edit", "EditSettings", "Inversion", "InversionSettings", "Target"),
+    "rli.models.diffusion": ("Model", "load"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RLIError(ValueError):
     """A bad value, file or combination: one line that says what is wrong and what to do."""
@@ -11,16 +13,43 @@ class NonFiniteError(RLIError):
     """NaN or infinity came out of the model; the message names the phase and the step."""
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+class SettingError(RLIError):
+    """An argument's value that cannot be: `name=value: problem`.
+
+    The library names its own argument. A command whose settings have other names raises the error again, `renamed`.
+    """
+
+    def __init__(self, name: str, value: object, problem: str) -> None:
+        super().__init__(name, value, problem)  # all three, so that the error can be sent to another process
+        self.name, self.value, self.problem = name, value, problem
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}: {self.problem}"
+
+    def renamed(self, name: str) -> SettingError:
+        """The same error about a setting of another name."""
+        return SettingError(name, self.value, self.problem)
+
+
+def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raises SettingError unless the value is one of those allowed."""
     if value not in allowed:
-        raise RLIError(f"{name}={value} is not known: choose one of {', '.join(allowed)}")
+        raise SettingError(name, value, f"unknown value; expected one of {', '.join(allowed)}")
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
+    """Raises SettingError unless the value is a number from low to high."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-        raise RLIError(f"{name}={value} is out of range: it must be a number from {low} to {high}")
+        raise SettingError(name, value, f"out of range; expected a number from {low} to {high}")
 
 
 def whole(name: str, value: int, low: int, high: int) -> None:
+    """Raises SettingError unless the value is a whole number from low to high."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RLIError(f"{name}={value} is out of range: it must be a whole number from {low} to {high}")
+        raise SettingError(name, value, f"out of range; expected a whole number from {low} to {high}")
+
+
+def true_or_false(name: str, value: bool) -> None:
+    """Raises SettingError unless the value is True or False."""
+    if not isinstance(value, bool):
+        raise SettingError(name, value, "unknown value; expected true or false")

@@ -11,7 +11,7 @@ from rli.datasets import formats as export
 from rli.datasets.annotations import GOOD, UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.manifest import ManifestWriter, dataset_card
 from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of
+from rli.errors import RLIError, one_of, true_or_false
 from rli.metrics.columns import ORIGINAL, Row
 from rli.photos.sources import Photo
 from rli.store.records import Told
@@ -42,12 +42,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name in self.formats:
-            one_of("export", name, tuple(export.FORMATS))
-        one_of("dataset.originals", self.originals, ("link", "copy", "none"))
+            one_of("formats", name, tuple(export.FORMATS))
+        one_of("originals", self.originals, ("link", "copy", "none"))
         if self.split is not None:
             ratios_of(self.split)
-        if not isinstance(self.keep_split, bool):
-            raise RLIError(f"dataset.keep_split={self.keep_split} is not known: choose true or false")
+        true_or_false("keep_split", self.keep_split)
 
 
 # Columns of the manifest beside those that every item has.
