@@ -4,19 +4,18 @@ import json
 import os
 import random
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
+from command import ROOT, composed
 from omegaconf import OmegaConf
 
-import main
 from experiments.dashboard import workspace
 from rli.metrics.columns import COLUMNS, Row
+from rli.runs.config import job_of
 from rli.tracking.tracker import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, summary
 
-SWEEPS = sorted((main.ROOT / "experiments" / "knobs").glob("wandb_*.yaml"))
+SWEEPS = sorted((ROOT / "experiments" / "knobs").glob("wandb_*.yaml"))
 KNOBS = {"edit.eq", "edit.cross", "edit.replace", "rli.alpha"}
 TEXT = {"image", "defect", "resolution", "model", "inversion"}
 
@@ -28,11 +27,6 @@ def fresh_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def configuration(*overrides):
-    with initialize_config_dir(str(main.ROOT / "conf"), version_base="1.3"):
-        return compose("config", [*overrides])
 
 
 def figures(defects):
@@ -71,7 +65,7 @@ def test_the_workspace_names_what_is_tracked():
     assert every["charts"] == {f"{SCATTER}_table"}
     assert every["figures"] <= figures(defects)
     assert every["knobs"] == KNOBS
-    assert all(OmegaConf.select(configuration(), knob) is not None for knob in every["knobs"])
+    assert all(OmegaConf.select(composed(), knob) is not None for knob in every["knobs"])
     assert all(any(one.values()) for one in shown)  # no panel is empty
     assert {f"strength/{defect}" for defect in defects if defect != "original"} <= every["figures"]
     written = json.dumps(made._spec)  # as W&B stores it
@@ -117,7 +111,7 @@ def sampled(parameter, rng):
 def test_a_w_b_sweep_drives_main(path):
     utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
     sweep, rng = yaml.safe_load(path.read_text()), random.Random(0)
-    assert (main.ROOT / sweep["program"]) == Path(main.__file__)
+    assert (ROOT / sweep["program"]) == ROOT / "main.py"
     assert sweep["command"] == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
     assert sweep["metric"] == {"name": "objective", "goal": "maximize"}
     assert sweep["metric"]["name"] in figures(["rust"])
@@ -126,8 +120,8 @@ def test_a_w_b_sweep_drives_main(path):
         for _ in range(5):
             drawn = {name: sampled(one, rng) for name, one in sweep["parameters"].items()} | {"model": model}
             command = {"args": {name: {"value": value} for name, value in drawn.items()}}
-            cfg = configuration(*utils.create_sweep_command_args(command)["args_no_hyphens"])
-            job = main.settings(OmegaConf.to_container(cfg, resolve=True))
+            cfg = composed(*utils.create_sweep_command_args(command)["args_no_hyphens"])
+            job = job_of(OmegaConf.to_container(cfg, resolve=True))
             told = (job.edit.eq, job.edit.cross, job.edit.replace, job.inversion.alpha)
             assert told == tuple(drawn[name] for name in ("edit.eq", "edit.cross", "edit.replace", "rli.alpha"))
             assert job.model == model

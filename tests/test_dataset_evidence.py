@@ -67,7 +67,7 @@ def test_masks_and_gate_share_their_pictures(small, tmp_path, monkeypatch):
     assert (changes["any_outside"] == 0).all()  # outside the blend mask an edit is the reconstruction
     monkeypatch.setattr(gate, "SETTINGS", evidence.EDITS)
     monkeypatch.setattr(gate, "again", lambda *_: pd.DataFrame(columns=["named", "reason"]))
-    monkeypatch.setattr(evidence.Studio, "make", lambda studio, todo, *_: _none(todo))
+    monkeypatch.setattr(evidence.Runner, "make", lambda runner, todo, *_: _none(todo))
     gate.main()
     rows = pd.read_csv(tmp_path / "gate.csv")
     assert (rows["gate"] == gate.DEFAULT).sum() == len(changes) and set(rows["settings"]) == set(evidence.EDITS)

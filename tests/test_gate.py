@@ -7,7 +7,7 @@ from rli.datasets.annotations import change_mask
 from rli.errors import RLIError
 from rli.method.records import EditSettings
 from rli.models.mini.surfaces import surface
-from rli.runs.quality_gate import Gate, Scores, adjusted, score, verdict
+from rli.runs.quality_gate import Gate, Scores, adjusted, reject_reason, score
 
 FINE = Scores(background_psnr=40, background_ssim=0.98, reconstruction_psnr=33, strength=20, share=0.05, difference=5)
 SETTINGS = EditSettings(eq=2.0, cross=0.6, replace=0.4, threshold=0.3)
@@ -20,14 +20,14 @@ def test_a_drawn_defect_on_a_kept_background_passes():
     assert scores.background_psnr == scores.reconstruction_psnr == np.inf
     assert scores.background_ssim > 0.9  # its windows reach into the mask
     assert scores.share == pytest.approx(change.mean())
-    assert verdict(scores, Gate()) is None
+    assert reject_reason(scores, Gate()) is None
     assert adjusted(SETTINGS, scores, Gate()) is None
 
 
 def test_nothing_happened():
     image = surface(3, ("crack",), 64, 64)
     scores = score(image.image, image.image, image.image, image.mask, np.zeros((64, 64), bool))
-    reason = verdict(scores, Gate())
+    reason = reject_reason(scores, Gate())
     assert all(word in reason for word in ("share changed 0.00%, under 0.10%", "strength 0.0", "difference"))
 
 
@@ -35,10 +35,10 @@ def test_masks_that_leave_nothing_to_measure():
     image = surface(3, ("crack",), 64, 64).image
     everything, nothing = np.ones((64, 64), bool), np.zeros((64, 64), bool)
     assert (
-        verdict(score(255 - image, image, image, everything, everything), Gate())
+        reject_reason(score(255 - image, image, image, everything, everything), Gate())
         == "share changed 100.00%, over 60.00%"
     )
-    assert "share changed" in verdict(score(image, image, image, nothing, nothing), Gate())
+    assert "share changed" in reject_reason(score(image, image, image, nothing, nothing), Gate())
 
 
 @pytest.mark.parametrize(
@@ -57,15 +57,15 @@ def test_masks_that_leave_nothing_to_measure():
     ],
 )
 def test_reasons_are_readable_and_the_worst_comes_first(scores, says):
-    assert verdict(scores, Gate(max_strength=60)) == says
-    assert verdict(FINE, Gate(max_strength=60)) is None
+    assert reject_reason(scores, Gate(max_strength=60)) == says
+    assert reject_reason(FINE, Gate(max_strength=60)) is None
 
 
 def test_at_the_limit_an_edit_is_kept():
     gate = Gate(max_strength=60)
     low = Scores(28, 0.85, 20, 4, 0.001, 0.5)
-    assert verdict(low, gate) is None
-    assert verdict(replace(low, strength=60, share=0.6), gate) is None
+    assert reject_reason(low, gate) is None
+    assert reject_reason(replace(low, strength=60, share=0.6), gate) is None
 
 
 def test_a_weak_edit_is_tried_stronger_and_a_spoilt_background_weaker():

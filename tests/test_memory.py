@@ -1,4 +1,4 @@
-"""What a job needs is known beforehand, what is spared changes no picture, and running out of memory ends no run."""
+"""What a job needs is known beforehand, memory savings change no picture, and running out of memory ends no run."""
 
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -20,18 +20,30 @@ from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
 from rli.models.noise import Step
 from rli.photos.sources import Photo
-from rli.runs import job, memory
-from rli.runs.footprint import Live, Need, measure, weights
-from rli.runs.job import Failure, Job
-from rli.runs.memory import EDITING, INVERTING, SPARES, Memory, Plan, choose, eased, estimate, keep, ladder
-from rli.store.records import PhotoResult
+from rli.runs import memory
+from rli.runs.footprint import Footprint, Live, measure, weight_bytes
+from rli.runs.job import Job
+from rli.runs.memory import (
+    EDITING,
+    FALLBACKS,
+    INVERTING,
+    Memory,
+    Plan,
+    choose,
+    estimate,
+    fallbacks,
+    memory_manager,
+    next_fallback,
+)
+from rli.runs.runner import Runner
+from rli.store.records import Failure, PhotoResult
 
 SOURCE = "photo of a crack defect image"
 TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))
 SETTINGS = InversionSettings(steps=3)
 GENEROUS = Plan(photos=8, targets=8)
 # About what SDXL takes at 1024 pixels in bfloat16, in MB.
-NEED = Need(4900, 320, 1550, 1320, (5000, 520), 470, (2600, 690), (3070, 820), 12)
+FOOTPRINT = Footprint(4900, 320, 1550, 1320, (5000, 520), 470, (2600, 690), (3070, 820), 12)
 
 
 @pytest.fixture
@@ -76,34 +88,34 @@ def exhausts(monkeypatch, part: nn.Module, when) -> None:
     monkeypatch.setattr(part, "forward", forward)
 
 
-@pytest.mark.parametrize("stage", SPARES)
-def test_every_rung_spares_one_thing_more_and_needs_no_more(stage):
-    rungs = ladder(GENEROUS, stage)
-    needs = [estimate(NEED, rung, stage) for rung in rungs]
+@pytest.mark.parametrize("stage", FALLBACKS)
+def test_every_fallback_turns_one_saving_more_on_and_needs_no_more(stage):
+    plans = fallbacks(GENEROUS, stage)
+    needs = [estimate(FOOTPRINT, plan, stage) for plan in plans]
     assert all(a >= b for a, b in pairwise(needs))
     assert needs[-1] < 0.6 * needs[0]
-    for before, after in pairwise(rungs):
+    for before, after in pairwise(plans):
         assert sum(getattr(before, f.name) != getattr(after, f.name) for f in fields(Plan)) == 1
         assert memory.described(before, after)
-    assert not any(rung.vae_tiling for rung in rungs[:-1]) and rungs[-1].vae_tiling
-    assert eased(rungs[-1], stage) is None
+    assert not any(plan.vae_tiling for plan in plans[:-1]) and plans[-1].vae_tiling
+    assert next_fallback(plans[-1], stage) is None
 
 
-def test_the_first_rung_that_fits_is_chosen():
-    assert choose(NEED, GENEROUS, None) == GENEROUS
-    assert choose(NEED, GENEROUS, 10**9) == GENEROUS
-    most = choose(NEED, GENEROUS, 1)
-    assert all(eased(most, stage) is None for stage in SPARES)
-    rungs = ladder(Plan(8, 1), INVERTING)
+def test_the_first_fallback_that_fits_is_chosen():
+    assert choose(FOOTPRINT, GENEROUS, None) == GENEROUS
+    assert choose(FOOTPRINT, GENEROUS, 10**9) == GENEROUS
+    most = choose(FOOTPRINT, GENEROUS, 1)
+    assert all(next_fallback(most, stage) is None for stage in FALLBACKS)
+    plans = fallbacks(Plan(8, 1), INVERTING)
     for room in (46_000, 15_000, 12_000):
-        k = rungs.index(choose(NEED, Plan(8, 1), room))
+        k = plans.index(choose(FOOTPRINT, Plan(8, 1), room))
         assert k > 0
-        assert [estimate(NEED, rung, INVERTING) <= room for rung in rungs[: k + 1]] == [False] * k + [True]
+        assert [estimate(FOOTPRINT, plan, INVERTING) <= room for plan in plans[: k + 1]] == [False] * k + [True]
 
 
 def test_what_the_user_fixed_stays():
     fixed = frozenset({"checkpointing", "vae_tiling"})
-    most = choose(NEED, GENEROUS, 1, fixed)
+    most = choose(FOOTPRINT, GENEROUS, 1, fixed)
     assert not most.checkpointing and not most.vae_tiling
     assert most.photos == most.targets == 1 and most.offload
 
@@ -125,18 +137,18 @@ def saved_bytes(model: Model, side: int) -> int:
 
 
 @pytest.mark.parametrize("side", [64, 256])
-def test_the_rehearsed_graph_is_what_a_real_one_saves(model, side):
-    need = measure(model, side, side, SETTINGS)
+def test_the_footprint_of_a_graph_is_what_a_real_one_saves(model, side):
+    footprint = measure(model, side, side, SETTINGS)
     plain = saved_bytes(model, side)
-    assert need.optimize[0] == pytest.approx(plain, rel=0.2)
+    assert footprint.optimize[0] == pytest.approx(plain, rel=0.2)
     model.unet.enable_gradient_checkpointing()
-    assert saved_bytes(model, side) < need.optimize[1] < need.optimize[0] / 2
+    assert saved_bytes(model, side) < footprint.optimize[1] < footprint.optimize[0] / 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_rehearsed_peak_is_the_real_one(dtype):
+def test_the_footprint_is_the_real_peak(dtype):
     model, step = random_model("tiny", dtype=dtype), Step(0, 2, 500, 480, 500)
-    need = measure(model, 256, 256, SETTINGS)
+    footprint = measure(model, 256, 256, SETTINGS)
     for saving in (False, True):
         arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
         cond = text.encode_prompts(model, [SOURCE], (256, 256))
@@ -144,12 +156,12 @@ def test_the_rehearsed_peak_is_the_real_one(dtype):
         with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (8, 8)):
             out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
             torch.autograd.grad(out, tokens, torch.ones_like(out))
-        assert need.optimize[saving] == pytest.approx(live.peak, rel=0.05)
+        assert footprint.optimize[saving] == pytest.approx(live.peak, rel=0.05)
 
 
-def test_rehearsals_are_real_peaks_and_touch_nothing(model, photo):
+def test_measuring_a_footprint_touches_nothing_and_tiles_are_counted(model, photo):
     before = [p.clone() for p in model.unet.parameters()]
-    need = measure(model, 1024, 256, SETTINGS)
+    footprint = measure(model, 1024, 256, SETTINGS)
     assert all(torch.equal(a, b) for a, b in zip(before, model.unet.parameters(), strict=True))
     assert not model.unet.is_gradient_checkpointing
     latent = torch.randn(1, 4, 128, 32)
@@ -157,20 +169,20 @@ def test_rehearsals_are_real_peaks_and_touch_nothing(model, photo):
         arrange(model, checkpointing=False, vae_tiling=tiling, offload=False)
         with Live(model.vae.parameters()) as live:
             codec.decode(model, latent)
-        assert live.peak == pytest.approx(need.decode[tiling], rel=0.2)
-    assert need.decode[True] < need.decode[False]
+        assert live.peak == pytest.approx(footprint.decode[tiling], rel=0.2)
+    assert footprint.decode[True] < footprint.decode[False]
 
 
-def test_an_edit_is_rehearsed_as_large_as_it_is(model, photo):
+def test_an_edit_s_footprint_is_as_large_as_it_is(model, photo):
     inverted = inversion.invert(model, photo, SOURCE, SETTINGS)
-    need = measure(model, 64, 64, SETTINGS)
+    footprint = measure(model, 64, 64, SETTINGS)
     known = [*model.unet.parameters(), *model.vae.parameters()]
     with Live([*known, *(p for e in model.text_encoders for p in e.parameters())]) as live:
         editing.edit(model, inverted, TARGETS)
-    assert live.peak <= estimate(need, Plan(1, 4), EDITING)
+    assert live.peak <= estimate(footprint, Plan(1, 4), EDITING)
 
 
-def test_every_rung_gives_the_same_reconstruction_and_edits(model, photo):
+def test_every_fallback_gives_the_same_reconstruction_and_edits(model, photo):
     def pictures(plan: Plan) -> list[torch.Tensor]:
         arranged = memory.arranged(model, plan)
         done = inversion.invert(arranged, photo, SOURCE, SETTINGS)
@@ -178,7 +190,7 @@ def test_every_rung_gives_the_same_reconstruction_and_edits(model, photo):
         return [editing.reconstruct(arranged, done), *(e.image for e in edits)]
 
     plain = pictures(Plan(1, 4))
-    for plan in {*ladder(Plan(1, 4), INVERTING), *ladder(Plan(1, 4), EDITING)}:
+    for plan in {*fallbacks(Plan(1, 4), INVERTING), *fallbacks(Plan(1, 4), EDITING)}:
         for one, other in zip(plain, pictures(plan), strict=True):
             # Rows of another batch size are multiplied in another order: rounding only.
             assert torch.allclose(one, other, atol=1e-4), plan
@@ -222,11 +234,11 @@ def same(a: PhotoResult, b: PhotoResult, levels: int) -> None:
         assert np.abs(one.astype(int) - other.astype(int)).max() <= levels
 
 
-def test_running_out_while_inverting_spares_more_and_changes_nothing(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(job.run(model, task(cache=tmp_path / "plain"), photographs(photo, 2)))
+def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo, task, monkeypatch, capsys, tmp_path):
+    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: call == 8)
-    got = list(job.run(model, task(), photographs(photo, 2)))
+    got = list(Runner(task(), model).results(photographs(photo, 2)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 0)  # checkpointing computes the same activations again
     assert capsys.readouterr().err == ("memory: out of memory while inverting; going on with gradient checkpointing\n")
@@ -234,10 +246,10 @@ def test_running_out_while_inverting_spares_more_and_changes_nothing(model, phot
 
 
 def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(job.run(model, task(cache=tmp_path / "plain"), photographs(photo, 2)))
+    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: rows > 5)
-    got = list(job.run(model, task(), photographs(photo, 2)))
+    got = list(Runner(task(), model).results(photographs(photo, 2)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     # Once: the second photograph goes on with what the first one found.
@@ -245,12 +257,12 @@ def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo
 
 
 def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(job.run(model, task(cache=tmp_path / "plain"), photographs(photo, 5)))
+    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 5)))
     capsys.readouterr()
     together = task(batch_size=4, targets=TARGETS[:1], memory=Memory(checkpointing=False))
     plain = [replace(p, edits={"rust": p.edits["rust"]}) for p in plain]
     exhausts(monkeypatch, model.unet, lambda call, rows: rows > 3)
-    got = list(job.run(model, together, photographs(photo, 5)))
+    got = list(Runner(together, model).results(photographs(photo, 5)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     assert capsys.readouterr().err == (
@@ -260,17 +272,17 @@ def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, t
     )
 
 
-@pytest.mark.parametrize("stage", SPARES)
-def test_nothing_left_to_spare_is_one_failure_and_the_rest_go_on(model, photo, task, monkeypatch, capsys, stage):
+@pytest.mark.parametrize("stage", FALLBACKS)
+def test_nothing_left_to_save_is_one_failure_and_the_rest_go_on(model, photo, task, monkeypatch, capsys, stage):
     settings = task(targets=TARGETS[:1], memory=Memory("low"))
     if stage == EDITING:  # inverted and kept beforehand
-        list(job.run(model, settings, photographs(photo, 1)))
+        list(Runner(settings, model).results(photographs(photo, 1)))
     capsys.readouterr()
     with monkeypatch.context() as patch:
         exhausts(patch, model.unet, lambda call, rows: call == 1)
-        first, second = job.run(model, settings, photographs(photo, 2))
+        first, second = Runner(settings, model).results(photographs(photo, 2))
     assert isinstance(first, Failure) and isinstance(second, PhotoResult)
-    assert first.reason.startswith(f"{stage}: out of memory with everything spared") and "\n" not in first.reason
+    assert first.reason.startswith(f"{stage}: out of memory with every memory saving on") and "\n" not in first.reason
 
 
 @pytest.mark.parametrize(
@@ -284,7 +296,7 @@ def test_nothing_left_to_spare_is_one_failure_and_the_rest_go_on(model, photo, t
     ],
 )
 def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
-    keeper, tries = memory.Keeper(model, Plan(1, 2), frozenset()), []
+    keeper, tries = memory.MemoryManager(model, Plan(1, 2), frozenset()), []
 
     def work(model, plan):
         tries.append(plan.encoders_on_device)
@@ -293,46 +305,46 @@ def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
         return "done"
 
     if is_memory:
-        assert keeper.persist(EDITING, work) == "done"
+        assert keeper.run_with_oom_retry(EDITING, work) == "done"
         assert tries == [True, False]
     else:
         with pytest.raises(RuntimeError, match="shapes"):
-            keeper.persist(EDITING, work)
+            keeper.run_with_oom_retry(EDITING, work)
 
 
 def test_a_real_allocation_that_fails_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert memory.ran_out(caught.value)
+    assert memory.is_out_of_memory(caught.value)
 
 
-def test_auto_looks_at_what_is_left_and_says_what_it_spares(model, capsys, monkeypatch):
+def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkeypatch):
     choice = {"height": 64, "width": 64, "settings": SETTINGS, "photos": 4, "targets": 8}
-    assert keep(model, Memory(), **choice).plan == Plan(4, 8)
-    assert keep(model, Memory("high"), **choice).plan == Plan(4, 8)
+    assert memory_manager(model, Memory(), **choice).plan == Plan(4, 8)
+    assert memory_manager(model, Memory("high"), **choice).plan == Plan(4, 8)
     assert capsys.readouterr().err == ""
-    low = keep(model, Memory("low"), **choice)
+    low = memory_manager(model, Memory("low"), **choice)
     assert low.plan == Plan(1, 1, checkpointing=True)
-    assert low.persist(INVERTING, lambda model, plan: model.unet.is_gradient_checkpointing)
-    need = measure(model, 64, 64, SETTINGS)
-    room = estimate(need, Plan(2, 8, checkpointing=True), INVERTING)
+    assert low.run_with_oom_retry(INVERTING, lambda model, plan: model.unet.is_gradient_checkpointing)
+    footprint = measure(model, 64, 64, SETTINGS)
+    room = estimate(footprint, Plan(2, 8, checkpointing=True), INVERTING)
     monkeypatch.setattr(memory, "budget", lambda model, limit: room)
     capsys.readouterr()
-    kept = keep(model, Memory(limit=1.0), **choice)
-    assert estimate(need, kept.plan, INVERTING) <= room < estimate(need, Plan(4, 8), INVERTING)
+    kept = memory_manager(model, Memory(limit=1.0), **choice)
+    assert estimate(footprint, kept.plan, INVERTING) <= room < estimate(footprint, Plan(4, 8), INVERTING)
     assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
     monkeypatch.setattr(memory, "budget", lambda model, limit: 0)
-    assert keep(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
-    assert capsys.readouterr().err.startswith("memory: warning: about 0.10 GB more are needed with everything spared")
-    assert keep(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
+    assert memory_manager(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
+    assert capsys.readouterr().err.startswith("memory: warning: with every memory saving on, about 0.10 GB are needed")
+    assert memory_manager(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
     direct = choice | {"settings": InversionSettings(Direct())}  # nothing is optimized: there is no graph
-    assert keep(model, Memory("low"), **direct).plan == Plan(1, 1)
+    assert memory_manager(model, Memory("low"), **direct).plan == Plan(1, 1)
 
 
 def test_a_cpu_s_budget_is_the_limit_less_what_the_process_holds(tiny):
     assert memory.budget(tiny, None) is None
     before = memory.budget(tiny, 1024)
-    assert before < 2**40 - sum(map(weights, (tiny.unet, tiny.vae, *tiny.text_encoders)))
+    assert before < 2**40 - sum(map(weight_bytes, (tiny.unet, tiny.vae, *tiny.text_encoders)))
     more = torch.ones(2**28, dtype=torch.uint8)
     assert before - memory.budget(tiny, 1024) == pytest.approx(more.nbytes, rel=0.1)
     assert memory.budget(tiny, 1e-3) < 0
@@ -343,25 +355,25 @@ def test_a_cuda_device_s_budget_is_what_is_free_and_the_plan_is_kept_there(photo
     model = random_model("tiny", device="cuda")
     assert 0 < memory.budget(model, None) <= torch.cuda.get_device_properties(0).total_memory
     assert memory.budget(model, 0.5) <= 2**29
-    kept = keep(model, Memory("low"), 64, 64, SETTINGS, 1, 1)
+    kept = memory_manager(model, Memory("low"), 64, 64, SETTINGS, 1, 1)
 
     def places(model, plan):
         inversion.invert(model, photo, SOURCE, SETTINGS)
         return model.unet.device.type, model.vae.device.type, model.text_encoders[0].device.type
 
-    assert kept.persist(INVERTING, places) in (("cuda", "cpu", "cpu"), ("cpu", "cuda", "cpu"))
+    assert kept.run_with_oom_retry(INVERTING, places) in (("cuda", "cpu", "cpu"), ("cpu", "cuda", "cpu"))
 
 
 @pytest.mark.parametrize(
     ("bad", "line"),
     [
-        ({"mode": "middle"}, "runtime.memory=middle is not known: choose one of auto, low, high"),
-        ({"limit": -1}, "runtime.memory_gb=-1 is out of range"),
-        ({"limit": 0}, "runtime.memory_gb=0 is out of range"),
-        ({"limit": float("nan")}, "runtime.memory_gb=nan is out of range"),
-        ({"limit": "8GB"}, "runtime.memory_gb=8GB is out of range"),
-        ({"checkpointing": "often"}, "runtime.checkpointing=often is not known"),
-        ({"vae_tiling": 1}, "runtime.vae_tiling=1 is not known"),
+        ({"mode": "middle"}, "mode=middle: unknown value; expected one of auto, low, high"),
+        ({"limit": -1}, "limit=-1: out of range"),
+        ({"limit": 0}, "limit=0: out of range"),
+        ({"limit": float("nan")}, "limit=nan: out of range"),
+        ({"limit": "8GB"}, "limit=8GB: out of range"),
+        ({"checkpointing": "often"}, "checkpointing=often: unknown value"),
+        ({"vae_tiling": 1}, "vae_tiling=1: unknown value"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(bad, line):

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
+import command
 import pandas as pd
 import pytest
 
-import main
 from experiments import tables
 from experiments.readme import embed
 
@@ -31,12 +31,10 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rli.runs.runner.load_lpips", lambda: None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    for name in ("HYDRA_FULL_ERROR", main.WANTS_TRACE):
-        monkeypatch.delenv(name, raising=False)
 
-    def run(command, check):
-        monkeypatch.setattr(sys, "argv", command[1:])
-        assert main.command() == 0
+    def run(typed, check):
+        answer = command.run(*typed[2:])
+        assert answer.status == 0, answer.stderr
 
     monkeypatch.setattr(tables.subprocess, "run", run)
     return tmp_path
@@ -44,7 +42,7 @@ def quick(monkeypatch, tmp_path):
 
 def test_every_preset_has_its_folder_and_is_tested():
     assert set(FEWER) == set(tables.EXPERIMENTS)
-    presets = {path.stem for path in (main.ROOT / "conf" / "experiment").glob("*.yaml")}
+    presets = {path.stem for path in (command.CONF / "experiment").glob("*.yaml")}
     assert presets == {*tables.EXPERIMENTS, "demo", "reference"}
     for name in tables.EXPERIMENTS:
         folder = tables.HERE / name

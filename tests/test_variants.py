@@ -5,7 +5,7 @@ import pytest
 
 from rli.errors import RLIError
 from rli.method.records import EditSettings
-from rli.runs.variants import Variants, name_of
+from rli.runs.variants import Variants, variant_name
 
 BASE = EditSettings(eq=5.0, cross=0.3, replace=0.1, threshold=0.5)
 
@@ -36,22 +36,22 @@ def test_without_ranges_the_settings_stay():
 
 
 def test_names():
-    assert [name_of("rust", k) for k in range(3)] == ["rust", "rust-2", "rust-3"]
+    assert [variant_name("rust", k) for k in range(3)] == ["rust", "rust-2", "rust-3"]
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"count": 0}, "dataset.variants.count=0"),
-        ({"count": 2}, "would all be the same"),
-        ({"count": 2, "eq": [2, 2]}, "would all be the same"),
-        ({"eq": 3}, "dataset.variants.eq=3: write where it begins and ends"),
-        ({"eq": [3, 1]}, "dataset.variants.eq"),
-        ({"eq": [1, 2, 3]}, "dataset.variants.eq"),
-        ({"eq": "13"}, "dataset.variants.eq"),
-        ({"eq": [1, None]}, "dataset.variants.eq"),
-        ({"cross": [0, 2]}, "cross=2 is out of range"),
-        ({"eq": [1, float("nan")]}, "eq"),
+        ({"count": 0}, "count=0: out of range"),
+        ({"count": 2}, "edits would be the same"),
+        ({"count": 2, "eq": [2, 2]}, "edits would be the same"),
+        ({"eq": 3}, "eq=3: expected the lowest and the highest value"),
+        ({"eq": [3, 1]}, "eq=[3, 1]: expected the lowest"),
+        ({"eq": [1, 2, 3]}, "eq="),
+        ({"eq": "13"}, "eq="),
+        ({"eq": [1, None]}, "eq="),
+        ({"cross": [0, 2]}, "cross=[0, 2]: 2 is out of range"),
+        ({"eq": [1, float("nan")]}, "eq=[1, nan]"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(values, told):

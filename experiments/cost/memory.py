@@ -26,8 +26,9 @@ from rli.method.records import EditSettings, InversionSettings
 from rli.metrics.image import psnr
 from rli.models.diffusion import DTYPES, load, pick_device, random_model
 from rli.photos.sources import Photo, photos
-from rli.runs.job import Job, run
-from rli.runs.memory import Memory, described, keep
+from rli.runs.job import Job
+from rli.runs.memory import Memory, described, memory_manager
+from rli.runs.runner import Runner
 from rli.store.records import PhotoResult
 
 
@@ -79,10 +80,10 @@ def measure(asked: Asked) -> Kept:
             memory=Memory("auto", asked.budget),
         )
         together = asked.photos, min(asked.targets, asked.photos * asked.targets)
-        plan = keep(model, job.memory, job.height, job.width, job.inversion, *together).plan
+        plan = memory_manager(model, job.memory, job.height, job.width, job.inversion, *together).plan
         reset_peak(model.device)
         rest = peak_gb(model.device)
-        results = [r for r in run(model, job, _photographs(asked.photos)) if isinstance(r, PhotoResult)]
+        results = [r for r in Runner(job, model).results(_photographs(asked.photos)) if isinstance(r, PhotoResult)]
         peak = peak_gb(model.device)
     generous = replace(plan, photos=asked.photos, targets=together[1], checkpointing=False)
     images = [image for r in results for image in (r.reconstruction, *(e.image for e in r.edits.values()))]

@@ -20,18 +20,18 @@ from experiments.datasets.evidence import EDITS, OPEN, job, markdown, photo, pub
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model, load
 from rli.photos.sources import Photo
-from rli.progress import quiet, shown
+from rli.progress import shown
 from rli.runs.job import Job
-from rli.runs.runner import Studio
+from rli.runs.runner import Runner
 from rli.store.records import PhotoResult, read_photo
 
 
 def make(model: Model, work: Job, photos: list[Photo]) -> tuple[dict[str, float], list[PhotoResult]]:
     """Seconds by the clock and of the processor, and what the photographs became."""
     with tempfile.TemporaryDirectory() as place:
-        studio = Studio(replace(work, cache=Path(place, "cache")), model, None, None)
+        runner = Runner(replace(work, cache=Path(place, "cache")), model)
         began, cpu = time.perf_counter(), time.process_time()
-        studio.make(photos, Path(place), quiet)
+        runner.make(photos, Path(place))
         spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         return spent, [read_photo(Path(place), one.name) for one in photos]
 

@@ -19,10 +19,11 @@ from rli.models.diffusion import Model
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.models.mini.surfaces import UNSEEN, Surface, surface
 from rli.photos.sources import Photo
-from rli.progress import quiet, shown
+from rli.progress import shown
 from rli.runs.job import Job, Selection
 from rli.runs.quality_gate import Gate
-from rli.runs.runner import Studio, pending
+from rli.runs.runner import Runner
+from rli.runs.shards import pending
 from rli.store.records import PhotoResult, read_photo
 
 SOURCE = "photo of a crack defect image"
@@ -31,7 +32,7 @@ WORDS = ("rust", "corrosion", "dent", "blistering", "peeling")
 EDITS = {"table": EditSettings(), "demo": EditSettings(cross=0.4, replace=0.0)}
 SIDE = 128
 # All edits are made under a gate that keeps each of them, so that any gate can be tried on what was made.
-OPEN = Selection(Gate(0.0, -1.0, 0.0, 0.0, None, 0.0, 1.0, 0.0), tries=0)
+OPEN = Selection(Gate(0.0, -1.0, 0.0, 0.0, None, 0.0, 1.0, 0.0), max_retries=0)
 # But for one (surface-4 of the samples) apart from other experiments' surfaces, some of which settings were chosen on.
 FIRST = UNSEEN + 5000
 
@@ -83,9 +84,8 @@ def job(cache: Path, edit: EditSettings, selection: Selection, steps: int, words
 def results(model: Model, work: Job, photos: Sequence[Photo], folder: Path) -> Iterator[PhotoResult]:
     """What the job makes of the photographs; what lies in the folder already is not made again."""
     todo = [*pending(work, photos, folder)]
-    Studio(work, model, None, judge_of(load_classifier())).make(
-        shown(todo, f"photographs, {folder.name}"), folder, quiet
-    )
+    runner = Runner(work, model, judge=judge_of(load_classifier()))
+    runner.make(shown(todo, f"photographs, {folder.name}"), folder)
     return (read_photo(folder, one.name) for one in photos)
 
 

@@ -23,7 +23,7 @@ from rli.method.records import EditSettings
 from rli.metrics.columns import ORIGINAL
 from rli.models.diffusion import Model, load
 from rli.runs.job import Job
-from rli.runs.quality_gate import Gate, Scores, adjusted, verdict
+from rli.runs.quality_gate import Gate, Scores, adjusted, reject_reason
 from rli.store.records import PhotoResult
 
 SCORES = tuple(field.name for field in fields(Scores))
@@ -45,14 +45,14 @@ def edits_of(result: PhotoResult) -> list[dict]:
 
 def judged(rows: pd.DataFrame, gate: Gate) -> list[str]:
     """Why the gate sets each edit aside, empty where it keeps it."""
-    return [verdict(Scores(**scores), gate) or "" for scores in rows[list(SCORES)].to_dict("records")]
+    return [reject_reason(Scores(**scores), gate) or "" for scores in rows[list(SCORES)].to_dict("records")]
 
 
 def again(model: Model, work: Job, rows: pd.DataFrame, gate: Gate, folder: Path) -> pd.DataFrame:
     """One more try of the edits that the gate sets aside, with the settings that it would turn to: rows as `edits_of`
     has them, with the reason why they are set aside still. Those for which there is nothing to turn are left out.
 
-    The same as dataset.tries=1, whose rows tell the better try only.
+    The same as dataset.max_retries=1, whose rows tell the better try only.
     """
     turned: dict[tuple[str, EditSettings], set[str]] = {}
     for row in rows[[*SCORES, "image", "defect"]].to_dict("records"):

@@ -33,7 +33,7 @@ from experiments.datasets.evidence import (
 )
 from rli.models.diffusion import load
 from rli.models.mini.classifier import judge_of, load_classifier
-from rli.runs.job import Judge
+from rli.runs.stages import Judge
 from rli.store.records import EditedPhoto, PhotoResult
 
 NEAR = 10  # pixels from the true mask within which the rule looks for the crack

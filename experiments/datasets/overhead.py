@@ -28,17 +28,18 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-import main as command
 from experiments.cost.meter import Meter
 from experiments.datasets.evidence import markdown, publish
 from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, NullEmbeddings, Target
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.progress import shown
-from rli.runs import job
-from rli.runs import runner as production
+from rli.resources import resource_folder
+from rli.runs import run as story
+from rli.runs import runner, stages
+from rli.runs.config import read_config
 
 SIDE = 64
-# main.py's own stages, by the functions that it calls. "walks" is all the rest: looking for what is done, reading rows.
+# A run's own stages, by the functions that it calls. "walks" is all the rest: looking for what is done, reading rows.
 STAGES = {"make": "making", "write_outcome": "tables and page", "write_dataset": "data sets"}
 REST = "walks"
 LOADING = "loading"
@@ -80,8 +81,8 @@ def without_core() -> Iterator[None]:
     """Within the scope the job calls the functions above, and no picture is judged."""
     core = {"invert_batch": inverted, "edit_batch": edited, "reconstruct": given_back, "vae_round_trip": given_back}
     with (
-        patch.multiple(job, **core),
-        patch.object(production, "load_lpips", lambda: None),
+        patch.multiple(stages, **core),
+        patch.object(runner, "load_lpips", lambda: None),
         patch("rli.models.mini.classifier.judge_of", lambda classifier: None),
     ):
         yield
@@ -103,10 +104,10 @@ def spend(photos: Path, folder: Path, formats: Sequence[str]) -> dict[str, float
     with ExitStack() as stack:
         stack.enter_context(without_core())
         for name, phase in STAGES.items():
-            stack.enter_context(patch.object(command, name, timed(meter, phase, getattr(command, name))))
-        stack.enter_context(patch.object(production.Maker, "open", timed(meter, LOADING, production.Maker.open)))
+            stack.enter_context(patch.object(story, name, timed(meter, phase, getattr(story, name))))
+        stack.enter_context(patch.object(runner.Runner, "open", timed(meter, LOADING, runner.Runner.open)))
         with meter.phase(REST):
-            command.work(settings(photos, folder, formats), folder)
+            story.work(read_config(settings(photos, folder, formats)), folder)
     spent = meter.phases
     return {
         **{name: spent[name].seconds for name in (LOADING, *STAGES.values(), REST)},
@@ -118,7 +119,7 @@ def spend(photos: Path, folder: Path, formats: Sequence[str]) -> dict[str, float
 
 def settings(photos: Path, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
     """main.py's configuration for a data set of the folder's photographs."""
-    with initialize_config_dir(str(command.ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(resource_folder("conf")), version_base="1.3"):
         asked = ["model=mini", 'resolution="64"', "data=folder", f"data.path='{photos}'", "tracking=off", "runtime=cpu"]
         asked += [f"export=[{','.join(formats)}]", f"out='{folder}'", f"runtime.cache='{folder / 'cache'}'"]
         return OmegaConf.to_container(compose("config", asked), resolve=True)
@@ -130,7 +131,7 @@ def profile(photos: Path, folder: Path, formats: Sequence[str], lines: int = 45)
     profiler.runcall(spend, photos, folder, formats)
     stats = pstats.Stats(profiler)
     stats.sort_stats("tottime").print_stats(lines)
-    stats.sort_stats("cumtime").print_stats(str(command.ROOT / "rli"), 2 * lines)
+    stats.sort_stats("cumtime").print_stats(str(Path(story.__file__).parents[1]), 2 * lines)
 
 
 def apart(function: Callable, *arguments: Any) -> Any:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # What no two runs share.
 MEASURED = ("seconds", "peak_memory")
 # Where it was typed, what Hydra keeps of that, and the page, which has the measured seconds on it.
-ASIDE = ("main.log", "report.html", ".hydra")
+ASIDE = ("rli.log", "report.html", ".hydra")
 SETTINGS = (
     "model=mini",
     "runtime=cpu",

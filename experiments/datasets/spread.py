@@ -77,7 +77,7 @@ def finish(process: subprocess.Popen) -> None:
 def at_work(process: subprocess.Popen) -> list[psutil.Process]:
     """The actors that are making photographs now: Ray puts what they do into their titles."""
     family = psutil.Process(process.pid).children(recursive=True)
-    return [one for one in family if "ray::_Worker.make" in title(one)]
+    return [one for one in family if "ray::Worker.make" in title(one)]
 
 
 def rays() -> Iterator[int]:

@@ -24,6 +24,7 @@ from rli.metrics.columns import COLUMNS, Row
 from rli.reports.outputs import TRADEOFF, read, shown_places, write_failures, write_outcome
 from rli.reports.results import frame_of, read_results
 from rli.reports.table import spec_of, write_table
+from rli.resources import resource_folder
 from rli.store.records import Failure, PhotoRecord, read_failures, read_record, read_status
 from rli.tracking.tracker import Tracker
 
@@ -34,7 +35,7 @@ NOT_KNOBS = (
 )
 ROW_S_OWN = {"resolution.height": "resolution", "resolution.width": "resolution", "model.name": "model"}
 KNOB_AFTER_ALL = ("defect.source", "model.weights", "model.vae", "runtime.dtype", "runtime.seed", *ROW_S_OWN)
-PUBLISHED = Path(__file__).parents[2] / "experiments" / "defect_comparison" / "published.csv"
+PUBLISHED = resource_folder("published") / "defect_comparison" / "published.csv"
 
 
 @dataclass(frozen=True)
@@ -244,13 +245,13 @@ def _link(source: Path, goal: Path) -> None:
         shutil.copytree(source, goal, copy_function=link, dirs_exist_ok=True)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
     parser.add_argument("--out", type=Path, help="where the tables and the page go: the folder itself if it is one")
     parser.add_argument("--edits", type=int, default=500, help="on the page at most")
     parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.out is None and len(asked.folders) > 1:
         parser.error("several folders need --out: where the tables and the page go")
     out = asked.out or asked.folders[0]

@@ -1,122 +1,273 @@
-"""A run's configuration, plain nested values by name, as checked records: what is wrong with it is said here, in one
-line, before a model is loaded."""
+"""From a run's configuration, plain nested values by name, to checked records.
+
+What is wrong with it is said here, in one line that names the key, before a model is loaded.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from inspect import Parameter, signature
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rli.datasets.dataset import Dataset
-from rli.datasets.review import read_review
-from rli.errors import RLIError, SettingError, one_of, whole, within
+from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
 from rli.method.attention.install import AttentionHook
-from rli.method.attention.rli import LOCATIONS, RLI
+from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
-from rli.models.device import pick_device, pick_dtype
-from rli.models.loading import check_weights
 from rli.photos.sources import PhotoSource, photos
 from rli.runs.job import Job, Selection
 from rli.runs.memory import Memory
+from rli.runs.model_spec import ModelSpec
 from rli.runs.quality_gate import Gate
-from rli.runs.runner import Maker
+from rli.runs.shards import Shard
 from rli.runs.variants import Variants
 
+if TYPE_CHECKING:
+    from rli.datasets.dataset import Dataset
+
+Built = TypeVar("Built")
+
 TASKS = ("edit", "reconstruct", "both")
-# Keys that are true or false; of dataset, those that say which edits are good enough and how many there are.
-SWITCHES = ("relabel", "dry_run", "retry_failed")
-SELECTION = ("gate", "tries", "threshold", "smallest", "variants")
-# Keys that a data set's pictures do not depend on.
-FREE = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
+# The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
+SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
+# The groups and keys that a data set's pictures do not depend on.
+NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
+# What a data set's card says of the settings: not where things lie, or how many work at once.
+ON_CARD = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
 
 
-def settings(cfg: Mapping[str, Any]) -> Job:
-    """The configuration as checked records. Raises RLIError, in one line, for whatever cannot be."""
-    defect, runtime = cfg["defect"], cfg["runtime"]
-    for key in {*cfg["edit"]} - {field.name for field in fields(EditSettings)}:
-        raise RLIError(f"edit.{key} is not a setting")
+@dataclass(frozen=True)
+class RayCluster:
+    """Where Ray makes the photographs. Raises SettingError."""
+
+    # Of a running cluster ("auto", "ray://host:10001", "host:6379"); None starts one on this machine.
+    address: str | None = None
+    # How many workers; None is one for each GPU, or for each pair of CPUs.
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            whole("workers", self.workers, 1, 100_000)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run is asked for, checked."""
+
+    job: Job
+    model: ModelSpec
+    source: PhotoSource
+    # The data set to write; None where none is asked for.
+    dataset: Dataset | None
+    shard: Shard
+    # Where all shards' files go.
+    out: Path
+    # Where photographs are made; None is this process.
+    cluster: RayCluster | None
+    # Whether to say what the run would come to, and stop; whether to try photographs again that could not be done.
+    dry_run: bool
+    retry_failed: bool
+    # Of the page and the tracker: edits shown at most, and the background PSNR of a good setting in dB.
+    edits_shown: int
+    floor_db: float
+    # The configuration as it was given.
+    settings: Mapping[str, Any]
+
+
+def read_config(cfg: Mapping[str, Any]) -> RunConfig:
+    """The configuration as checked records.
+
+    Args:
+        cfg: What conf/config.yaml composes to, as plain values.
+
+    Returns:
+        The records. A single photograph is read at once, so that a bad file is refused before a model is loaded.
+
+    Raises:
+        RLIError: Something cannot be; one line that names the key.
+    """
+    job, runtime, report = job_of(cfg), cfg["runtime"], cfg["report"]
+    dataset, shard = _dataset(cfg), Shard.parse(cfg["shard"])
+    for name in ("dry_run", "retry_failed"):
+        true_or_false(name, cfg[name])
+    whole("report.edits", report["edits"], 1, 1_000_000)
+    within("report.floor_db", report["floor_db"], 0, 100)
+    one_of("runtime.kind", runtime["kind"], ("local", "ray"))
+    cluster = {name: runtime[name] for name in ("address", "workers")}
+    return RunConfig(
+        job=job,
+        model=_model(cfg),
+        source=_photo_source(cfg, job),
+        dataset=dataset,
+        shard=shard,
+        out=Path(cfg["out"]),
+        cluster=build(RayCluster, "runtime", cluster) if runtime["kind"] == "ray" else None,
+        dry_run=cfg["dry_run"],
+        retry_failed=cfg["retry_failed"],
+        edits_shown=report["edits"],
+        floor_db=report["floor_db"],
+        settings=cfg,
+    )
+
+
+# --- from a group of plain values to what it makes --------------------------------------------------------------------
+
+
+def build(
+    make: Callable[..., Built], group: str, values: Any, keys: Mapping[str, str] | None = None, **given: Any
+) -> Built:
+    """What a group's values make, with errors that name the group's keys.
+
+    Args:
+        make: A dataclass, or a function, whose arguments the group's keys are.
+        group: The group's name, such as `dataset.gate`.
+        values: The group's values by name.
+        keys: For arguments that the group does not hold: the keys that they come from.
+        **given: The values of such arguments.
+
+    Returns:
+        What `make` returns.
+
+    Raises:
+        RLIError: The values are no group, a key is not an argument, an argument that is True or False by default is
+            given something else, or `make` refuses a value.
+    """
+    check_names(make, group, values)
+    arguments = {**values, **given}
+    with keyed(group, keys):
+        for name, parameter in signature(make).parameters.items():
+            if isinstance(parameter.default, bool) and name in arguments:
+                true_or_false(name, arguments[name])
+        return make(**arguments)
+
+
+def check_names(make: Callable[..., Any], group: str, values: Any) -> None:
+    """Raises RLIError unless the values are a group of the function's or the dataclass's arguments."""
+    if not isinstance(values, Mapping):
+        raise SettingError(group, values, "expected a group of settings")
+    parameters = signature(make).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return  # it looks itself
+    for name in values:
+        if name not in parameters:
+            raise RLIError(f"{group}.{name}: unknown setting")
+
+
+@contextmanager
+def keyed(group: str, keys: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Within the scope, an error about an argument becomes one about the key that its value comes from.
+
+    Args:
+        group: Where keys are named as the arguments are. A name with a dot is a key already.
+        keys: Arguments whose keys have other names.
+    """
+    try:
+        yield
+    except SettingError as error:
+        if "." in error.name:
+            raise
+        raise error.renamed((keys or {}).get(error.name, f"{group}.{error.name}")) from None
+
+
+# --- the records ------------------------------------------------------------------------------------------------------
+
+
+def job_of(cfg: Mapping[str, Any]) -> Job:
+    """What is done to every photograph, as a checked record. Raises RLIError."""
     one_of("task", cfg["task"], TASKS)
-    targets = [] if cfg["task"] == "reconstruct" else _targets(defect)
-    return Job(
-        model=cfg["model"]["name"],
-        height=cfg["resolution"]["height"],
-        width=cfg["resolution"]["width"],
-        source=defect["source"],
-        targets=tuple(targets),
-        original=defect["original"] or cfg["task"] != "edit",
-        inversion=inversion_settings(cfg["inversion"], cfg["rli"], cfg["attention"], runtime["seed"]),
-        edit=EditSettings(**cfg["edit"]),
-        cache=Path(runtime["cache"]),
-        batch_size=cfg["inversion"]["batch_size"],
-        target_batch=runtime["target_batch"],
-        memory=Memory(runtime["memory"], runtime["memory_gb"], runtime["checkpointing"], runtime["vae_tiling"]),
-        variants=Variants(**known("dataset.variants", cfg["dataset"]["variants"], Variants)),
-        selection=_selection(cfg["dataset"]) if cfg["export"] else None,
-        # Which of several GPUs it is makes no difference: parts may each have their own.
-        weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
-        f"{runtime['dtype']}",
-    )
+    defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
+    keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
+    with keyed("inversion", keys):
+        return Job(
+            model=cfg["model"]["name"],
+            height=size["height"],
+            width=size["width"],
+            source=defect["source"],
+            targets=() if cfg["task"] == "reconstruct" else _targets(defect),
+            original=defect["original"] or cfg["task"] != "edit",
+            inversion=_inversion(cfg),
+            edit=build(EditSettings, "edit", cfg["edit"]),
+            cache=Path(runtime["cache"]),
+            batch_size=cfg["inversion"]["batch_size"],
+            target_batch=runtime["target_batch"],
+            memory=_memory(runtime),
+            variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
+            selection=_selection(cfg["dataset"]) if cfg["export"] else None,
+            # Which of several GPUs it is makes no difference: shards may each have their own.
+            weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
+            f"{runtime['dtype']}",
+        )
 
 
-def inversion_settings(
-    inversion: Mapping[str, Any], rli: Mapping[str, Any], attention: Mapping[str, Any], seed: int
-) -> InversionSettings:
-    """The groups inversion, rli and attention. A setting of another method or solver than the chosen ones is not used,
-    so that a sweep over methods may set it. Raises RLIError."""
-    method = named_class("inversion", inversion["method"], INVERTERS)
-    solver = named_class("inversion.solver", inversion["solver"], SOLVERS)
+def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
+    """A setting of another method or solver than the chosen ones is not used, so that a sweep over methods may set
+    it."""
+    group, keys = cfg["inversion"], {"seed": "runtime.seed", "method": "inversion", "solver": "inversion.solver"}
+    method = named_class("inversion", group["method"], INVERTERS)
+    solver = named_class("inversion.solver", group["solver"], SOLVERS)
     kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
-    for key in {*inversion} - {field.name for kind in kinds for field in fields(kind)} - {"batch_size"}:
-        raise RLIError(f"inversion.{key} is not a setting")
+    for name in {*group} - {field.name for kind in kinds for field in fields(kind)} - {"batch_size"}:
+        raise RLIError(f"inversion.{name}: unknown setting")
 
-    def own(record: type) -> dict[str, Any]:
-        names = {field.name for field in fields(record)} - {"method", "solver", "seed", "hooks"}
-        return {name: value for name, value in inversion.items() if name in names and value is not None}
+    def own(kind: type) -> dict[str, Any]:
+        """The values of its fields; null is its own default."""
+        names = {field.name for field in fields(kind)} - {"method", "solver", "seed", "hooks"}
+        return {name: value for name, value in group.items() if name in names and value is not None}
 
-    nested = {"solver": solver(**own(solver))} if "solver" in {field.name for field in fields(method)} else {}
-    return InversionSettings(
-        method(**own(method), **nested), hooks=attention_hooks(rli, attention), seed=seed, **own(InversionSettings)
-    )
+    given: dict[str, Any] = {}
+    if "solver" in {field.name for field in fields(method)}:
+        given["solver"] = build(solver, "inversion", own(solver), keys)
+    inverter = build(method, "inversion", own(method), keys, **given)
+    shared = {"method": inverter, "hooks": _attention_hooks(cfg), "seed": cfg["runtime"]["seed"]}
+    return build(InversionSettings, "inversion", own(InversionSettings), keys, **shared)
 
 
-def attention_hooks(rli: Mapping[str, Any], attention: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
-    """The groups rli and attention: Residual Linear Interpolation unless it is off, and a further hook where one is
-    named. Raises RLIError."""
-    one_of("rli", rli["location"], (*LOCATIONS, "off"))
-    hooks: list[AttentionHook] = [] if rli["location"] == "off" else [RLI(rli["alpha"], rli["location"])]
-    if attention["hook"] is not None:
-        settings = {name: value for name, value in attention.items() if name != "hook"}
-        hook = named_class("attention.hook", attention["hook"], {})
-        hooks.append(hook(**known("attention", settings, hook)))
+def _attention_hooks(cfg: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
+    """Residual Linear Interpolation unless it is off, and a further hook where one is named."""
+    hooks: list[AttentionHook] = []
+    if cfg["rli"]["location"] != "off":
+        hooks.append(build(RLI, "rli", cfg["rli"]))
+    if cfg["attention"]["hook"] is not None:
+        settings = {name: value for name, value in cfg["attention"].items() if name != "hook"}
+        hooks.append(build(named_class("attention.hook", cfg["attention"]["hook"], {}), "attention", settings))
     return tuple(hooks)
 
 
 def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
-    """One of the classes by its short name, or any frozen dataclass by its dotted one, such as
-    my_package.my_file.MyMethod. Raises RLIError."""
+    """A dataclass by its short name, or by its dotted one, such as my_package.my_file.MyMethod.
+
+    Args:
+        key: The setting that names it.
+        name: One of the classes' names, or a dotted name.
+        classes: Those that have short names.
+
+    Raises:
+        SettingError: There is none of that name.
+    """
     if name in classes:
         return classes[name]
     module, _, own = str(name).rpartition(".")
     if not module:
         short = f"one of {', '.join(classes)}, or " if classes else ""
-        raise RLIError(f"{key}={name}: unknown value; expected {short}a dotted name")
+        raise SettingError(key, name, f"unknown value; expected {short}a dotted name")
     try:
         found = getattr(importlib.import_module(module), own)
     except (ImportError, AttributeError) as error:
-        raise RLIError(f"{key}={name} cannot be imported: {error}") from None
+        raise SettingError(key, name, f"cannot be imported: {error}") from None
     if not is_dataclass(found):
-        raise RLIError(f"{key}={name} is no dataclass")
+        raise SettingError(key, name, "is no dataclass")
     return found
 
 
-def _targets(defect: Mapping[str, Any]) -> list[Target]:
+def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
     targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
     if defect["name"]:
         if not defect["target"]:
@@ -124,89 +275,82 @@ def _targets(defect: Mapping[str, Any]) -> list[Target]:
                 'defect=custom needs defect.target: the prompt that is wanted, such as "photo of a crack hole image"'
             )
         targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
-    return targets
+    return tuple(targets)
+
+
+def _memory(runtime: Mapping[str, Any]) -> Memory:
+    values = {name: runtime[name] for name in ("checkpointing", "vae_tiling")}
+    keys = {"mode": "runtime.memory", "limit": "runtime.memory_gb"}
+    return build(Memory, "runtime", values, keys, mode=runtime["memory"], limit=runtime["memory_gb"])
 
 
 def _selection(dataset: Mapping[str, Any]) -> Selection:
-    gate = Gate(**known("dataset.gate", dataset["gate"], Gate))
-    return Selection(gate, dataset["tries"], dataset["threshold"], dataset["smallest"])
+    gate = build(Gate, "dataset.gate", dataset["gate"])
+    values = {name: dataset[name] for name in ("max_retries", "threshold", "smallest")}
+    return build(Selection, "dataset", values, gate=gate)
 
 
-def known(group: str, values: Any, record: type) -> dict[str, Any]:
-    """A group's values, all of them settings of the record. Raises RLIError."""
-    if not isinstance(values, Mapping):
-        raise RLIError(f"{group}={values} must be a group of settings")
-    for name in {*values} - {field.name for field in fields(record)}:
-        raise RLIError(f"{group}.{name} is not a setting")
-    return dict(values)
+def _model(cfg: Mapping[str, Any]) -> ModelSpec:
+    """The model to load, checked as far as can be before it is."""
+    where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
+    keys = {"name": "model", "weights": "model.weights", "vae": "model.vae"}
+    spec = build(ModelSpec, "runtime", values, keys, name=where["name"], weights=where["weights"], vae=where["vae"])
+    with keyed("runtime", keys):
+        spec.check()
+    return spec
 
 
-def wanted(cfg: Mapping[str, Any]) -> Dataset | None:
-    """The data set that is asked for; None where none is. Raises RLIError."""
+def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
+    """The data set that is asked for; None where none is."""
+    true_or_false("relabel", cfg["relabel"])
     if not cfg["export"]:
         return None
     if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
         raise RLIError("export needs a defect to edit to, or task=reconstruct")
-    formats = cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]
-    dataset = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION}
-    review = dataset.pop("review")
-    try:
-        return Dataset(
-            formats=tuple(formats),
-            reconstructions=cfg["task"] != "edit",
-            edits=cfg["task"] != "reconstruct",
-            relabel=cfg["relabel"],
-            review=read_review(review) if review else {},
-            **known("dataset", dataset, Dataset),
-        )
-    except SettingError as error:
-        raise error.renamed("export" if error.name == "formats" else f"dataset.{error.name}") from None
+    # Here, because a run without a data set need not wait for SciPy and PyArrow.
+    from rli.datasets.dataset import Dataset
+    from rli.datasets.review import read_review
+
+    values = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION_KEYS}
+    review = values.pop("review")
+    return build(
+        Dataset,
+        "dataset",
+        values,
+        {"formats": "export"},
+        formats=tuple(cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]),
+        reconstructions=cfg["task"] != "edit",
+        edits=cfg["task"] != "reconstruct",
+        relabel=cfg["relabel"],
+        review=read_review(review) if review else {},
+    )
 
 
-def sources(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
-    """The photographs; a single one is read at once, so that a bad file is refused before a model is loaded."""
-    data = dict(cfg["data"])
-    try:
-        found = photos(data.pop("kind"), data.pop("path"), **data)
-    except SettingError as error:
-        raise error.renamed(f"data.{error.name}") from None
-    first = [*islice(found, 2)]
+def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
+    """The photographs; a single one is read at once."""
+    source = build(photos, "data", cfg["data"], {"kind": "data"})
+    first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(job.height, job.width)
         first[0].region(job.height, job.width)
-    return found
+    return source
 
 
-def maker_of(cfg: Mapping[str, Any], job: Job) -> Maker:
-    runtime, where = cfg["runtime"], cfg["model"]
-    return Maker(job, where["weights"], where["vae"], runtime["device"], runtime["dtype"], runtime["compile"])
+# --- what follows from the configuration ------------------------------------------------------------------------------
 
 
-def card_of(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set's card tells of the settings: not where things lie, or how many work at once."""
-    names = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
-    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in names}, "seed": cfg["runtime"]["seed"]}
-
-
-def check(cfg: Mapping[str, Any], job: Job) -> None:
-    """Raises RLIError for what cannot be, before a model is loaded."""
-    runtime = cfg["runtime"]
-    pick_dtype(runtime["dtype"], pick_device(runtime["device"]))
-    for name, value in (("runtime.compile", runtime["compile"]), *((key, cfg[key]) for key in SWITCHES)):
-        if not isinstance(value, bool):
-            raise RLIError(f"{name}={value} is not known: choose true or false")
-    whole("report.edits", cfg["report"]["edits"], 1, 1_000_000)
-    within("report.floor_db", cfg["report"]["floor_db"], 0, 100)
-    check_weights(job.model, cfg["model"]["weights"])
+def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's card says of the settings."""
+    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in ON_CARD}, "seed": cfg["runtime"]["seed"]}
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:
     """Where a data set's files go unless something else is said: it follows from what its pictures depend on."""
-    told = {name: value for name, value in cfg.items() if name not in FREE}
-    told["dataset"] = {name: cfg["dataset"][name] for name in SELECTION}
-    told["runtime"] = {name: cfg["runtime"][name] for name in ("seed", "dtype")}
-    told["data"] = {name: value for name, value in cfg["data"].items() if name != "limit"}
-    told["inversion"] = {name: value for name, value in cfg["inversion"].items() if name != "batch_size"}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    facts = {name: value for name, value in cfg.items() if name not in NOT_IN_PICTURES}
+    facts["dataset"] = {name: cfg["dataset"][name] for name in SELECTION_KEYS}
+    facts["runtime"] = {name: cfg["runtime"][name] for name in ("seed", "dtype")}
+    facts["data"] = {name: value for name, value in cfg["data"].items() if name != "limit"}
+    facts["inversion"] = {name: value for name, value in cfg["inversion"].items() if name != "batch_size"}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     name = Path(cfg["data"]["path"] or cfg["data"]["kind"]).resolve().stem
     return f"outputs/datasets/{name}-{digest}"

@@ -1,5 +1,5 @@
-"""What a job needs: its stages rehearsed on the meta device, where tensors have shapes and no bytes, so that each one's
-peak at the job's own size is known before anything is computed or allocated."""
+"""The memory that each stage of a job needs, found by running it on the meta device, where tensors have shapes and no
+bytes: its peak at the job's own size is known before anything is computed or allocated."""
 
 from __future__ import annotations
 
@@ -22,38 +22,47 @@ from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, set_checkpointing
 
 # Kernels' rearranged weights and small pools, whatever the size of the picture: 0.1 GB on a CPU.
-ASIDE = 2**30 // 10
+FIXED_BYTES = 2**30 // 10
 
 
 @dataclass(frozen=True)
-class Need:
-    """Bytes that a model takes at a size.
+class Footprint:
+    """Bytes that a model takes at a size. Weights are 0 where they are not moved between devices."""
 
-    unet, vae, encoders, encoder: weights, the last of the largest text encoder alone; 0 where they are not moved.
-    optimize: one photograph's optimization, plain and checkpointed. edit: one target's UNet call. encode, decode: one
-    photograph, whole and in tiles. image: one picture in float32. aside: what libraries hold beside all tensors.
-    """
-
+    # Weights: of the UNet, the VAE, all text encoders, and the largest text encoder.
     unet: int
     vae: int
     encoders: int
     encoder: int
+    # One photograph's optimization, plain and with gradient checkpointing.
     optimize: tuple[int, int]
+    # One target's UNet call.
     edit: int
+    # Encoding and decoding one photograph, whole and in tiles.
     encode: tuple[int, int]
     decode: tuple[int, int]
+    # One picture in float32.
     image: int
-    aside: int = 0
+    # What libraries hold beside all tensors.
+    fixed: int = 0
 
 
-def measure(model: Model, height: int, width: int, settings: InversionSettings) -> Need:
-    """Rehearse every stage at this size, in pixels. Weights count on CUDA alone; elsewhere the process holds
-    them in any case."""
+def measure(model: Model, height: int, width: int, settings: InversionSettings) -> Footprint:
+    """The footprint of every stage.
+
+    Args:
+        model: The model. Its weights count on CUDA alone; elsewhere the process holds them in any case.
+        height, width: Pixels of the photographs.
+        settings: Of the inversion.
+
+    Returns:
+        The bytes that each stage needs.
+    """
     factor = model.pixels_per_latent
     latent = height // factor, width // factor
     tile = min(latent[0], TILE), min(latent[1], TILE)
     image, moves = 12 * height * width, model.device.type == "cuda"
-    encoders = [weights(encoder) for encoder in model.text_encoders] if moves else [0]
+    encoders = [weight_bytes(encoder) for encoder in model.text_encoders] if moves else [0]
 
     def vae(method: str, size: tuple[int, int]) -> int:
         shape = (1, 3, size[0] * factor, size[1] * factor) if method == "encode" else (1, _channels(model), *size)
@@ -67,9 +76,9 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
         backward = settings.method.backward_passes
         forward = [_optimization(model, latent, backward, saving) for saving in (False, True)]
         edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, hooks=(_injection(model, latent),)))
-    return Need(
-        unet=weights(model.unet) if moves else 0,
-        vae=weights(model.vae) if moves else 0,
+    return Footprint(
+        unet=weight_bytes(model.unet) if moves else 0,
+        vae=weight_bytes(model.vae) if moves else 0,
         encoders=sum(encoders),
         encoder=max(encoders),
         optimize=tuple(forward),
@@ -77,18 +86,13 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
         encode=(vae("encode", latent), tiled("encode")),
         decode=(vae("decode", latent), tiled("decode")),
         image=image,
-        aside=ASIDE,
+        fixed=FIXED_BYTES,
     )
 
 
-def weights(part: nn.Module) -> int:
+def weight_bytes(part: nn.Module) -> int:
     """Bytes of a part's parameters and buffers."""
     return sum(value.nbytes for value in part.state_dict().values())
-
-
-def seeks(settings: InversionSettings) -> bool:
-    """Whether null embeddings are optimized."""
-    return settings.method.backward_passes > 0
 
 
 class Live(TorchDispatchMode):
@@ -139,7 +143,7 @@ class _Attention(TorchFunctionMode):
 
 
 class _Bound(nn.Module):
-    """Any work with a part as a module's forward, which is what weights can be swapped in for."""
+    """Any work with a part as a module's forward: only there can weights be exchanged for shapes."""
 
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
@@ -160,8 +164,8 @@ def _peak(model: Model, part: nn.Module, work: Callable[[nn.Module], object]) ->
 
 
 def _optimization(model: Model, latent: tuple[int, int], backward: int, checkpointing: bool) -> int:
-    """One photograph's graph, forward and back; where several backward passes go through it, it is kept beside a
-    forward. Without any: the forward alone."""
+    """One photograph's graph, forward and back; more than one conjugate-gradient step keeps it beside a forward.
+    Without any: the forward alone."""
 
     def work(unet: nn.Module) -> None:
         with torch.set_grad_enabled(backward > 0):
@@ -226,15 +230,17 @@ def _channels(model: Model) -> int:
 
 @contextmanager
 def _checkpointing(model: Model, on: bool) -> Iterator[None]:
-    """Gradient checkpointing for a rehearsal, whose second forward, in the backward pass where no mode reaches, is
-    rehearsed as well; afterwards as before."""
+    """Gradient checkpointing within the scope, as before afterwards.
+
+    The recomputation happens in the backward pass, which the modes around it do not reach: it brings its own.
+    """
 
     def recomputed(module: nn.Module, *args) -> Tensor:
-        def rehearsed(*args):
+        def on_shapes(*args):
             with _Attention(model.device):
                 return module(*args)
 
-        return checkpoint(rehearsed, *args, use_reentrant=False, preserve_rng_state=False)
+        return checkpoint(on_shapes, *args, use_reentrant=False, preserve_rng_state=False)
 
     before = model.unet.is_gradient_checkpointing
     set_checkpointing(model.unet, False)

@@ -1,4 +1,4 @@
-"""Memory by choice, and by itself: what is spared so that a job fits, and what more where it does not fit after all."""
+"""Which memory savings a job needs so that it fits, and which more are turned on where it does not fit after all."""
 
 from __future__ import annotations
 
@@ -11,158 +11,204 @@ from typing import TypeVar
 import psutil
 import torch
 
-from rli.errors import RLIError, one_of
+from rli.errors import RLIError, SettingError, one_of
 from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, arrange
-from rli.runs.footprint import Need, measure, seeks, weights
+from rli.runs.footprint import Footprint, measure, weight_bytes
 
 Result = TypeVar("Result")
 
-# What is computed takes this share more than was rehearsed: the convolutions' workspaces and the allocator's gaps. On a
-# CPU up to 0.3 was measured, and more for a small VAE's decoding, which `Need.aside` covers.
+# The work takes this share more than its footprint: the convolutions' workspaces and the allocator's gaps. On a CPU up
+# to 0.3 was measured, and more for a small VAE's decoding, which `Footprint.fixed` covers.
 MARGIN = 0.3
 INVERTING, EDITING = "inverting", "editing"
-# What a stage can spare, in the order in which it is given up: first what costs least time. Tiles come last, because
-# they alone change pixels.
-SPARES = {
+# The parts of a plan that save memory in each stage, in the order in which they are turned on: first what costs least
+# time. Tiles come last, because they alone change pixels.
+FALLBACKS = {
     INVERTING: ("encoders_on_device", "checkpointing", "photos", "offload", "vae_tiling"),
     EDITING: ("encoders_on_device", "targets", "offload", "vae_tiling"),
 }
 
 
-class NoRoomError(RLIError):
-    """Memory ran out with everything spared; the message names the stage."""
+class OutOfMemoryError(RLIError):
+    """Memory ran out with every memory saving on; the message names the stage."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the user wants: mode auto (spare what the free memory asks for), low (everything) or high (nothing).
+    """What the user wants of memory. Raises SettingError."""
 
-    limit: GB (2^30 bytes) that may be used, None: what the device has free; on a CPU no limit. checkpointing and
-    vae_tiling: auto, or True or False whatever the plan. Raises RLIError.
-    """
-
+    # auto: the savings that the free memory asks for; low: all of them; high: none.
     mode: str = "auto"
+    # GB (2^30 bytes) that may be used; None: what the device has free, and no limit on a CPU.
     limit: float | None = None
+    # Recompute activations in the optimization; encode and decode in tiles. auto leaves it to the plan, True and False
+    # hold whatever the plan says.
     checkpointing: bool | str = "auto"
     vae_tiling: bool | str = "auto"
 
     def __post_init__(self) -> None:
-        one_of("runtime.memory", self.mode, ("auto", "low", "high"))
-        number = isinstance(self.limit, (int, float)) and not isinstance(self.limit, bool)
-        if self.limit is not None and not (number and 0 < self.limit < float("inf")):
-            raise RLIError(f"runtime.memory_gb={self.limit} is out of range: it must be a number above 0, or null")
-        for key in ("checkpointing", "vae_tiling"):
-            value = getattr(self, key)
+        one_of("mode", self.mode, ("auto", "low", "high"))
+        is_number = isinstance(self.limit, (int, float)) and not isinstance(self.limit, bool)
+        if self.limit is not None and not (is_number and 0 < self.limit < float("inf")):
+            raise SettingError("limit", self.limit, "out of range; expected a number above 0, or null")
+        for name in ("checkpointing", "vae_tiling"):
+            value = getattr(self, name)
             if value != "auto" and not isinstance(value, bool):
-                raise RLIError(f"runtime.{key}={value} is not known: choose one of auto, true, false")
+                raise SettingError(name, value, "unknown value; expected one of auto, true, false")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How memory is spared: gradient checkpointing in the optimization; text encoders on the device or the CPU; targets
-    edited and photographs inverted together; UNet and VAE on the device one at a time; the VAE in tiles."""
+    """Which memory savings are on."""
 
+    # Photographs inverted together, and targets edited together, at most.
     photos: int
     targets: int
+    # Whether the text encoders are on the device; else on the CPU.
     encoders_on_device: bool = True
+    # Whether the optimization recomputes activations.
     checkpointing: bool = False
+    # Whether UNet and VAE are on the device one at a time.
     offload: bool = False
+    # Whether the VAE works in tiles.
     vae_tiling: bool = False
 
 
-def estimate(need: Need, plan: Plan, stage: str) -> int:
-    """Peak bytes of a stage: weights that are on the device, and the largest of text encoding, the UNet's work and the
-    VAE's."""
+def estimate(footprint: Footprint, plan: Plan, stage: str) -> int:
+    """The memory that a stage needs under a plan.
+
+    Args:
+        footprint: Of the model at the job's size.
+        plan: Which memory savings are on.
+        stage: INVERTING or EDITING.
+
+    Returns:
+        Peak bytes: the weights on the device, and the largest of text encoding, the UNet's work and the VAE's.
+    """
     if stage == INVERTING:
-        unet = plan.photos * need.optimize[plan.checkpointing]
+        unet = plan.photos * footprint.optimize[plan.checkpointing]
         # Encoded together; decoded (in edits, and in crops that are smaller than a picture) one by one.
-        vae = plan.photos * need.encode[plan.vae_tiling]
+        vae = plan.photos * footprint.encode[plan.vae_tiling]
     else:
-        # Rows: the sources', and two for each target; the rehearsed call had three.
-        unet = need.edit * (min(plan.photos, plan.targets) + 2 * plan.targets) // 3
-        vae = need.decode[plan.vae_tiling] + 2 * plan.targets * need.image
-    encoders = need.encoders if plan.encoders_on_device else 0
-    visitor = 0 if plan.encoders_on_device else need.encoder
+        # Rows: the sources', and two for each target; the footprint's call had three.
+        unet = footprint.edit * (min(plan.photos, plan.targets) + 2 * plan.targets) // 3
+        vae = footprint.decode[plan.vae_tiling] + 2 * plan.targets * footprint.image
+    encoders = footprint.encoders if plan.encoders_on_device else 0
+    visitor = 0 if plan.encoders_on_device else footprint.encoder
     unet, vae = int(unet * (1 + MARGIN)), int(vae * (1 + MARGIN))
     if plan.offload:
-        peak = max(visitor, need.unet + unet, need.vae + vae)
+        peak = max(visitor, footprint.unet + unet, footprint.vae + vae)
     else:
-        peak = need.unet + need.vae + max(visitor, unet, vae)
-    return encoders + peak + need.aside
+        peak = footprint.unet + footprint.vae + max(visitor, unet, vae)
+    return encoders + peak + footprint.fixed
 
 
-def eased(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> Plan | None:
-    """The plan with one thing more spared for this stage, fixed ones left alone; None when nothing is left."""
-    for name in SPARES[stage]:
+def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> Plan | None:
+    """The plan with one more memory saving on for a stage, or None where all are.
+
+    Args:
+        plan: Which memory savings are on.
+        stage: INVERTING or EDITING.
+        fixed: The parts of the plan that may not change.
+    """
+    for name in FALLBACKS[stage]:
         value = getattr(plan, name)
-        frugal = max(1, value // 2) if name in ("photos", "targets") else name != "encoders_on_device"
-        if name not in fixed and value != frugal:
-            return replace(plan, **{name: frugal})
+        saving = max(1, value // 2) if name in ("photos", "targets") else name != "encoders_on_device"
+        if name not in fixed and value != saving:
+            return replace(plan, **{name: saving})
     return None
 
 
-def ladder(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
-    """The plan and its eased ones, down to the most frugal for the stage."""
-    rungs = [plan]
-    while rung := eased(rungs[-1], stage, fixed):
-        rungs.append(rung)
-    return tuple(rungs)
+def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
+    """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
+    plans = [plan]
+    while plan := next_fallback(plans[-1], stage, fixed):
+        plans.append(plan)
+    return tuple(plans)
 
 
-def choose(need: Need, plan: Plan, budget: int | None, fixed: frozenset[str] = frozenset()) -> Plan:
-    """Of each stage's ladder the first rung that fits the budget in bytes, the last where none does; None: no limit."""
-    for stage in SPARES:
-        rungs = ladder(plan, stage, fixed)
-        plan = next((rung for rung in rungs if budget is None or estimate(need, rung, stage) <= budget), rungs[-1])
+def choose(footprint: Footprint, plan: Plan, budget: int | None, fixed: frozenset[str] = frozenset()) -> Plan:
+    """The plan with as few memory savings more as the budget asks for.
+
+    Args:
+        footprint: Of the model at the job's size.
+        plan: The savings that are on in any case.
+        budget: Bytes; None is no limit.
+        fixed: The parts of the plan that may not change.
+
+    Returns:
+        For each stage the first fallback that fits; the last one where none does.
+    """
+    for stage in FALLBACKS:
+        plans = fallbacks(plan, stage, fixed)
+        plan = next((p for p in plans if budget is None or estimate(footprint, p, stage) <= budget), plans[-1])
     return plan
 
 
 def budget(model: Model, limit: float | None) -> int | None:
-    """Bytes that may be taken. On CUDA, for the model and its work: what is free, at most `limit` GB less what the
-    process holds, and what the model itself holds there. Elsewhere, for its work: the limit less what the process
-    holds, the model with it; None without a limit."""
+    """How many bytes may be taken.
+
+    Args:
+        model: On the device that counts.
+        limit: GB (2^30 bytes) at most, or None.
+
+    Returns:
+        On CUDA, for the model and its work: what is free, at most the limit less what the process holds, and what the
+        model itself holds there. Elsewhere, for the work: the limit less what the process holds, the model with it;
+        None without a limit.
+    """
     limit = None if limit is None else int(limit * 2**30)
     if model.device.type != "cuda":
         return None if limit is None else limit - psutil.Process().memory_info().rss
     release(model.device)  # what only the allocator keeps would not be free
     free, held = torch.cuda.mem_get_info(model.device)[0], torch.cuda.memory_allocated(model.device)
     parts = (model.unet, model.vae, *model.text_encoders)
-    own = sum(weights(part) for part in parts if next(part.parameters()).device.type != "cpu")
+    own = sum(weight_bytes(part) for part in parts if next(part.parameters()).device.type != "cpu")
     return own + (free if limit is None else min(free, limit - held))
 
 
 @dataclass
-class Keeper:
-    """The model and the plan in use, by which it is arranged for every piece of work; `fixed` names what the plan may
-    not change."""
+class MemoryManager:
+    """Arranges the model by the plan in use for each piece of work; turns on more savings where memory runs out."""
 
     model: Model
     plan: Plan
+    # The parts of the plan that may not change.
     fixed: frozenset[str]
 
-    def persist(self, stage: str, work: Callable[[Model, Plan], Result]) -> Result:
-        """work(model, plan); where memory runs out, one thing more is spared and it is done again. Raises NoRoomError
-        when nothing is left to spare."""
+    def run_with_oom_retry(self, stage: str, work: Callable[[Model, Plan], Result]) -> Result:
+        """Does a piece of work; where memory runs out, turns on one more saving and does it again.
+
+        Args:
+            stage: INVERTING or EDITING.
+            work: Called with the arranged model and the plan.
+
+        Returns:
+            What work returns.
+
+        Raises:
+            OutOfMemoryError: Memory ran out with every saving on.
+        """
         while True:
             try:
                 self.model = arranged(self.model, self.plan)
                 return work(self.model, self.plan)
             except (MemoryError, RuntimeError) as error:
-                if not ran_out(error):
+                if not is_out_of_memory(error):
                     raise
-            # Here the error is gone, and with its traceback what the failed try held.
+            # Here the error is gone, and with its traceback what the failed attempt held.
             release(self.model.device)
-            plan = eased(self.plan, stage, self.fixed)
+            plan = next_fallback(self.plan, stage, self.fixed)
             if plan is None:
-                raise NoRoomError(
-                    f"{stage}: out of memory with everything spared: choose a smaller resolution or a larger device"
+                raise OutOfMemoryError(
+                    f"{stage}: out of memory with every memory saving on; use a smaller resolution or a larger device"
                 )
             print(f"memory: out of memory while {stage}; going on with {described(self.plan, plan)}", file=sys.stderr)
             self.plan = plan
 
 
-def keep(
+def memory_manager(
     model: Model,
     memory: Memory,
     height: int,
@@ -170,29 +216,39 @@ def keep(
     settings: InversionSettings,
     photos: int,
     targets: int,
-) -> Keeper:
-    """Choose a plan for at most so many photographs and targets together at this size in pixels, and say on stderr
-    what it spares."""
+) -> MemoryManager:
+    """Chooses a plan for a job, and says on stderr which memory savings it turns on.
+
+    Args:
+        model: The model; it is not moved yet.
+        memory: What the user wants.
+        height, width: Pixels of the photographs.
+        settings: Of the inversion.
+        photos, targets: Photographs inverted and targets edited together, at most.
+
+    Returns:
+        The manager of the model's memory.
+    """
     generous = Plan(max(1, photos), max(1, targets))
-    generous, fixed = _wished(generous, model, memory, height, width)
-    if not seeks(settings):
+    generous, fixed = _with_user_choices(generous, model, memory, height, width)
+    if not settings.method.backward_passes:
         fixed |= {"checkpointing"}  # there is no graph
     plan = generous
     if memory.mode == "low":
-        plan = ladder(ladder(plan, INVERTING, fixed)[-1], EDITING, fixed)[-1]
+        plan = fallbacks(fallbacks(plan, INVERTING, fixed)[-1], EDITING, fixed)[-1]
     elif memory.mode == "auto" and (room := budget(model, memory.limit)) is not None:
-        need = measure(model, height, width, settings)
-        plan = choose(need, plan, room, fixed)
-        most = max(estimate(need, plan, stage) for stage in SPARES)
+        footprint = measure(model, height, width, settings)
+        plan = choose(footprint, plan, room, fixed)
+        most = max(estimate(footprint, plan, stage) for stage in FALLBACKS)
         if most > room:
             print(
-                f"memory: warning: about {most / 2**30:.2f} GB more are needed with everything spared, and "
+                f"memory: warning: with every memory saving on, about {most / 2**30:.2f} GB are needed, and "
                 f"{max(0, room) / 2**30:.2f} GB are free",
                 file=sys.stderr,
             )
     if plan != generous:
         print(f"memory: {memory.mode} chose {described(generous, plan)}", file=sys.stderr)
-    return Keeper(model, plan, fixed)
+    return MemoryManager(model, plan, fixed)
 
 
 def arranged(model: Model, plan: Plan) -> Model:
@@ -207,7 +263,7 @@ def arranged(model: Model, plan: Plan) -> Model:
 
 
 def described(before: Plan, after: Plan) -> str:
-    """What the second plan spares beyond the first, in words."""
+    """The savings that are on in the second plan and not in the first, in words."""
     words = {
         "encoders_on_device": "the text encoders on the CPU",
         "checkpointing": "gradient checkpointing",
@@ -219,21 +275,23 @@ def described(before: Plan, after: Plan) -> str:
     return ", ".join(text for name, text in words.items() if getattr(before, name) != getattr(after, name))
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether it says that memory ran out, on CUDA or on a CPU, where it is a plain RuntimeError."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on CUDA or on a CPU, where it is a plain RuntimeError."""
     texts = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in texts)
 
 
 def release(device: torch.device) -> None:
-    """Give back what nothing refers to any more."""
+    """Gives back what nothing refers to any more."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
-def _wished(plan: Plan, model: Model, memory: Memory, height: int, width: int) -> tuple[Plan, frozenset[str]]:
-    """The plan with the user's own choices, and the names of what may not be changed."""
+def _with_user_choices(
+    plan: Plan, model: Model, memory: Memory, height: int, width: int
+) -> tuple[Plan, frozenset[str]]:
+    """The plan with the user's own choices, and the names of its parts that may not change."""
     own = {key: getattr(memory, key) for key in ("checkpointing", "vae_tiling") if getattr(memory, key) != "auto"}
     fixed = set(own)
     if model.device.type != "cuda":

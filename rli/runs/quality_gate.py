@@ -1,4 +1,4 @@
-"""Which edits are good enough for a data set, and what to try once more where one is not."""
+"""Which edits are good enough for a data set, and with which settings a rejected one is tried again."""
 
 from __future__ import annotations
 
@@ -6,45 +6,48 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rli.errors import RLIError, within
+from rli.errors import SettingError, within
 from rli.method.records import EditSettings
-from rli.metrics.image import mean_change, psnr, ssim
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What an edit has to reach; the defaults are for 8-bit photographs.
+    """The limits that an edit has to keep; the defaults are for 8-bit photographs. Raises SettingError.
 
-    min_background_psnr (dB), min_background_ssim: outside the blend mask, edit against reconstruction: what the edit
-    spoilt. min_reconstruction_psnr (dB): outside the mask, reconstruction against photograph: whether the inversion
-    gave it back at all. min_strength, max_strength (grey levels of 255, None: no limit): mean change inside the blend
-    mask. min_share, max_share: of the image, where the change shows. min_difference (grey levels, root mean square over
-    the whole image): under it the edit is its source once more.
+    The background is what lies outside the blend mask.
     """
 
+    # Background, edit against reconstruction: what the edit spoilt. In dB, and structural similarity.
     min_background_psnr: float = 28.0
     min_background_ssim: float = 0.85
+    # Background, reconstruction against photograph, in dB: whether the inversion gave it back at all.
     min_reconstruction_psnr: float = 20.0
+    # Mean change inside the blend mask, in grey levels of 255; no upper limit where None.
     min_strength: float = 4.0
     max_strength: float | None = None
+    # Share of the image where the change shows.
     min_share: float = 0.001
     max_share: float = 0.6
+    # Root mean square of the change over the whole image, in grey levels; under it the edit is its source once more.
     min_difference: float = 0.5
 
     def __post_init__(self) -> None:
-        within("gate.min_background_psnr", self.min_background_psnr, 0, 200)
-        within("gate.min_background_ssim", self.min_background_ssim, -1, 1)
-        within("gate.min_reconstruction_psnr", self.min_reconstruction_psnr, 0, 200)
-        within("gate.min_strength", self.min_strength, 0, 255)
-        within("gate.min_share", self.min_share, 0, 1)
-        within("gate.max_share", self.max_share, 0, 1)
-        within("gate.min_difference", self.min_difference, 0, 255)
+        within("min_background_psnr", self.min_background_psnr, 0, 200)
+        within("min_background_ssim", self.min_background_ssim, -1, 1)
+        within("min_reconstruction_psnr", self.min_reconstruction_psnr, 0, 200)
+        within("min_strength", self.min_strength, 0, 255)
+        within("min_share", self.min_share, 0, 1)
+        within("max_share", self.max_share, 0, 1)
+        within("min_difference", self.min_difference, 0, 255)
         if self.max_strength is not None:
-            within("gate.max_strength", self.max_strength, 0, 255)
-            if self.max_strength < self.min_strength:
-                raise RLIError(f"gate.max_strength={self.max_strength} is below gate.min_strength={self.min_strength}")
-        if self.max_share < self.min_share:
-            raise RLIError(f"gate.max_share={self.max_share} is below gate.min_share={self.min_share}")
+            within("max_strength", self.max_strength, 0, 255)
+            _check_order("strength", self.min_strength, self.max_strength)
+        _check_order("share", self.min_share, self.max_share)
+
+
+def _check_order(what: str, low: float, high: float) -> None:
+    if high < low:
+        raise SettingError(f"max_{what}", high, f"below min_{what}={low}")
 
 
 @dataclass(frozen=True)
@@ -60,23 +63,35 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class _Fault:
-    """One thing that fails: by what part of its limit, in words, and what would mend it: stronger, wider,
-    weaker, narrower, or nothing (None)."""
+class Violation:
+    """One limit that an edit does not keep."""
 
-    miss: float
+    # By what part of the limit it is missed.
+    excess: float
+    # The score and the limit, in words.
     reason: str
-    cure: str | None
+    # What would mend it: a stronger, wider, weaker or narrower edit; None where no edit does.
+    remedy: str | None
 
 
 def score(
     edit: np.ndarray, reconstruction: np.ndarray, photo: np.ndarray, mask: np.ndarray, change: np.ndarray
 ) -> Scores:
-    """The scores of one edit: three (H,W,3) uint8 images, the blend mask and the changed pixels, (H,W) bool.
+    """Scores one edit.
 
-    The edit is held against the reconstruction, for the VAE's own loss is no fault of the edit's and would hide what it
-    spoilt; the photograph only judges the reconstruction.
+    The edit is compared with the reconstruction: the VAE's own loss is not the edit's fault, and would hide what the
+    edit spoilt. The photograph only judges the reconstruction.
+
+    Args:
+        edit, reconstruction, photo: (H,W,3) uint8.
+        mask: The blend mask, (H,W) bool.
+        change: The pixels that the edit visibly changed, (H,W) bool.
+
+    Returns:
+        The scores.
     """
+    from rli.metrics.image import mean_change, psnr, ssim  # here, because limits are checked without scikit-image
+
     error = edit.astype(np.float32) - reconstruction
     return Scores(
         background_psnr=psnr(edit, reconstruction, ~mask),
@@ -88,34 +103,42 @@ def score(
     )
 
 
-def verdict(scores: Scores, gate: Gate) -> str | None:
-    """None where an edit is kept; otherwise everything that fails, the worst first, as one line."""
-    return "; ".join(fault.reason for fault in _faults(scores, gate)) or None
+def reject_reason(scores: Scores, gate: Gate) -> str | None:
+    """Every limit that an edit does not keep, the worst first, as one line; None where the edit is kept."""
+    return "; ".join(violation.reason for violation in violations(scores, gate)) or None
 
 
 def adjusted(settings: EditSettings, scores: Scores, gate: Gate) -> EditSettings | None:
-    """The settings for one more try, chosen by the worst fault.
+    """The settings for one more attempt at a rejected edit, chosen by its worst violation.
 
     Too weak: eq up by half, cross and replace down by 0.2. Too strong, or the background suffers: the other way round.
-    The region too small or too large, or the background suffers: threshold by 0.1, where the blend is local. None where
-    nothing fails, nothing is left to turn, or the reconstruction fails, which no edit mends.
+    With local blend threshold changes by 0.1 too, where the region is too small or too large or the background suffers.
+
+    Args:
+        settings: What the rejected edit was made with.
+        scores: What it reached.
+        gate: The limits.
+
+    Returns:
+        The changed settings. None where every limit is kept, where no value can change any further, and where the
+        reconstruction fails, which no edit mends.
     """
-    faults = _faults(scores, gate)
-    if not faults or any(fault.cure is None for fault in faults):
+    found = violations(scores, gate)
+    if not found or any(violation.remedy is None for violation in found):
         return None
-    cure = faults[0].cure
-    way = 1 if cure in ("stronger", "wider") else -1
-    turned = replace(
+    remedy = found[0].remedy
+    way = 1 if remedy in ("stronger", "wider") else -1
+    changed = replace(
         settings,
         eq=_toward(settings.eq * 1.5, settings.eq, 10) if way > 0 else _toward(settings.eq / 1.5, settings.eq, 1),
         cross=_toward(settings.cross - 0.2 * way, settings.cross, 0.2 if way > 0 else 1),
         replace=_toward(settings.replace - 0.2 * way, settings.replace, 0 if way > 0 else 1),
     )
-    if settings.local_blend and cure in ("wider", "narrower"):
-        turned = replace(
-            turned, threshold=_toward(settings.threshold - 0.1 * way, settings.threshold, 0.1 if way > 0 else 0.9)
+    if settings.local_blend and remedy in ("wider", "narrower"):
+        changed = replace(
+            changed, threshold=_toward(settings.threshold - 0.1 * way, settings.threshold, 0.1 if way > 0 else 0.9)
         )
-    return None if turned == settings else turned
+    return None if changed == settings else changed
 
 
 def _toward(wanted: float, now: float, limit: float) -> float:
@@ -125,8 +148,8 @@ def _toward(wanted: float, now: float, limit: float) -> float:
     return round(min(wanted, limit) if wanted > now else max(wanted, limit), 4)
 
 
-def _faults(scores: Scores, gate: Gate) -> list[_Fault]:
-    """Everything that fails, the worst first. A score that could not be measured does not fail."""
+def violations(scores: Scores, gate: Gate) -> list[Violation]:
+    """Every limit that is not kept, the worst first. A score that could not be measured violates none."""
     checks = (
         ("background {:.1f} dB", scores.background_psnr, gate.min_background_psnr, None, "narrower"),
         ("background SSIM {:.3f}", scores.background_ssim, gate.min_background_ssim, None, "narrower"),
@@ -138,9 +161,10 @@ def _faults(scores: Scores, gate: Gate) -> list[_Fault]:
         ("difference to the source {:.2f} grey levels", scores.difference, gate.min_difference, None, "stronger"),
     )
     found = []
-    for told, value, low, high, cure in checks:
+    for text, value, low, high, remedy in checks:
         limit, word = (low, "under") if high is None else (high, "over")
         if limit is not None and (value < limit if high is None else value > limit):
-            bound = f"{limit:.2%}" if "%" in told else f"{limit:g}"
-            found.append(_Fault(abs(value - limit) / max(limit, 1e-9), f"{told.format(value)}, {word} {bound}", cure))
-    return sorted(found, key=lambda fault: -fault.miss)
+            bound = f"{limit:.2%}" if "%" in text else f"{limit:g}"
+            reason = f"{text.format(value)}, {word} {bound}"
+            found.append(Violation(abs(value - limit) / max(limit, 1e-9), reason, remedy))
+    return sorted(found, key=lambda violation: -violation.excess)

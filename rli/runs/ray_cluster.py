@@ -1,4 +1,4 @@
-"""Making on Ray's workers: each holds a model; one that dies is replaced, and its photographs are done again."""
+"""Making photographs on Ray's workers. Each holds a model; when one dies, another makes its photographs."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rli.errors import RLIError, whole
+from rli.errors import RLIError, SettingError
 from rli.photos.sources import Photo
-from rli.progress import quiet
-from rli.runs.runner import Maker, outcome, pending, say
+from rli.runs.config import RayCluster
+from rli.runs.job import Job
+from rli.runs.model_spec import ModelSpec
+from rli.runs.runner import Runner, warn
+from rli.runs.shards import outcome, pending
 from rli.store.records import Failure, write_failure
 
 # A photograph whose worker dies this often after the first time is given up.
-TRIES = 3
+MAX_RETRIES = 3
 # Seconds for a cluster's address to answer.
 PATIENCE = 5
 
 
-class _Worker:
+class Worker:
     """Lives in a process of its own, in the driver's folder, so that relative paths mean the same."""
 
-    def __init__(self, maker: Maker, here: str) -> None:
+    def __init__(self, job: Job, spec: ModelSpec, here: str) -> None:
         os.chdir(here)
-        self.studio = maker.open()
+        self.runner = Runner.open(job, spec)
 
     def ready(self) -> None:
         """Returns once the model is loaded."""
 
     def make(self, photos: Sequence[Photo], folder: Path) -> None:
-        """What an earlier worker has done of them is not done again."""
-        self.studio.make(pending(self.studio.job, photos, folder, retry_failed=True), folder, quiet)
+        """Makes the photographs; what an earlier worker has done of them is not done again."""
+        self.runner.make(pending(self.runner.job, photos, folder, retry_failed=True), folder)
 
 
-def make_on_ray(
-    maker: Maker,
-    photos: Iterable[Photo],
-    folder: Path,
-    *,
-    address: str | None = None,
-    workers: int | None = None,
-) -> None:
-    """Every photograph's files in `folder`, which all machines must see under the same path, as must the photographs.
+def make_on_ray(cluster: RayCluster, job: Job, spec: ModelSpec, photos: Iterable[Photo], folder: Path) -> None:
+    """Every photograph's files, or the reason why there are none.
 
-    address: of a running cluster ("auto", "ray://host:10001", "host:6379"), None starts one here. workers: how many;
-    None is one for each GPU, or for each pair of CPUs. Raises RLIError where Ray is missing or does not answer, or the
-    model cannot be loaded.
+    Args:
+        cluster: Where Ray runs.
+        job: What is done to each photograph.
+        spec: The model that every worker loads.
+        photos: Read as they are needed. All machines must see them under the same path.
+        folder: The run's, likewise.
+
+    Raises:
+        RLIError: Ray is missing or does not answer, or the model cannot be loaded.
     """
-    if workers is not None:
-        whole("runtime.workers", workers, 1, 100_000)
-    ray = _started(address, workers)
+    ray = _started(cluster)
     try:
         has = ray.cluster_resources()
-        on_gpu = maker.device != "cpu" and has.get("GPU", 0) >= 1
-        count = workers or max(1, int(has["GPU"] if on_gpu else has.get("CPU", 1) // 2))
+        on_gpu = spec.device != "cpu" and has.get("GPU", 0) >= 1
+        count = cluster.workers or max(1, int(has["GPU"] if on_gpu else has.get("CPU", 1) // 2))
         share = {"num_gpus": 1} if on_gpu else {"num_cpus": 2 if has.get("CPU", 1) >= 2 * count else 1}
-        kind = ray.remote(**share, max_restarts=-1, max_task_retries=TRIES)(_Worker)
-        crew = [kind.remote(maker, os.getcwd()) for _ in range(count)]
-        _share_out(ray, crew, _chunks(photos, maker.job.batch_size), maker, folder.absolute())
+        kind = ray.remote(**share, max_restarts=-1, max_task_retries=MAX_RETRIES)(Worker)
+        workers = [kind.remote(job, spec, os.getcwd()) for _ in range(count)]
+        share_out(ray, workers, photos, job, folder.absolute())
     finally:
         ray.shutdown()
 
 
-def _started(address: str | None, workers: int | None) -> ModuleType:
+def _started(cluster: RayCluster) -> ModuleType:
     """Ray, connected. Raises RLIError."""
     # Read when Ray is imported: it would tell its makers about the machine.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -74,7 +74,8 @@ def _started(address: str | None, workers: int | None) -> ModuleType:
         import ray
     except ImportError:
         raise RLIError('runtime=ray needs Ray: pip install "rli[ray]"') from None
-    here = {"num_cpus": max(workers or 1, os.cpu_count() or 1), "include_dashboard": False} if address is None else {}
+    address, cpus = cluster.address, max(cluster.workers or 1, os.cpu_count() or 1)
+    here = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
     try:
         if address not in (None, "auto", "local"):
             # Ray itself would wait for minutes.
@@ -83,42 +84,53 @@ def _started(address: str | None, workers: int | None) -> ModuleType:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RLIError(f"runtime.address={address}: no Ray cluster answers there: {reason}") from None
+        raise SettingError("address", address, f"no Ray cluster answers there: {reason}") from None
     return ray
 
 
-def _chunks(photos: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
-    queue = iter(photos)
-    while chunk := [*islice(queue, size)]:
-        yield chunk
+def share_out(ray: ModuleType, workers: Sequence[Any], photos: Iterable[Photo], job: Job, folder: Path) -> None:
+    """Gives the workers the photographs until there are no more, a batch at a time.
 
+    Args:
+        ray: Ray, connected.
+        workers: Actors of `Worker`. One that the cluster has no room for never becomes ready, and gets none.
+        photos: Read as they are needed.
+        job: What is done to each photograph.
+        folder: The run's.
 
-def _share_out(ray: ModuleType, crew: Sequence[Any], chunks: Iterator[list[Photo]], maker: Maker, folder: Path) -> None:
-    """A chunk at a time for each worker that has its model and nothing to do, until there are no more. A worker that
-    the cluster has no room for gets none."""
-    under_way: dict[Any, tuple[Any, list[Photo]]] = {worker.ready.remote(): (worker, []) for worker in crew}
+    Raises:
+        RLIError: A worker could not load the model.
+    """
+    batches = _batches(photos, job.batch_size)
+    under_way: dict[Any, tuple[Any, list[Photo]]] = {worker.ready.remote(): (worker, []) for worker in workers}
     is_over = False
-    while not is_over or any(chunk for _, chunk in under_way.values()):
+    while not is_over or any(batch for _, batch in under_way.values()):
         (ended,), _ = ray.wait([*under_way], num_returns=1)
-        worker, chunk = under_way.pop(ended)
+        worker, batch = under_way.pop(ended)
         try:
             ray.get(ended)
         except ray.exceptions.RayActorError as error:
-            if not chunk:
+            if not batch:
                 raise RLIError(f"a Ray worker could not load the model: {_cause(error)}") from None
-            for photo in pending(maker.job, chunk, folder):
-                reason = f"{photo.name}: its worker died {TRIES + 1} times"
-                write_failure(folder, photo.name, maker.job.key(photo), reason)
-        for photo in chunk:
-            if isinstance(failure := outcome(maker.job, photo, folder), Failure):
-                say(f"skipped: {failure.reason}")
-        if (more := next(chunks, None)) is None:
+            for photo in pending(job, batch, folder):
+                reason = f"{photo.name}: its worker died {MAX_RETRIES + 1} times"
+                write_failure(folder, photo.name, job.key(photo), reason)
+        for photo in batch:
+            if isinstance(failure := outcome(job, photo, folder), Failure):
+                warn(f"skipped: {failure.reason}")
+        if (more := next(batches, None)) is None:
             is_over = True
         else:
             under_way[worker.make.remote(more, folder)] = worker, more
 
 
+def _batches(photos: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
+    queue = iter(photos)
+    while batch := [*islice(queue, size)]:
+        yield batch
+
+
 def _cause(error: Exception) -> str:
-    """The last line of what Ray tells of a worker's end."""
+    """The last line of what Ray says of a worker's end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -6,58 +6,77 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rli.errors import RLIError, whole
+from rli.errors import SettingError, whole
 from rli.method.records import EditSettings
 
-KNOBS = ("eq", "cross", "replace", "threshold")
+DRAWN = ("eq", "cross", "replace", "threshold")
 Range = Sequence[float] | None
 
 
 @dataclass(frozen=True)
 class Variants:
-    """count: edits of each photograph to each defect. eq, cross, replace, threshold: from and to between which each is
-    drawn, evenly; None keeps what the edit's settings say. Raises RLIError."""
+    """How many edits of each photograph to each target, and with which settings. Raises SettingError."""
 
+    # Edits of each photograph to each target.
     count: int = 1
+    # The lowest and the highest value of an edit setting, which is drawn evenly between the two for each edit;
+    # None keeps the setting as it is.
     eq: Range = None
     cross: Range = None
     replace: Range = None
     threshold: Range = None
 
     def __post_init__(self) -> None:
-        whole("dataset.variants.count", self.count, 1, 10_000)
+        whole("count", self.count, 1, 10_000)
         for name, ends in self.ranges.items():
-            is_pair = isinstance(ends, Sequence) and len(ends) == 2 and all(isinstance(e, (int, float)) for e in ends)
-            if not is_pair or ends[0] > ends[1]:
-                raise RLIError(f"dataset.variants.{name}={ends}: write where it begins and ends, such as [1,2]")
-            for end in ends:
-                EditSettings(**{name: end})
+            _check_range(name, ends)
         if self.count > 1 and all(low == high for low, high in self.ranges.values()):
-            raise RLIError(
-                f"dataset.variants.count={self.count} edits would all be the same: give a range, such as "
-                "dataset.variants.eq=[1,3]"
+            raise SettingError(
+                "count", self.count, "all these edits would be the same; give a range to draw from, such as eq=[1,3]"
             )
 
     @property
     def ranges(self) -> dict[str, Sequence[float]]:
-        return {name: ends for name in KNOBS if (ends := getattr(self, name)) is not None}
+        """The settings that are drawn, each with its lowest and highest value."""
+        return {name: ends for name in DRAWN if (ends := getattr(self, name)) is not None}
 
     def draw(self, base: EditSettings, seed: int, photo: str, k: int) -> EditSettings:
-        """The settings of a photograph's variant k, from 0; they depend on nothing but the arguments."""
+        """The settings of one variant; they depend on nothing but the arguments.
+
+        Args:
+            base: What is kept where no range is given.
+            seed: The run's.
+            photo: The photograph's name.
+            k: Which variant, from 0.
+
+        Returns:
+            The settings, drawn values rounded to four digits.
+        """
         return replace(
             base,
             **{
-                name: round(low + (high - low) * _share(f"{seed}\0{photo}\0{k}\0{name}"), 4)
+                name: round(low + (high - low) * _fraction(f"{seed}\0{photo}\0{k}\0{name}"), 4)
                 for name, (low, high) in self.ranges.items()
             },
         )
 
 
-def name_of(defect: str, k: int) -> str:
-    """How variant k of a defect is called: rust, rust-2, rust-3 …"""
+def variant_name(defect: str, k: int) -> str:
+    """The name of a defect's variant k, from 0: rust, rust-2, rust-3 …"""
     return f"{defect}-{k + 1}" if k else defect
 
 
-def _share(words: str) -> float:
-    """In [0,1)."""
+def _check_range(name: str, ends: object) -> None:
+    is_pair = isinstance(ends, Sequence) and len(ends) == 2 and all(isinstance(e, (int, float)) for e in ends)
+    if not is_pair or not ends[0] <= ends[1]:
+        raise SettingError(name, ends, "expected the lowest and the highest value, such as [1,2]")
+    for end in ends:
+        try:
+            EditSettings(**{name: end})
+        except SettingError as error:
+            raise SettingError(name, ends, f"{end} is {error.problem}") from None
+
+
+def _fraction(words: str) -> float:
+    """A number in [0,1) that follows from the words."""
     return int.from_bytes(hashlib.sha256(words.encode()).digest()[:6]) / 2**48

@@ -1,0 +1,1 @@
+"""What is typed: the command `rli`. The only package that imports Hydra."""

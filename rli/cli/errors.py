@@ -1,0 +1,58 @@
+"""How a command says that it failed: one line for what the user can mend, a traceback for a bug."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rli.errors import RLIError
+
+# Hydra's own: where it is "1", Hydra lets errors pass instead of printing a page of its own.
+HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
+# Set where the user set Hydra's: show tracebacks. Processes that a launcher starts read it too.
+FULL_ERROR = "RLI_FULL_ERROR"
+
+
+def one_line(error: BaseException) -> str:
+    """The message on one line, without where Hydra looked; the error's type where there is no message."""
+    return " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
+
+
+def print_error(line: str) -> None:
+    """The one line that a bad command ends in, on stderr."""
+    print(f"error: {line}", file=sys.stderr)
+
+
+def is_mendable(error: BaseException) -> bool:
+    """Whether the user can mend it: a bad value, file or combination, or a full disk."""
+    return isinstance(error, (RLIError, OSError))
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks, by Hydra's HYDRA_FULL_ERROR."""
+    return FULL_ERROR in os.environ
+
+
+def print_traceback_if_due(error: BaseException) -> None:
+    """The traceback of the error being handled, where it is a bug or the user asked for it."""
+    if not is_mendable(error) or wants_traceback():
+        traceback.print_exc()
+
+
+@contextmanager
+def errors_pass_through_hydra() -> Iterator[None]:
+    """Within the scope, errors come to the caller instead of to Hydra's own page of them; afterwards as before."""
+    before = {name: os.environ.get(name) for name in (HYDRA_FULL_ERROR, FULL_ERROR)}
+    if HYDRA_FULL_ERROR in os.environ:
+        os.environ[FULL_ERROR] = "1"
+    os.environ[HYDRA_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

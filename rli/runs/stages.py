@@ -1,0 +1,293 @@
+"""The stages of one photograph's way through a run: read, invert (or take from the cache), edit, measure.
+
+Each is a function of what the stage before it gave. The runner (runner.py) calls them, and sees to memory and failures.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from rli.datasets.annotations import change_mask
+from rli.images import to_uint8
+from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
+from rli.method.inversion import invert_batch
+from rli.method.records import Edit, EditSettings, Inversion
+from rli.metrics.columns import ORIGINAL, Row
+from rli.metrics.image import Lpips, mean_change, psnr, ssim
+from rli.models.diffusion import Model
+from rli.photos.sources import Photo
+from rli.progress import Progress
+from rli.runs.job import Job, Selection
+from rli.runs.memory import Plan
+from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
+from rli.runs.variants import variant_name
+from rli.store import inversions as cache
+from rli.store.records import EditedPhoto, PhotoResult
+from rli.version import __version__
+
+# (H,W,3) uint8 and the wanted defect's name → the probability that it is seen, None for a word it does not know.
+Judge = Callable[[np.ndarray, str], float | None]
+
+
+@dataclass(frozen=True)
+class ReadPhoto:
+    """A photograph whose files are read."""
+
+    photo: Photo
+    # (1,3,H,W) in [-1,1].
+    image: Tensor
+    # The region that may change, and for a data set the mask of the photograph's own defect: (H,W) bool, or None.
+    mask: np.ndarray | None
+    truth: np.ndarray | None
+    # Of the photograph's file, for a data set; "" otherwise.
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EditMade:
+    """One edit, and how it was made."""
+
+    edit: Edit
+    # The class that it belongs to: the target's name, which several variants share.
+    label: str
+    settings: EditSettings
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EditsMade:
+    """One photograph's reconstruction, (1,3,H,W) in [-1,1], and its edits in the order of variants and targets."""
+
+    reconstruction: Tensor
+    edits: tuple[EditMade, ...]
+
+
+def read_photo(job: Job, photo: Photo) -> ReadPhoto:
+    """Reads a photograph and its masks at the job's size. Raises RLIError where a file is missing or damaged."""
+    size, for_data_set = (job.height, job.width), job.selection is not None
+    return ReadPhoto(
+        photo,
+        image=photo.read(*size),
+        mask=photo.region(*size),
+        truth=photo.truth(*size) if for_data_set else None,
+        sha256=photo.sha256() if for_data_set else "",
+    )
+
+
+def invert_together(
+    model: Model, plan: Plan, job: Job, images: Sequence[Tensor], progress: Progress
+) -> list[Inversion]:
+    """The photographs' inversions.
+
+    Args:
+        model: Arranged as the plan has it.
+        plan: Says how many photographs are inverted together.
+        job: The job.
+        images: Each (1,3,H,W) in [-1,1].
+        progress: Shows how far the steps are.
+
+    Returns:
+        One inversion for each image: from the cache where it is kept, and kept there where it is made.
+    """
+    keys = [cache.key(model, image, job.source, job.inversion) for image in images]
+    if len(images) == 1:
+        (image,), (key,) = images, keys
+
+        def make() -> Inversion:
+            return invert_batch(model, image, job.source, job.inversion, progress)[0]
+
+        return [cache.get(job.cache, key, job.source, job.inversion, make)]
+    kept = {key: cache.read(cache.path_of(job.cache, key), job.source, job.inversion) for key in keys}
+    missing = [k for k, key in enumerate(keys) if kept[key] is None]
+    for start in range(0, len(missing), plan.photos):
+        some = missing[start : start + plan.photos]
+        made = invert_batch(model, torch.cat([images[k] for k in some]), job.source, job.inversion, progress)
+        for k, inversion in zip(some, made, strict=True):
+            cache.write(cache.path_of(job.cache, keys[k]), inversion)
+            kept[keys[k]] = inversion
+    return [kept[key] for key in keys]
+
+
+def edit_together(
+    model: Model,
+    plan: Plan,
+    job: Job,
+    photos: Sequence[ReadPhoto],
+    inversions: Sequence[Inversion],
+    progress: Progress,
+) -> list[EditsMade]:
+    """Reconstructions and edits of photographs to every variant of every target.
+
+    Args:
+        model: Arranged as the plan has it.
+        plan: Says how many targets are edited together.
+        job: The job. Where its variants draw settings, these are the first photograph's.
+        photos: The photographs.
+        inversions: One for each photograph.
+        progress: Shows how far the steps are.
+
+    Returns:
+        One record for each photograph.
+    """
+    reconstructions = [reconstruct(model, inversion) for inversion in inversions]
+    masks = [read.mask for read in photos]
+    made: list[list[EditMade]] = [[] for _ in photos]
+    for k in range(job.variants.count):
+        settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
+        targets = [replace(target, name=variant_name(target.name, k)) for target in job.targets]
+        began = time.perf_counter()
+        edited = edit_batch(
+            model,
+            inversions,
+            targets,
+            settings,
+            masks=masks,
+            reconstructions=reconstructions,
+            batch=plan.targets,
+            progress=progress,
+        )
+        seconds = (time.perf_counter() - began) / max(1, len(edited) * len(targets))
+        for own, edits in zip(made, edited, strict=True):
+            pairs = zip(edits, job.targets, strict=True)
+            own += [EditMade(edit, target.name, settings, seconds) for edit, target in pairs]
+    return [EditsMade(image, tuple(own)) for image, own in zip(reconstructions, made, strict=True)]
+
+
+def measure(
+    model: Model,
+    job: Job,
+    read: ReadPhoto,
+    inversion: Inversion,
+    done: EditsMade,
+    lpips: Lpips | None,
+    judge: Judge | None,
+) -> PhotoResult:
+    """The rows of an edited photograph, and everything else that is kept of it.
+
+    Args:
+        model: The model, which tries rejected edits again.
+        job: The job.
+        read: The photograph.
+        inversion: Its inversion.
+        done: Its reconstruction and edits.
+        lpips: None where its weights cannot be had; the columns stay empty.
+        judge: Names defects; None where there is no classifier.
+
+    Returns:
+        What is written to the run's folder.
+    """
+    photo, back = to_uint8(read.image), to_uint8(done.reconstruction)
+    ceiling, memory = psnr(to_uint8(vae_round_trip(model, inversion)), photo), peak_memory_gb(model.device)
+
+    def row(defect: str, image: np.ndarray, edited: EditedPhoto | None = None, seconds: float = 0.0) -> Row:
+        settings = edited.settings if edited else job.edit
+        shared = {
+            "image": read.photo.name,
+            "defect": defect,
+            "resolution": job.resolution,
+            "model": job.model,
+            "inversion": job.inversion.method.name,
+            "alpha": job.inversion.alpha,
+            "eq": settings.eq,
+            "cross": settings.cross,
+            "replace": settings.replace,
+            "psnr": psnr(image, photo),
+            "ssim": ssim(image, photo),
+            "lpips": lpips and lpips.published(image, photo),
+            "psnr_vae": ceiling,
+            "seconds_inversion": inversion.seconds,
+            "seconds_edit": seconds,
+            "peak_memory_gb": memory,
+            "lpips_standard": lpips and lpips.standard(image, photo),
+        }
+        if edited is None:
+            return Row(**shared)
+        return Row(
+            **shared,
+            psnr_recon=psnr(image, back),
+            ssim_recon=ssim(image, back),
+            lpips_recon=lpips and lpips.published(image, back),
+            psnr_background=psnr(image, photo, ~edited.mask),
+            ssim_background=ssim(image, photo, ~edited.mask),
+            lpips_standard_recon=lpips and lpips.standard(image, back),
+            strength=mean_change(image, back, edited.mask),
+            mask_share=float(edited.mask.mean()),
+            named=judge and judge(image, edited.label),
+        )
+
+    rows = [row(ORIGINAL, back)] if job.original else []
+    shown = {}
+    for made in done.edits:
+        edited = _with_retries(job, model, read, inversion, done.reconstruction, made, photo, back)
+        shown[made.edit.target.name] = edited
+        rows.append(row(made.edit.target.name, edited.image, edited, made.seconds))
+    return PhotoResult(
+        name=read.photo.name,
+        input=photo,
+        reconstruction=back,
+        edits=shown,
+        rows=tuple(rows),
+        losses=inversion.losses,
+        prompts={ORIGINAL: job.source, **{made.edit.target.name: made.edit.target.prompt for made in done.edits}},
+        key=job.key(read.photo),
+        made={"model": job.model, "model_hash": model.fingerprint, "version": __version__},
+        source=read.photo.source or read.photo.name,
+        sha256=read.sha256,
+        truth=read.truth,
+    )
+
+
+def _with_retries(
+    job: Job,
+    model: Model,
+    read: ReadPhoto,
+    inversion: Inversion,
+    reconstruction: Tensor,
+    made: EditMade,
+    photo: np.ndarray,
+    back: np.ndarray,
+) -> EditedPhoto:
+    """The edit; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if none."""
+    first = last = _edited_photo(job.selection, made, photo, back)
+    retries = job.selection.max_retries if job.selection and first.reason is not None else 0
+    for _ in range(retries):
+        settings = adjusted(last.settings, Scores(**last.scores), job.selection.gate)
+        if settings is None:
+            break
+        target, given = made.edit.target, {"mask": read.mask, "reconstruction": reconstruction}
+        (other,) = edit(model, inversion, [target], settings, **given)
+        last = _edited_photo(job.selection, replace(made, edit=other, settings=settings), photo, back)
+        if last.reason is None:
+            return last
+    return first
+
+
+def _edited_photo(selection: Selection | None, made: EditMade, photo: np.ndarray, back: np.ndarray) -> EditedPhoto:
+    """An edit as the outputs need it, judged by the quality gate where there is a selection."""
+    edit, image = made.edit, to_uint8(made.edit.image)
+    plain = EditedPhoto(image, edit.mask, edit.maps, edit.source_maps, label=made.label, settings=made.settings)
+    if selection is None:
+        return plain
+    change = change_mask(image, back, edit.mask, threshold=selection.threshold, smallest=selection.smallest)
+    scores = score(image, back, photo, edit.mask, change)
+    return replace(plain, change=change, scores=asdict(scores), reason=reject_reason(scores, selection.gate))
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Peak of the device's allocator on CUDA, of the process on a CPU, in GB (2^30 bytes)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return psutil.Process().memory_info().peak_wset / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,108 @@
+"""Library errors name the library's arguments; the configuration's name its keys. All without a model."""
+
+import pickle
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from command import composed
+from omegaconf import OmegaConf
+
+from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
+from rli.runs.config import build, keyed, read_config
+from rli.runs.run import finish, work
+from rli.runs.shards import Shard
+from rli.store.records import write_failure
+from rli.tracking.tracker import Untracked
+
+
+@dataclass(frozen=True)
+class Knob:
+    size: int = 1
+    is_round: bool = False
+
+    def __post_init__(self) -> None:
+        whole("size", self.size, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments", "line"),
+    [
+        (one_of, ("a", "b", ("c", "d")), "a=b: unknown value; expected one of c, d"),
+        (within, ("a", 2, 0, 1), "a=2: out of range; expected a number from 0 to 1"),
+        (within, ("a", True, 0, 1), "a=True: out of range; expected a number from 0 to 1"),
+        (whole, ("a", 0.5, 0, 1), "a=0.5: out of range; expected a whole number from 0 to 1"),
+        (true_or_false, ("a", 1), "a=1: unknown value; expected true or false"),
+    ],
+)
+def test_checks_say_what_and_what_to_do(check, arguments, line):
+    with pytest.raises(SettingError) as caught:
+        check(*arguments)
+    assert str(caught.value) == line
+    assert str(caught.value.renamed("x.y")) == line.replace("a=", "x.y=")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == line  # noqa: S301
+
+
+def test_a_group_s_values_make_a_record_and_errors_name_its_keys():
+    assert build(Knob, "some.knob", {"size": 3}) == Knob(3)
+    for values, line in (
+        ({"size": 0}, "some.knob.size=0: out of range"),
+        ({"is_round": 2}, "some.knob.is_round=2: unknown value; expected true or false"),
+        ({"colour": 2}, "some.knob.colour: unknown setting"),
+        (None, "some.knob=None: expected a group of settings"),
+    ):
+        with pytest.raises(RLIError, match=line):
+            build(Knob, "some.knob", values)
+
+
+def test_an_argument_from_elsewhere_is_named_by_its_own_key():
+    with pytest.raises(SettingError, match=r"^other\.key=0: "):
+        build(Knob, "some.knob", {}, {"size": "other.key"}, size=0)
+    with pytest.raises(SettingError, match=r"^other\.key=0: "), keyed("outer"), keyed("some", {"size": "other.key"}):
+        Knob(0)
+
+
+@pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "0/0", "1/2/3"])
+def test_shards_that_cannot_be(text):
+    with pytest.raises(SettingError, match=f"shard={text}: expected which shard of how many"):
+        Shard.parse(text)
+
+
+def test_shards_share_out_every_photograph_once():
+    assert Shard.parse(None).is_all and [*Shard.parse(None).photos("abc")] == ["a", "b", "c"]
+    parts = [[*Shard.parse(f"{k}/3").photos("abcdefg")] for k in range(3)]
+    assert parts == [["a", "d", "g"], ["b", "e"], ["c", "f"]]
+
+
+@pytest.fixture
+def config(tmp_path):
+    cfg = OmegaConf.to_container(composed("model=mini", "tracking=off", f"out={tmp_path}"), resolve=True)
+    return read_config(cfg)
+
+
+def test_a_run_is_told_by_plain_values(config, tmp_path):
+    """Where every photograph has failed already, no model is loaded; the story ends in the one reason."""
+    (photo,) = config.source
+    write_failure(tmp_path, photo.name, config.job.key(photo), "surface: it was too dark")
+    with pytest.raises(RLIError, match="it was too dark"):
+        work(config, tmp_path)
+    assert "too dark" in (tmp_path / "failed.csv").read_text()
+    with pytest.raises(RLIError, match="it was too dark"):
+        finish(config, tmp_path, Untracked())
+
+
+def test_a_shard_s_folder_is_told_from_one_of_photographs(config, tmp_path):
+    (photo,) = config.source
+    shared = tmp_path / "shared"
+    write_failure(shared, photo.name, config.job.key(photo), "surface: it was too dark")
+    part = replace(config, shard=Shard(0, 2), out=shared)
+    with pytest.raises(RLIError, match="too dark"):
+        work(part, tmp_path / "job")
+    assert yaml.safe_load(Path(shared, ".hydra", "config.yaml").read_text()) == config.settings
+
+
+def test_results_do_not_go_where_the_photographs_are(config, tmp_path):
+    settings = {**config.settings, "data": {**config.settings["data"], "path": str(tmp_path)}}
+    with pytest.raises(RLIError, match="holds the photographs"):
+        work(replace(config, settings=settings), tmp_path)
