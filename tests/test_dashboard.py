@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 import main
 from experiments.dashboard import workspace
 from rli.metrics.columns import COLUMNS, Row
-from rli.tracking.tracker import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, summary
+from rli.tracking.summary import summary
+from rli.tracking.wandb_tables import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF
 
 SWEEPS = sorted((main.ROOT / "experiments" / "knobs").glob("wandb_*.yaml"))
 KNOBS = {"edit.eq", "edit.cross", "edit.replace", "rli.alpha"}

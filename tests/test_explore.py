@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from test_plots import EVIL, KNOBS, sweep_frame
 
 from rli.metrics.columns import ORIGINAL
-from rli.reports.charts import best, explore_context, measured, settings_table
+from rli.reports.analysis import best, measured, settings_table
+from rli.reports.explore import explore_context
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -362,7 +363,7 @@ def test_rows_open_their_picture_where_there_is_one(open_page, frame):
 
 
 def test_more_rows_are_shown_on_demand(open_page, tmp_path, monkeypatch):
-    monkeypatch.setattr("rli.reports.charts.MANY_ROWS", 50)
+    monkeypatch.setattr("rli.reports.explore.MANY_ROWS", 50)
     frame = sweep_frame(photos=10)  # 360 rows, of which the page has 50
     page = open_page(written(tmp_path / "many.html", frame))
     assert shown_ids(page) == list(range(200))

@@ -81,7 +81,7 @@ def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 def offline(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        patch.setattr("rli.runs.runner.load_lpips", lambda: None)
+        patch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
         yield
 
 

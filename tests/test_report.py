@@ -18,10 +18,11 @@ from skimage import data, transform
 
 from rli.method.records import TokenMap
 from rli.metrics.columns import Row
+from rli.reports.comparison import comparison
 from rli.reports.gallery import PIXELS, Plan, plan_of
 from rli.reports.page import write_report
 from rli.reports.pixels import PIXEL_SCALE, contact_sheet, difference_map, edge_difference_map, loss_chart, outline
-from rli.reports.results import comparison, frame_of
+from rli.reports.results import frame_of
 from rli.store.records import EditedPhoto, PhotoResult
 
 HEIGHT, WIDTH = 96, 128

@@ -8,7 +8,8 @@ import pytest
 
 from rli.files import whole_file, write_whole
 from rli.metrics.columns import COLUMNS, Row
-from rli.reports.results import comparison, frame_of, heading, read_results, write_comparison, write_results
+from rli.reports.comparison import comparison, heading, write_comparison
+from rli.reports.results import frame_of, read_results, write_results
 
 
 def row(image="a", defect="rust", resolution="512", psnr=24.0, recon=28.0, **changes):

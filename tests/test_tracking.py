@@ -27,11 +27,15 @@ from PIL import Image
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.metrics.columns import COLUMNS, Row
-from rli.reports.results import comparison, frame_of, read_results, write_results
+from rli.reports.comparison import comparison
+from rli.reports.results import frame_of, read_results, write_results
 from rli.store.records import EditedPhoto, Failure, PhotoResult
-from rli.tracking import tracker as tracking
-from rli.tracking.tracker import objective, open_tracker, re_root, start, summary, tidy_tags
+from rli.tracking import offline, wandb_run
+from rli.tracking.offline import re_root
+from rli.tracking.summary import objective, summary
+from rli.tracking.tracker import open_tracker
 from rli.tracking.wandb_log import read_log, write_log
+from rli.tracking.wandb_run import start, tidy_tags
 
 wandb = pytest.importorskip("wandb")
 
@@ -349,7 +353,7 @@ def test_a_copied_folder_is_sent_whole(tmp_path, monkeypatch, capsys):
     shutil.rmtree(tmp_path / "a")
     copied = Told(second)
     copied.path.with_name(f"{copied.path.name}.synced").touch()  # somebody has sent it already, in part
-    assert tracking.main([str(second)]) == 0
+    assert offline.main([str(second)]) == 0
     told = Told(second)
     assert [*told.staged] == [*before.staged]
     assert all(place.is_relative_to(second) and place.is_file() for place in told.staged.values())
@@ -402,7 +406,7 @@ def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, ca
         re_root(tmp_path)
     told.path.write_bytes(whole)
     told.staged["results.table.json"].unlink()
-    assert tracking.main([str(tmp_path)]) == 2
+    assert offline.main([str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "is gone: copy the whole folder" in err
@@ -482,7 +486,7 @@ def test_a_server_that_never_answers_keeps_nobody_waiting(tmp_path, monkeypatch,
 
 def test_online_without_a_key_or_with_a_bad_one_never_asks(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(builtins, "input", lambda *_: pytest.fail("asked"))
-    monkeypatch.setattr(tracking, "_answers", lambda *_: True)
+    monkeypatch.setattr(wandb_run, "answers", lambda *_: True)
     for key, words in ((None, "no W&B key is configured"), ("too short", "a wrong key")):
         if key:
             monkeypatch.setenv("WANDB_API_KEY", key)
@@ -498,7 +502,7 @@ def test_online_without_a_key_or_with_a_bad_one_never_asks(tmp_path, monkeypatch
 def test_a_wrong_key_costs_one_line(tmp_path, fresh_machine):
     code = (
         "import sys; from pathlib import Path\n"
-        "from rli.tracking import start; from tests.test_tracking import photograph\n"
+        "from rli.tracking.wandb_run import start; from tests.test_tracking import photograph\n"
         "tracker = start(Path(sys.argv[1]), {}, timeout=3); tracker.log(photograph().rows, [photograph()])\n"
         "tracker.finish(); print(tracker.mode)"
     )
@@ -521,7 +525,7 @@ def test_a_wrong_key_costs_one_line(tmp_path, fresh_machine):
 
 def test_auto_finds_a_key_in_netrc_for_the_host_alone(tmp_path, fresh_machine, monkeypatch):
     tried = []
-    monkeypatch.setattr(tracking, "_answers", lambda *_: True)
+    monkeypatch.setattr(wandb_run, "answers", lambda *_: True)
     monkeypatch.setattr(wandb, "init", lambda mode, **_: tried.append(mode))
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
     netrc = fresh_machine / ".netrc"

@@ -15,7 +15,9 @@ from typing import Any
 import pandas as pd
 
 from rli.metrics.columns import ORIGINAL
-from rli.tracking.tracker import COMPARISON, COST, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, has_key
+from rli.tracking.summary import COST
+from rli.tracking.wandb_setup import has_key
+from rli.tracking.wandb_tables import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF
 
 PUBLISHED = Path(__file__).parents[1] / "defect_comparison" / "published.csv"
 KNOBS = ("edit.eq", "edit.cross", "edit.replace", "rli.alpha")

@@ -14,9 +14,10 @@ import pandas as pd
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
+from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
 from rli.reports.pixels import contact_sheet
-from rli.reports.results import comparison, heading, write_comparison, write_results
+from rli.reports.results import write_results
 from rli.store.records import Failure, PhotoResult, Place
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
@@ -67,7 +68,8 @@ def write_outcome(
 
 def _explored(frame: pd.DataFrame, knobs: Sequence[str], plot: Path, floor_db: float) -> dict[str, Any]:
     """What the page needs to explore a sweep; writes the plot of strength against background where there are edits."""
-    from rli.reports.charts import explore_context, tradeoff_png
+    from rli.reports.charts import tradeoff_png
+    from rli.reports.explore import explore_context
 
     if knobs and frame["strength"].notna().any():
         write_whole(plot, tradeoff_png(frame, knobs))

@@ -26,7 +26,8 @@ from rli.method.inversion import invert_batch
 from rli.method.prompts import check_target
 from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
 from rli.metrics.columns import ORIGINAL, Row
-from rli.metrics.image import Lpips, mean_change, psnr, ssim
+from rli.metrics.image import mean_change, psnr, ssim
+from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model
 from rli.models.loading import check_size
 from rli.photos.sources import Photo

@@ -19,7 +19,8 @@ from filelock import FileLock
 
 from rli.datasets.dataset import Dataset
 from rli.errors import RLIError
-from rli.metrics.image import Lpips, load_lpips
+from rli.metrics import lpips as perceptual
+from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model, compiled, load
 from rli.photos.sources import Photo, PhotoSource
 from rli.progress import Progress, quiet
@@ -51,7 +52,7 @@ class Maker:
             dtype=self.dtype,
             offload=True,  # nothing is placed before the job's plan says what has room
         )
-        lpips, judge = load_lpips(), None
+        lpips, judge = perceptual.load_lpips(), None
         if lpips is None:
             say("warning: LPIPS stays empty: its VGG-16 weights are neither kept on this machine nor within reach")
         if self.job.model == "mini":
