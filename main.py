@@ -25,7 +25,7 @@ from rli.errors import RLIError
 from rli.files import write_whole
 from rli.photos.sources import Photo, PhotoSource
 from rli.progress import quiet
-from rli.reports.outputs import read, shown_places, write_failures, write_outcome
+from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import card_of, check, dataset_folder, maker_of, settings, sources, wanted
@@ -88,17 +88,21 @@ def finish(
         elif found is not None:
             rows += found.rows
             made.append((photo, found))
+    outcome_of_run = Outcome(
+        rows=frame_of(rows),
+        places=[Place(folder, photo.name) for photo, _ in made],
+        failures=lost,
+        settings=cfg,
+        title=f"{job.model}, {job.resolution} pixels",
+    )
+    limits = {"edits": report["edits"], "floor_db": report["floor_db"]}
+    write_outcome(folder, outcome_of_run, PUBLISHED, tracker=tracker, **limits)
     if not made:
-        write_failures(lost, folder)
         raise RLIError(
             lost[0].reason
             if len(lost) == 1
             else f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
         )
-    frame, places = frame_of(rows), [Place(folder, photo.name) for photo, _ in made]
-    title, limits = f"{job.model}, {job.resolution} pixels", {"edits": report["edits"], "floor_db": report["floor_db"]}
-    write_outcome(folder, frame, places, cfg, PUBLISHED, title, failures=lost, **limits)
-    tracker.log(rows, read(shown_places(frame, places, report["edits"])))
     if dataset is not None:
         counts = write_dataset(made, folder, dataset, card_of(cfg), job.inversion.seed)
         for name, count in counts.items():

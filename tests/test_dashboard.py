@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 import main
 from experiments.dashboard import workspace
-from rli.metrics.columns import COLUMNS, Row
+from rli.metrics.columns import NAMES, Row
+from rli.reports.results import frame_of
 from rli.tracking.summary import summary
 from rli.tracking.wandb_tables import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF
 
@@ -38,8 +39,8 @@ def configuration(*overrides):
 
 def figures(defects):
     """The keys of a run's figures where everything was measured."""
-    rows = [Row(**{name: "x" if name in TEXT else 1.0 for name in COLUMNS} | {"defect": d}) for d in defects]
-    return set(summary(rows))
+    rows = [Row(**{name: "x" if name in TEXT else 1.0 for name in NAMES} | {"defect": d}) for d in defects]
+    return set(summary(frame_of(rows)))
 
 
 def named(panel):

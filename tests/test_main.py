@@ -14,7 +14,7 @@ from PIL import Image
 
 import main
 from rli.images import write_png
-from rli.metrics.columns import COLUMNS
+from rli.metrics.columns import NAMES
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.runs import job
 
@@ -85,7 +85,7 @@ def test_one_run_leaves_what_the_contract_says(monkeypatch, place, photo):
     )
     assert status == 0, err
     frame = pd.read_csv("out/results.csv")
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == NAMES
     assert list(frame["defect"]) == "original blistering dent rust peeling corrosion wear degradation".split()
     assert frame["psnr_recon"].isna().tolist() == [True] + [False] * 7
     assert (frame["resolution"] == 128).all()

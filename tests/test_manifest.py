@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rli.datasets.annotations import Item, Region
-from rli.datasets.manifest import COLUMNS, ManifestWriter, dataset_card, markdown, types_of
+from rli.datasets.manifest import COLUMNS, ManifestWriter, dataset_card, types_of
 from rli.errors import RLIError
 
 FACTS = {"source": str, "seed": int, "psnr": float, "again": bool, "settings": str}
@@ -176,12 +176,3 @@ def test_a_cards_metrics_may_be_chosen(tmp_path):
     text = (tmp_path / "README.md").read_text()
     assert "| seed |" in text and "psnr" not in text and "lpips" not in text
     assert "No licence was stated" in text
-
-
-def test_user_text_stays_text():
-    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("strikethrough")
-    for text in ("a *b* _c_ `d`", "<script>x</script>", "# x", "- x", "1. x", "[a](b) ![c](d)", "www.a.b a@b.cd https://a.b",
-                 "a\\", "&amp;", "+ x", "~~x~~", "a\n\nb", "=", "---", "1) x", "-1.5", "2.0"):  # fmt: skip
-        html = parser.render(markdown(text)).strip()
-        plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        assert html == f"<p>{plain}</p>"

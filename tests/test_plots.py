@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 from rli.errors import RLIError
-from rli.metrics.columns import COLUMNS, ORIGINAL
+from rli.metrics.columns import BY_NAME, NAMES, ORIGINAL
 from rli.reports import analysis, charts, explore
-from rli.reports.analysis import CAP, best, pareto, settings_table
+from rli.reports.analysis import best, pareto, settings_table
 from rli.reports.charts import heatmap, tradeoff
 from rli.reports.explore import explore_context, override
 
 KNOBS = {"edit.eq": [1.0, 2.0, 4.0], "edit.cross": [0.6, 1.0], "inversion.method": ["null_text", "direct"]}
+CAP = BY_NAME["psnr_background"].cap
 EVIL = "<script>alert(1)</script>"
 
 
@@ -36,7 +37,7 @@ def sweep_frame(knobs=KNOBS, photos=3, defects=("rust", EVIL), seed=0):
                 background = 44 - 0.4 * strength + random.normal()
                 figures = {"psnr_background": background, "ssim_background": 0.9, "strength": strength}
                 rows.append({**common, **figures, "defect": defect, "mask_share": 0.1, "seconds_edit": 1.5})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, "job", *knobs])
+    frame = pd.DataFrame(rows, columns=[*NAMES, "job", *knobs])
     frame.loc[1, "psnr_background"], frame.loc[2, "strength"] = np.inf, np.nan
     return frame
 

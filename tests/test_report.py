@@ -21,7 +21,15 @@ from rli.metrics.columns import Row
 from rli.reports.comparison import comparison
 from rli.reports.gallery import PIXELS, Plan, plan_of
 from rli.reports.page import write_report
-from rli.reports.pixels import PIXEL_SCALE, contact_sheet, difference_map, edge_difference_map, loss_chart, outline
+from rli.reports.pixels import (
+    PIXEL_SCALE,
+    contact_sheet,
+    difference_map,
+    edge_difference_map,
+    loss_chart,
+    outline,
+    tiles,
+)
 from rli.reports.results import frame_of
 from rli.store.records import EditedPhoto, PhotoResult
 
@@ -341,7 +349,7 @@ def test_loss_chart_is_logarithmic_and_skips_steps_without_iterations():
 
 def test_contact_sheet_holds_every_picture():
     photo, wide = photograph(size=(64, 64)), photograph(defects=("rust", "dent", "wear", "peeling"))
-    sheet = contact_sheet([photo, wide], cell=64, columns=3)
+    sheet = contact_sheet([tiles(photo, 64), tiles(wide, 64)], cell=64, columns=3)
     assert sheet.dtype == np.uint8
     # three lines of three: four pictures make two lines, six make two
     assert sheet.shape == (2 * (64 + 12) + 2 * (48 + 12) + 4, 3 * (64 + 4) + 4, 3)

@@ -14,8 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from rli.metrics.columns import ORIGINAL
-from rli.tracking.summary import COST
+from rli.metrics.columns import COLUMNS, ORIGINAL
 from rli.tracking.wandb_setup import has_key
 from rli.tracking.wandb_tables import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF
 
@@ -91,7 +90,7 @@ def sections(wr: Any, defects: Sequence[str]) -> dict[str, list[Any]]:
             ),
         ],
         "Images": [_table(wr, RESULTS), _table(wr, SWEEP_RESULTS)],
-        "Cost": [wr.BarPlot(title=key.replace("_", " "), metrics=[f"mean/{key}"]) for key in COST],
+        "Cost": [wr.BarPlot(title=c.title, metrics=[f"mean/{c.name}"]) for c in COLUMNS if c.tracked == "cost"],
     }
 
 

@@ -1,16 +1,27 @@
-"""PSNR, SSIM and LPIPS, in the published protocol and apart from it (method: section 5)."""
+"""PSNR, SSIM and the mean change of images, in the published protocol (method: section 5).
+
+scikit-image takes seconds to load, so it is imported where it computes: whoever asks for a column's name alone does not
+wait for it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 
 def psnr(image: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of (H,W,3) uint8 images, over the pixels where (H,W) is true.
+    """Peak signal-to-noise ratio.
 
-    Infinity for equal images; NaN where no pixel is chosen.
+    Args:
+        image: (H,W,3) uint8.
+        reference: (H,W,3) uint8.
+        where: (H,W) bool, the pixels that count; None for all.
+
+    Returns:
+        dB; infinity for equal images, NaN where no pixel counts.
     """
+    from skimage.metrics import peak_signal_noise_ratio
+
     if where is not None:
         image, reference = image[where], reference[where]
     if not image.size:
@@ -20,7 +31,18 @@ def psnr(image: np.ndarray, reference: np.ndarray, where: np.ndarray | None = No
 
 
 def ssim(image: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
-    """Structural similarity of (H,W,3) uint8 images, window 7, over colour channels; where: mean over these pixels."""
+    """Structural similarity, with a window of 7 pixels, over the colour channels.
+
+    Args:
+        image: (H,W,3) uint8.
+        reference: (H,W,3) uint8.
+        where: (H,W) bool, the pixels whose mean is taken; None for all.
+
+    Returns:
+        1 for equal images; NaN where no pixel counts.
+    """
+    from skimage.metrics import structural_similarity
+
     value, map_ = structural_similarity(reference, image, win_size=7, channel_axis=2, data_range=255, full=True)
     if where is None:
         return float(value)
@@ -28,8 +50,16 @@ def ssim(image: np.ndarray, reference: np.ndarray, where: np.ndarray | None = No
 
 
 def mean_change(image: np.ndarray, reference: np.ndarray, where: np.ndarray) -> float:
-    """Mean absolute difference of (H,W,3) uint8 images over channels and the pixels where (H,W) is true, in grey levels
-    of 255; NaN where no pixel is chosen."""
+    """Mean absolute difference over channels and pixels.
+
+    Args:
+        image: (H,W,3) uint8.
+        reference: (H,W,3) uint8.
+        where: (H,W) bool, the pixels that count.
+
+    Returns:
+        Grey levels of 255; NaN where no pixel counts.
+    """
     if not where.any():
         return float("nan")
     return float(np.abs(image[where].astype(np.int16) - reference[where]).mean())

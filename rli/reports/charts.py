@@ -11,11 +11,11 @@ import pandas as pd
 import vl_convert
 
 from rli.errors import RLIError
+from rli.metrics.columns import Column
 from rli.reports.analysis import (
     PALETTE,
     RAMP,
     Dimension,
-    Metric,
     dimension,
     edits_of,
     figure_of,
@@ -41,24 +41,33 @@ def tradeoff(
     colour: str | None = None,
     shape: str | None = None,
 ) -> alt.LayerChart:
-    """What is gained in one metric and lost in another: a point for each edit, or for each setting's median where there
-    are more than MANY_POINTS edits, and the Pareto front as a line.
+    """Plots what is gained in one metric and lost in another.
 
-    colour, shape: knobs or other columns; where nothing is said, the two knobs that move x most.
+    Args:
+        frame: of `rli.reports.sweep.frame`.
+        knobs: the settings that differ between a sweep's jobs.
+        x: the metric across.
+        y: the metric upwards.
+        colour: the knob or other column that colours the points; None for the knob that moves x most.
+        shape: the one that gives them their shape; None for the next knob.
+
+    Returns:
+        A point for each edit, or for each setting's median where there are more than MANY_POINTS edits, and the Pareto
+        front as a line.
     """
     across, up = metric_of(x), metric_of(y)
-    ranked = _telling(frame, knobs, x)
+    ranked = _by_influence(frame, knobs, x)
     colour = colour or (ranked[0] if ranked else "defect")
     shape = shape or next((knob for knob in ranked if knob != colour), None)
-    told = list(dict.fromkeys([*knobs, colour, *([shape] if shape else [])]))
+    names = list(dict.fromkeys([*knobs, colour, *([shape] if shape else [])]))
     edits = edits_of(frame)
     if len(edits) > MANY_POINTS:
-        table = settings_table(frame, told)
+        table = settings_table(frame, names)
     else:
-        table = pd.concat([edits[list(dict.fromkeys(["image", "defect", *told]))], measured(edits)], axis=1)
-        told = list(dict.fromkeys(["image", "defect", *told]))
+        names = list(dict.fromkeys(["image", "defect", *names]))
+        table = pd.concat([edits[names], measured(edits)], axis=1)
     table = table[table[x].notna() & table[y].notna()]
-    kinds = {name: dimension(table, name) for name in told}
+    kinds = {name: dimension(table, name) for name in names}
     points = pd.DataFrame(
         {
             "x": table[x],
@@ -69,12 +78,12 @@ def tradeoff(
         }
     )
     front = points[pareto(table[x], table[y], (across.higher, up.higher))].sort_values(["x", "y"])[["x", "y"]]
-    chart = tradeoff_layers(_inline(front), _inline(points), across, up, LIGHT).properties(width=560, height=360)
+    chart = tradeoff_layers(_inline(front), _inline(points), LIGHT, across, up).properties(width=560, height=360)
     middle = float(table[y].max() + table[y].min()) / 2 if len(table) else 0.0
-    if y.startswith("psnr") and len(table) and table[y].max() - table[y].min() < 1:
+    if up.unit == "dB" and len(table) and table[y].max() - table[y].min() < 1:
         # Less than a decibel apart is no difference to fill a plot with.
         scale = alt.Scale(domain=[middle - 0.5, middle + 0.5], zero=False)
-        chart.layer = [one.encode(y=alt.Y("y:Q", title=up.title, scale=scale)) for one in chart.layer]
+        chart.layer = [layer.encode(y=alt.Y("y:Q", title=up.title, scale=scale)) for layer in chart.layer]
     chart.layer[1] = chart.layer[1].encode(
         color=colour_encoding(kinds[colour]),
         shape=shape_encoding(kinds[shape] if shape else None, LIGHT),
@@ -87,7 +96,7 @@ def tradeoff(
     return styled(chart, LIGHT)
 
 
-def _telling(frame: pd.DataFrame, knobs: Sequence[str], metric: str) -> list[str]:
+def _by_influence(frame: pd.DataFrame, knobs: Sequence[str], metric: str) -> list[str]:
     """The knobs, first the one between whose values the metric's median differs most."""
 
     def width(knob: str) -> float:
@@ -98,8 +107,15 @@ def _telling(frame: pd.DataFrame, knobs: Sequence[str], metric: str) -> list[str
 
 
 def heatmap(frame: pd.DataFrame, x: str, y: str, metric: str, statistic: str = "median") -> alt.LayerChart:
-    """A metric's median or mean over everything but two columns, knobs or `defect` or `image`; figures are printed in
-    the cells while there are at most MANY_CELLS."""
+    """Plots a metric's median or mean over everything but two columns.
+
+    Args:
+        frame: of `rli.reports.sweep.frame`.
+        x: the column across: a knob, `defect` or `image`.
+        y: the column upwards.
+        metric: what colours the cells; it is printed in them while there are at most MANY_CELLS.
+        statistic: median or mean.
+    """
     if x == y:
         raise RLIError(f"a heat map needs two different columns, and both are {x}")
     table = settings_table(frame, [x, y], statistic)
@@ -116,7 +132,7 @@ def heatmap(frame: pd.DataFrame, x: str, y: str, metric: str, statistic: str = "
             "strong": [bool(high > low and (v - low) / (high - low) > STRONG) for v in values],
         }
     )
-    chart = heatmap_layers(_inline(cells), metric_of(metric), LIGHT, len(cells) <= MANY_CELLS)
+    chart = heatmap_layers(_inline(cells), LIGHT, metric_of(metric), len(cells) <= MANY_CELLS)
     chart = chart.encode(
         x=alt.X(title=across.name).scale(domain=list(across.labels)),
         y=alt.Y(title=up.name).scale(domain=_downwards(up)),
@@ -150,13 +166,25 @@ LIGHT = Colours()
 PAGE = Colours(*(f"var(--{name})" for name in ("ink", "quiet", "line", "soft", "accent", "card")))
 
 
-def tradeoff_layers(front: Any, points: Any, across: Metric, up: Metric, colours: Colours) -> alt.LayerChart:
-    """front, points: data with x and y; the points' colour, shape and tooltip are the caller's."""
-    x = alt.X("x:Q", title=across.title).scale(zero=False, nice=True, padding=8)
-    y = alt.Y("y:Q", title=up.title).scale(zero=False, nice=True, padding=8)
+def tradeoff_layers(
+    front: Any, points: Any, colours: Colours, across: Column | None = None, up: Column | None = None
+) -> alt.LayerChart:
+    """The Pareto front and the points, without their colour, shape and tooltip.
+
+    Args:
+        front: data with x and y.
+        points: data with x and y.
+        colours: the page's, or those in the light.
+        across: the metric across; None where the page's script chooses it.
+        up: the metric upwards.
+    """
+    x = alt.X("x:Q", title=across.title if across else "").scale(zero=False, nice=True, padding=8)
+    y = alt.Y("y:Q", title=up.title if up else "").scale(zero=False, nice=True, padding=8)
+    # What a point of the front beats ends at its own x.
+    interpolate = "step-after" if across and not across.higher else "step-before"
     line = (
         alt.Chart(front, name="front")
-        .mark_line(interpolate=_interpolation(across), strokeDash=[5, 4], strokeWidth=1.5, color=colours.quiet)
+        .mark_line(interpolate=interpolate, strokeDash=[5, 4], strokeWidth=1.5, color=colours.quiet)
         .encode(x=x, y=y)
     )
     marks = (
@@ -167,12 +195,8 @@ def tradeoff_layers(front: Any, points: Any, across: Metric, up: Metric, colours
     return alt.layer(line, marks)
 
 
-def _interpolation(across: Metric) -> str:
-    """What a point of the front beats ends at its own x."""
-    return "step-before" if across.higher else "step-after"
-
-
 def colour_encoding(kind: Dimension) -> Any:
+    """How a dimension colours points: a colour for each value, or a scale for many numbers, or one colour for all."""
     if kind.colours() is not None:
         return alt.Color("colour:N", title=kind.name).scale(domain=list(kind.labels), range=list(kind.colours()))
     if kind.numeric:
@@ -181,6 +205,7 @@ def colour_encoding(kind: Dimension) -> Any:
 
 
 def shape_encoding(kind: Dimension | None, colours: Colours) -> Any:
+    """How a dimension shapes points; circles where it has too many values, or none to tell apart."""
     if kind is None or not 1 < len(kind.labels) <= len(SHAPES):
         return alt.value("circle")
     legend = {"symbolFillColor": colours.quiet, "symbolStrokeColor": colours.quiet}
@@ -188,20 +213,28 @@ def shape_encoding(kind: Dimension | None, colours: Colours) -> Any:
     return shape.scale(domain=list(kind.labels), range=list(SHAPES[: len(kind.labels)]))
 
 
-def heatmap_layers(cells: Any, metric: Metric, colours: Colours, figures: bool = True) -> alt.LayerChart:
-    """cells: data with x, y, value, text, strong (light text)."""
+def heatmap_layers(cells: Any, colours: Colours, metric: Column | None = None, numbers: bool = True) -> alt.LayerChart:
+    """The cells of a heat map.
+
+    Args:
+        cells: data with x, y, value, text (the value as it is read), strong (whether the text is light).
+        colours: the page's, or those in the light.
+        metric: what colours the cells; None where the page's script chooses it.
+        numbers: whether the texts are shown.
+    """
     base = alt.Chart(cells).encode(x=alt.X("x:O").axis(labelAngle=0, labelLimit=140), y="y:O")
-    colour = alt.Color("value:Q", title=metric.title).scale(range=[colours.soft, colours.accent], zero=False)
+    scale = alt.Scale(range=[colours.soft, colours.accent], zero=False)
+    colour = alt.Color("value:Q", title=metric.title if metric else "", scale=scale)
     rects = base.mark_rect(stroke=colours.card, strokeWidth=2).encode(color=colour).properties(name="cells")
     ink = alt.condition("datum.strong", alt.value(colours.card), alt.value(colours.ink))
     text = base.mark_text(fontSize=12).encode(text="text:N", color=ink).properties(name="figures")
-    return alt.layer(rects, text) if figures else alt.layer(rects)
+    return alt.layer(rects, text) if numbers else alt.layer(rects)
 
 
 def _shown_as(kind: Dimension) -> list[Any]:
     """Of each row the text that colours it, or the number where the colour is a scale."""
-    told = kind.values if kind.colours() is None and kind.numeric else kind.labels
-    return [told[c] for c in kind.codes]
+    shown = kind.values if kind.colours() is None and kind.numeric else kind.labels
+    return [shown[c] for c in kind.codes]
 
 
 def _downwards(kind: Dimension) -> list[str]:
@@ -210,6 +243,7 @@ def _downwards(kind: Dimension) -> list[str]:
 
 
 def styled(chart: alt.LayerChart, colours: Colours) -> alt.LayerChart:
+    """The chart with axes and legends in these colours; on the page without a background of its own."""
     guide = {"labelColor": colours.quiet, "titleColor": colours.ink, "titleFontWeight": 600, "labelFontSize": 12}
     return (
         chart.configure(background="transparent" if colours is PAGE else colours.card)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rli import markdown
 from rli.files import write_whole
-from rli.metrics.columns import ORIGINAL, Row
-from rli.reports.results import SETTINGS, digits_of, frame_of
+from rli.metrics.columns import BY_NAME, ORIGINAL, of_kind
+from rli.reports.format import number
 
+# What is published.
 METRICS = ("psnr", "ssim", "lpips")
+_READING = """\
+`original` compares the reconstruction with the photograph. Every other row compares the edit with the reconstruction,
+the reading that the published figures fit; the edit against the photograph stands beside it. PSNR is in dB. Higher is
+better for PSNR and SSIM, lower for LPIPS (published protocol: 256×256, ImageNet-normalised, comparable with the
+published values and with nothing else). ± is the standard deviation over photographs; a difference is ours − published.
+"""
 
 
-def comparison(rows: Sequence[Row] | pd.DataFrame, published: Path) -> pd.DataFrame:
+def comparison(rows: pd.DataFrame, published: Path) -> pd.DataFrame:
     """The published table's shape: a row for each defect, and for each resolution R, measured or published, the columns
 
     psnr_R, ssim_R, lpips_R      the mean over photographs in the published reading: `original` is the reconstruction
@@ -28,36 +36,44 @@ def comparison(rows: Sequence[Row] | pd.DataFrame, published: Path) -> pd.DataFr
     photos_R                     number of photographs, 0 where none was measured
 
     A photograph that was edited several times (a sweep) is first averaged over its own rows, so each counts once.
-    `published` is a CSV file with the columns defect, psnr_512, ssim_512, lpips_512, psnr_1024, …
+
+    Args:
+        rows: `results.frame_of`'s, or `results.read_results`'s.
+        published: a CSV file with the columns defect, psnr_512, ssim_512, lpips_512, psnr_1024, …
     """
     table = pd.read_csv(published, dtype={"defect": "str"}).set_index("defect")
-    ours = _by_photo(rows if isinstance(rows, pd.DataFrame) else frame_of(rows))
+    ours = _by_photo(rows)
     defects = list(dict.fromkeys([*table.index, *ours["defect"]]))
     measured = {str(resolution): group for resolution, group in ours.groupby("resolution", sort=False)}
     columns = [_columns(r, measured.get(r, ours.iloc[:0]), table, defects) for r in _sizes(table, measured)]
     return pd.concat([pd.DataFrame({"defect": defects}), *columns], axis=1)
 
 
-def heading(rows: Sequence[Row] | pd.DataFrame) -> dict[str, str]:
+def heading(rows: pd.DataFrame) -> dict[str, str]:
     """What the heading of a comparison says about the rows: model, inversion, number of photographs, settings.
 
     A setting with several values lists them all, for the comparison is an average over them.
     """
-    frame = rows if isinstance(rows, pd.DataFrame) else frame_of(rows)
-    edits = frame[frame["defect"] != ORIGINAL]
-    settings = {name: _values((edits if len(edits) else frame)[name]) for name in SETTINGS}
+    edits = rows[rows["defect"] != ORIGINAL]
+    settings = {c.name: _values((edits if len(edits) else rows)[c.name]) for c in of_kind("setting")}
     return {
-        "model": _values(frame["model"]),
-        "inversion": _values(frame["inversion"]),
-        "photographs": str(frame["image"].nunique()),
+        "model": _values(rows["model"]),
+        "inversion": _values(rows["inversion"]),
+        "photographs": str(rows["image"].nunique()),
         **settings,
     }
 
 
 def write_comparison(frame: pd.DataFrame, folder: Path, info: Mapping[str, str]) -> None:
-    """comparison.csv and comparison.md in `folder`, from `comparison`'s frame and `heading`'s (or any) facts."""
-    digits = {column: digits_of(column.split("_")[-2]) for column in frame if column != "defect"}
+    """Writes comparison.csv and comparison.md.
+
+    Args:
+        frame: `comparison`'s.
+        folder: where the two files go.
+        info: what the heading says, by name; `heading`'s.
+    """
     counts = {column: "int64" for column in frame if column.startswith("photos_")}
+    digits = {c: BY_NAME[c.split("_")[-2]].csv_digits for c in frame if c != "defect" and c not in counts}
     text = frame.round(digits).astype(counts).to_csv(index=False, lineterminator="\n")
     write_whole(Path(folder) / "comparison.csv", text)
     write_whole(Path(folder) / "comparison.md", comparison_markdown(frame, info))
@@ -71,16 +87,8 @@ def comparison_markdown(frame: pd.DataFrame, info: Mapping[str, str]) -> str:
     tables = [_beside(frame, r) if r in published else _apart(frame, r, published) for r in measured]
     missing = [r for r in published if r not in measured and any(m in published for m in measured)]
     note = [f"Also published, and not measured here: {', '.join(missing)}.\n"] if missing else []
-    facts = "; ".join(f"{name}: {_escaped(value)}" for name, value in info.items())
+    facts = "; ".join(f"{name}: {markdown.escaped(value)}" for name, value in info.items())
     return "\n".join(["# Comparison with the published figures\n", f"{facts}.\n", _READING, *tables, *note])
-
-
-_READING = """\
-`original` compares the reconstruction with the photograph. Every other row compares the edit with the reconstruction,
-the reading that the published figures fit; the edit against the photograph stands beside it. PSNR is in dB. Higher is
-better for PSNR and SSIM, lower for LPIPS (published protocol: 256×256, ImageNet-normalised, comparable with the
-published values and with nothing else). ± is the standard deviation over photographs; a difference is ours − published.
-"""
 
 
 def _by_photo(frame: pd.DataFrame) -> pd.DataFrame:
@@ -98,12 +106,12 @@ def _columns(size: str, group: pd.DataFrame, table: pd.DataFrame, defects: list[
     by_defect = group.drop(columns=["resolution", "image"]).groupby("defect")
     means, spreads = by_defect.mean().reindex(defects), by_defect.std().reindex(defects)
     photos = by_defect.size().reindex(defects, fill_value=0)
-    told = {m: table.get(f"{m}_{size}", pd.Series(dtype="float64")).reindex(defects) for m in METRICS}
+    theirs = {m: table.get(f"{m}_{size}", pd.Series(dtype="float64")).reindex(defects) for m in METRICS}
     columns = {
         **{f"{m}_{size}": means[m] for m in METRICS},
         **{f"photo_{m}_{size}": means[f"photo_{m}"] for m in METRICS},
-        **{f"published_{m}_{size}": told[m] for m in METRICS},
-        **{f"difference_{m}_{size}": means[m] - told[m] for m in METRICS},
+        **{f"published_{m}_{size}": theirs[m] for m in METRICS},
+        **{f"difference_{m}_{size}": means[m] - theirs[m] for m in METRICS},
         **{f"spread_{m}_{size}": spreads[m] for m in METRICS},
         f"photos_{size}": photos,
     }
@@ -126,12 +134,12 @@ def _beside(frame: pd.DataFrame, size: str) -> str:
     ]
     rows = [
         [
-            _escaped(row["defect"]),
+            markdown.escaped(row["defect"]),
             *chain.from_iterable(
                 (
                     _ours(row, m, size),
-                    _figure(m, row[f"published_{m}_{size}"]),
-                    _figure(m, row[f"difference_{m}_{size}"], sign=True),
+                    _shown(m, row[f"published_{m}_{size}"]),
+                    _shown(m, row[f"difference_{m}_{size}"], sign=True),
                 )
                 for m in METRICS
             ),
@@ -140,7 +148,7 @@ def _beside(frame: pd.DataFrame, size: str) -> str:
         for _, row in frame.iterrows()
         if row[f"photos_{size}"]
     ]
-    return f"## {_name(size)}\n\n{_markdown(head, rows)}\n"
+    return f"## {_name(size)}\n\n{markdown.table(head, rows)}\n"
 
 
 def _apart(frame: pd.DataFrame, size: str, published: list[str]) -> str:
@@ -154,17 +162,17 @@ def _apart(frame: pd.DataFrame, size: str, published: list[str]) -> str:
     ]
     rows = [
         [
-            _escaped(row["defect"]),
+            markdown.escaped(row["defect"]),
             *(_ours(row, m, size) for m in METRICS),
             *_photo_cells(row, size)[:-1],
-            *(_figure(m, row[f"published_{m}_{r}"]) for r in published for m in METRICS),
+            *(_shown(m, row[f"published_{m}_{r}"]) for r in published for m in METRICS),
             _photo_cells(row, size)[-1],
         ]
         for _, row in frame.iterrows()
         if row[f"photos_{size}"]
     ]
     note = f"Nothing is published at {_name(size)}, so no difference is computed."
-    return f"## {_name(size)}\n\n{note}\n\n{_markdown(head, rows)}\n"
+    return f"## {_name(size)}\n\n{note}\n\n{markdown.table(head, rows)}\n"
 
 
 def _photo_head() -> list[str]:
@@ -172,22 +180,16 @@ def _photo_head() -> list[str]:
 
 
 def _photo_cells(row: pd.Series, size: str) -> list[str]:
-    return [*(_figure(m, row[f"photo_{m}_{size}"]) for m in METRICS), str(int(row[f"photos_{size}"]))]
+    return [*(_shown(m, row[f"photo_{m}_{size}"]) for m in METRICS), str(int(row[f"photos_{size}"]))]
 
 
 def _ours(row: pd.Series, metric: str, size: str) -> str:
     spread = row[f"spread_{metric}_{size}"]
-    return _figure(metric, row[f"{metric}_{size}"]) + (f" ± {_figure(metric, spread)}" if np.isfinite(spread) else "")
+    return _shown(metric, row[f"{metric}_{size}"]) + (f" ± {_shown(metric, spread)}" if np.isfinite(spread) else "")
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
-
-
-def _figure(metric: str, value: float, sign: bool = False) -> str:
-    """A figure as it is read: two decimals for dB, three for SSIM and LPIPS; nothing for NaN."""
-    return "" if np.isnan(value) else f"{value:{'+' if sign else ''}.{2 if metric == 'psnr' else 3}f}"
+def _shown(metric: str, value: float, sign: bool = False) -> str:
+    return number(value, BY_NAME[metric].digits, sign=sign, missing="")
 
 
 def _values(column: pd.Series) -> str:
@@ -196,8 +198,3 @@ def _values(column: pd.Series) -> str:
 
 def _name(size: str) -> str:
     return size.replace("x", "×") if "x" in size else f"{size}×{size}"
-
-
-def _escaped(text: str) -> str:
-    """Text of a user inside a Markdown table: neither a cell's end, nor a line's, nor HTML."""
-    return " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import altair as alt
@@ -13,17 +12,15 @@ import pandas as pd
 import vl_convert
 from jinja2.utils import htmlsafe_json_dumps
 
-from rli.metrics.columns import ORIGINAL
+from rli.metrics.columns import BY_NAME, COLUMNS, ORIGINAL, Column
 from rli.reports.analysis import (
-    CAP,
-    METRICS,
     Dimension,
-    Metric,
     dimension,
     edits_of,
     figure_of,
     label_of,
     measured,
+    metrics_of,
     plain,
     rounded,
 )
@@ -49,26 +46,34 @@ def override(name: str, value: Any) -> str:
     return shlex.quote(f"{name}={_hydra(plain(value))}")
 
 
-def explore_context(frame: pd.DataFrame, knobs: Sequence[str], floor: float = 32.0) -> dict[str, Any]:
+def explore_context(
+    frame: pd.DataFrame, knobs: Sequence[str], floor: float = 32.0, columns: Sequence[Column] = COLUMNS
+) -> dict[str, Any]:
     """All that explore.html.j2 shows, under the name `explore`.
 
-    frame: of `rli.sweep.frame`; its index names the rows, so that row 7's picture is the element `edit-7`. floor: dB
-    that the page first asks of the background. libraries: texts of the scripts that explore.js needs before it; Vega
-    interprets its expressions, so a policy that allows nothing but their hashes is enough. data_json: safe inside
-    <script type="application/json">.
+    Args:
+        frame: of `rli.reports.sweep.frame`; its index names the rows, so that row 7's picture is the element `edit-7`.
+        knobs: the settings that differ between a sweep's jobs.
+        floor: dB that the page first asks of the background.
+        columns: the frame's.
+
+    Returns:
+        Among others `libraries`, texts of the scripts that explore.js needs before it (Vega interprets its expressions,
+        so a policy that allows nothing but their hashes is enough), and `data_json`, safe inside
+        <script type="application/json">.
     """
-    edits, values = edits_of(frame), measured(frame)
+    edits, values = edits_of(frame), measured(frame, columns)
     knobs = [knob for knob in knobs if len(dimension(edits, knob).values) > 1]
-    metrics = [m for m in METRICS if values.loc[edits.index, m.name].notna().any()]
+    metrics = [m for m in metrics_of(columns) if values.loc[edits.index, m.name].notna().any()]
     jobs = [name for name in ("job",) if name in frame]
     varied = [name for name in ("resolution", "model") if frame[name].nunique() > 1]
     kinds = {f"d{k}": dimension(frame, n) for k, n in enumerate(["image", "defect", *jobs, *varied, *knobs])}
-    told = [_told(id, kind, dimension(edits, kind.name), kind.name in knobs) for id, kind in kinds.items()]
+    dimensions = [_dimension(id, kind, dimension(edits, kind.name), kind.name in knobs) for id, kind in kinds.items()]
     data = {
         "ids": [int(k) for k in frame.index],
         "edit": [bool(v) for v in frame["defect"] != ORIGINAL],
-        "dimensions": told,
-        "metrics": [{**asdict(m), "title": m.title} for m in metrics],
+        "dimensions": dimensions,
+        "metrics": [_metric(m) for m in metrics],
         "columns": {
             **{id: kind.codes.tolist() for id, kind in kinds.items()},
             **{m.name: [rounded(v) for v in values[m.name]] for m in metrics},
@@ -82,25 +87,31 @@ def explore_context(frame: pd.DataFrame, knobs: Sequence[str], floor: float = 32
         "libraries": [vl_convert.javascript_bundle()],
         "sections": {
             "tradeoff": len(metrics) > 1,
-            "heatmap": bool(knobs and metrics) and sum(one["axis"] for one in told) > 1,
+            "heatmap": bool(knobs and metrics) and sum(one["axis"] for one in dimensions) > 1,
             "best": bool(knobs and metrics),
         },
-        "metrics": metrics,
+        "metrics": [_metric(m) for m in metrics],
         "defects": edits["defect"].nunique(),
         "columns": [
             *(_column(id, _heading(kind.name), "", True, False) for id, kind in kinds.items()),
-            *(_column(m.name, m.label, m.unit, m.main, True) for m in metrics),
+            *(_column(m.name, m.label, m.unit, m.explorer == "first", True) for m in metrics),
         ],
         "lines": list(_lines(frame.iloc[:MANY_ROWS], list(kinds.values()), metrics, values)),
         "total": len(frame),
-        "capped": bool((values >= CAP).any(axis=None)),
-        "cap": CAP,
+        "capped": any((values[m.name] >= m.cap).any() for m in metrics_of(columns) if m.cap),
+        "cap": BY_NAME["psnr"].cap,
     }
 
 
-def _told(id: str, kind: Dimension, of_edits: Dimension, knob: bool) -> dict[str, Any]:
-    """A dimension for the page's script. Plots show edits, so their scales know the edits' values only; values are
-    told where they are numbers; scale: the colour is one of numbers."""
+def _metric(metric: Column) -> dict[str, Any]:
+    """A metric for the page's script."""
+    names = ("name", "label", "unit", "title", "digits", "higher")
+    return {**{name: getattr(metric, name) for name in names}, "main": metric.explorer == "first"}
+
+
+def _dimension(id: str, kind: Dimension, of_edits: Dimension, knob: bool) -> dict[str, Any]:
+    """A dimension for the page's script. Plots show edits, so their scales have the edits' values only. `values` is
+    there where they are numbers; `scale` says that a scale of numbers colours them."""
     count = len(of_edits.values)
     colours = of_edits.colours()
     return {
@@ -117,9 +128,6 @@ def _told(id: str, kind: Dimension, of_edits: Dimension, knob: bool) -> dict[str
     }
 
 
-_NO_METRIC = Metric("", "", "", True, 2)
-
-
 def _page_tradeoff() -> dict[str, Any]:
     """The specification that the page's script completes with data, titles and scales; cursor is what the keyboard has
     reached."""
@@ -129,7 +137,7 @@ def _page_tradeoff() -> dict[str, Any]:
         .mark_point(shape="circle", size=260, strokeWidth=2.5, filled=False, opacity=1, color=PAGE.ink)
         .encode(x="x:Q", y="y:Q")
     )
-    return styled(tradeoff_layers(front, points, _NO_METRIC, _NO_METRIC, PAGE) + ring, PAGE).to_dict()
+    return styled(tradeoff_layers(front, points, PAGE) + ring, PAGE).to_dict()
 
 
 def _page_heatmap() -> dict[str, Any]:
@@ -138,7 +146,7 @@ def _page_heatmap() -> dict[str, Any]:
         .mark_rect(filled=False, stroke=PAGE.ink, strokeWidth=3)
         .encode(x="x:O", y="y:O")
     )
-    return styled(heatmap_layers(alt.NamedData("cells"), _NO_METRIC, PAGE) + frame, PAGE).to_dict()
+    return styled(heatmap_layers(alt.NamedData("cells"), PAGE) + frame, PAGE).to_dict()
 
 
 def _column(name: str, label: str, unit: str, main: bool, number: bool) -> dict[str, Any]:
@@ -146,7 +154,7 @@ def _column(name: str, label: str, unit: str, main: bool, number: bool) -> dict[
 
 
 def _lines(
-    frame: pd.DataFrame, kinds: Sequence[Dimension], metrics: Sequence[Metric], values: pd.DataFrame
+    frame: pd.DataFrame, kinds: Sequence[Dimension], metrics: Sequence[Column], values: pd.DataFrame
 ) -> Iterable[dict[str, Any]]:
     """The table's rows as they are read."""
     figures = values[[m.name for m in metrics]].to_numpy()

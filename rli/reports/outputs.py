@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +16,107 @@ from rli.files import write_whole
 from rli.images import write_png
 from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
-from rli.reports.pixels import contact_sheet
+from rli.reports.pixels import contact_sheet, tiles
 from rli.reports.results import write_results
 from rli.store.records import Failure, PhotoResult, Place
+from rli.tracking.tracker import Tracker, Untracked
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
 TRADEOFF = "tradeoff.png"
+OVERVIEW = 4  # photographs of overview.png
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run, or a sweep of runs, has come to."""
+
+    # All rows, as of `results.frame_of`; of a sweep also the column job, and one for each of `knobs`.
+    rows: pd.DataFrame
+    # Where every photograph's results lie, in the page's order.
+    places: Sequence[Place]
+    # What could not be done.
+    failures: Sequence[Failure]
+    # As the page shows them: nested, any values.
+    settings: Mapping[str, Any]
+    # The page's heading.
+    title: str
+    # The settings that differ between a sweep's jobs.
+    knobs: Sequence[str] = ()
+
+    @property
+    def is_sweep(self) -> bool:
+        return "job" in self.rows
 
 
 def write_outcome(
     folder: Path,
-    frame: pd.DataFrame,
-    places: Sequence[Place],
-    settings: Mapping[str, Any],
+    outcome: Outcome,
     published: Path,
-    title: str,
     *,
-    knobs: Sequence[str] = (),
-    failures: Sequence[Failure] = (),
     edits: int = 500,
     floor_db: float = 32.0,
-) -> pd.DataFrame:
-    """Tables of all rows (results.csv, failed.csv, comparison.csv, comparison.md), overview.png, report.html, and for a
-    sweep tradeoff.png.
+    tracker: Tracker | None = None,
+) -> None:
+    """How a run and a sweep end: tables, pictures at a glance, the page, and the same told to the tracker.
 
-    frame: the rows, in a sweep with the columns job and `knobs`. places: every photograph's; the page shows the first
-    of them, up to about `edits` edits. floor_db: the background PSNR that the page asks of a good setting, in dB.
-    Returns the comparison.
+    Writes results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and
+    for a sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
+
+    Args:
+        folder: where the files go.
+        outcome: what they are about.
+        published: the published table, as `comparison.comparison` reads it.
+        edits: about how many the page, the overview and the tracker show at most: those of the first photographs.
+        floor_db: the background PSNR that the page asks of a good setting, in dB.
+        tracker: of the run or sweep; None where it is not tracked.
     """
-    write_results(frame, folder / "results.csv", knobs)
-    write_failures(failures, folder)
-    table = comparison(frame, published)
-    write_comparison(table, folder, heading(frame))
-    shown = shown_places(frame, places, edits)
-    write_png(folder / "overview.png", contact_sheet([*islice(read(shown), 4)]))
+    write_failures(outcome.failures, folder)
+    if outcome.rows.empty:
+        return
+    tracker = tracker or Untracked()
+    write_results(outcome.rows, folder / "results.csv", outcome.knobs)
+    table = comparison(outcome.rows, published)
+    write_comparison(table, folder, heading(outcome.rows))
+    overview, thumbnails = [], {}
+
+    def photographs() -> Iterator[PhotoResult]:
+        """One after the other; the overview and the tracker take what they need on the way to the page."""
+        for photo in read(shown_places(outcome.rows, outcome.places, edits)):
+            if len(overview) < OVERVIEW:
+                overview.append(tiles(photo))
+            thumbnails[photo.job, photo.name] = tracker.thumbnails(photo)
+            yield photo
+
     write_report(
         folder / "report.html",
-        read(shown),
-        frame,
+        photographs(),
+        outcome.rows,
         table,
-        settings,
+        outcome.settings,
         versions(),
-        title,
-        knobs=knobs,
-        failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in failures],
-        total=len(places),
-        explore=_explored(frame, knobs, folder / TRADEOFF, floor_db) if "job" in frame else None,
+        outcome.title,
+        knobs=outcome.knobs,
+        failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in outcome.failures],
+        total=len(outcome.places),
+        explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
     )
-    return table
+    write_png(folder / "overview.png", contact_sheet(overview))
+    if outcome.is_sweep:
+        plot = folder / TRADEOFF
+        tracker.log_sweep(table, outcome.rows, thumbnails, plot if plot.is_file() else None, outcome.failures)
+    else:
+        tracker.log(outcome.rows, thumbnails)
 
 
-def _explored(frame: pd.DataFrame, knobs: Sequence[str], plot: Path, floor_db: float) -> dict[str, Any]:
+def _explored(outcome: Outcome, plot: Path, floor_db: float) -> dict[str, Any]:
     """What the page needs to explore a sweep; writes the plot of strength against background where there are edits."""
+    # Vega takes seconds to load, and a run of its own needs none of it.
     from rli.reports.charts import tradeoff_png
     from rli.reports.explore import explore_context
 
-    if knobs and frame["strength"].notna().any():
-        write_whole(plot, tradeoff_png(frame, knobs))
-    return explore_context(frame, knobs, floor_db)
+    if outcome.knobs and outcome.rows["strength"].notna().any():
+        write_whole(plot, tradeoff_png(outcome.rows, outcome.knobs))
+    return explore_context(outcome.rows, outcome.knobs, floor_db)
 
 
 def shown_places(frame: pd.DataFrame, places: Sequence[Place], edits: int) -> Sequence[Place]:

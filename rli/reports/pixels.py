@@ -26,6 +26,8 @@ from rli.store.records import PhotoResult
 
 PIXEL_SCALE = 64  # grey levels of 255 at which the map of pixel differences ends
 EDGE_SCALE = 0.2  # Sobel magnitude at which the map of edge differences ends
+CELL = 224  # longer side of a picture of the contact sheet, in pixels
+Tile = tuple[str, Image.Image]
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,19 @@ def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int 
     }
 
 
-def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int = 5) -> np.ndarray:
-    """Every photograph with its reconstruction and edits as one labelled picture, (H,W,3) uint8 on white.
+def contact_sheet(photos: Sequence[Sequence[Tile]], cell: int = CELL, columns: int = 5) -> np.ndarray:
+    """Photographs with their reconstructions and edits as one labelled picture.
 
-    cell: longer side of a picture in pixels; columns: pictures in a line before the next one begins.
+    Args:
+        photos: each photograph's `tiles`.
+        cell: longer side of a tile in pixels.
+        columns: tiles in a line before the next one begins.
+
+    Returns:
+        (H,W,3) uint8, on white.
     """
     gap, label, font = cell // 16, cell // 8, _font(cell // 13)
-    lines = [
-        tiles[i : i + columns] for tiles in (_tiles(p, cell) for p in photos) for i in range(0, len(tiles), columns)
-    ]
+    lines = [own[i : i + columns] for own in photos for i in range(0, len(own), columns)]
     width = max((sum(t.width + gap for _, t in line) for line in lines), default=0) + gap
     heights = [max(tile.height for _, tile in line) + label + gap for line in lines]
     sheet = Image.new("RGB", (width, sum(heights) + gap), "white")
@@ -135,8 +141,8 @@ def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int =
     return np.asarray(sheet)
 
 
-def _tiles(photo: PhotoResult, cell: int) -> list[tuple[str, Image.Image]]:
-    """A photograph's pictures, enlarged or reduced to `cell`, with their labels."""
+def tiles(photo: PhotoResult, cell: int = CELL) -> list[Tile]:
+    """A photograph's pictures for `contact_sheet`, enlarged or reduced to `cell` pixels, with their labels."""
     pictures = {
         "input": photo.input,
         "reconstruction": photo.reconstruction,

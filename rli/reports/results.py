@@ -1,4 +1,4 @@
-"""The rows of a run as results.csv, and the published table's shape: our figures beside the published ones."""
+"""The rows of a run, or of a sweep of runs, as results.csv."""
 
 from __future__ import annotations
 
@@ -10,41 +10,40 @@ import numpy as np
 import pandas as pd
 
 from rli.files import write_whole
-from rli.metrics.columns import COLUMNS, Row
-
-TEXT = ("image", "defect", "resolution", "model", "inversion")
-SETTINGS = ("alpha", "eq", "cross", "replace")
+from rli.metrics.columns import COLUMNS, Column, Row, of_kind
 
 
-def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows as a frame with exactly COLUMNS; None becomes NaN in the columns of numbers."""
-    frame = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
-    numbers = {column: "float64" for column in COLUMNS if column not in TEXT}
-    return frame.astype({**dict.fromkeys(TEXT, "str"), **numbers})
+def frame_of(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
+    """The rows as a frame with exactly these columns; None becomes NaN in the columns of numbers."""
+    frame = pd.DataFrame([asdict(row) for row in rows], columns=[column.name for column in columns])
+    return frame.astype({c.name: "str" if c.kind == "text" else "float64" for c in columns})
 
 
-def write_results(frame: pd.DataFrame, path: Path, knobs: Sequence[str] = ()) -> None:
-    """results.csv: COLUMNS, and a sweep's job and knobs; a line for each row, an empty cell for None.
+def write_results(
+    frame: pd.DataFrame, path: Path, knobs: Sequence[str] = (), columns: Sequence[Column] = COLUMNS
+) -> None:
+    """Writes results.csv: a line for each row, an empty cell for what was not measured.
 
-    frame: of `frame_of`, in a sweep with the columns job and `knobs` beside.
+    Args:
+        frame: `frame_of`'s; in a sweep with the columns job and `knobs` beside.
+        path: the file; it is written whole or not at all.
+        knobs: the settings that differ between a sweep's jobs.
+        columns: the frame's, in the file's order.
     """
-    cells = frame.assign(**{c: frame[c].map(lambda v, c=c: _cell(c, v)) for c in COLUMNS if c not in TEXT})
-    columns = [*COLUMNS, *(c for c in ("job", *knobs) if c in frame)]
-    write_whole(path, cells.to_csv(columns=columns, index=False, lineterminator="\n"))
+    cells = {c.name: frame[c.name].map(lambda value, c=c: _cell(c, value)) for c in columns if c.kind != "text"}
+    names = [*(c.name for c in columns), *(name for name in ("job", *knobs) if name in frame)]
+    write_whole(path, frame.assign(**cells).to_csv(columns=names, index=False, lineterminator="\n"))
 
 
-def read_results(path: Path) -> pd.DataFrame:
-    """The frame that `write_results` wrote: names and resolutions as text, empty cells of numbers as NaN."""
-    empty = {column: [""] for column in COLUMNS if column not in TEXT}
+def read_results(path: Path, columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
+    """Reads the frame that `write_results` wrote: names and resolutions as text, empty cells of numbers as NaN."""
     # Without this a defect called "none" or a photograph called "NA" would be read as a missing value.
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=empty)
+    text = {column.name: "str" for column in of_kind("text", columns=columns)}
+    empty = {column.name: [""] for column in of_kind("setting", "number", columns=columns)}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
 
 
-def _cell(column: str, value: float) -> str:
+def _cell(column: Column, value: float) -> str:
     if np.isnan(value):
         return ""
-    return str(value) if column in SETTINGS else f"{value:.{digits_of(column.split('_')[0])}f}"
-
-
-def digits_of(quantity: str) -> int:
-    return {"psnr": 4, "ssim": 5, "lpips": 5}.get(quantity, 3)
+    return str(value) if column.kind == "setting" else f"{value:.{column.csv_digits}f}"

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -25,8 +25,7 @@ from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
 from rli.method.inversion import invert_batch
 from rli.method.prompts import check_target
 from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, Target
-from rli.metrics.columns import ORIGINAL, Row
-from rli.metrics.image import mean_change, psnr, ssim
+from rli.metrics.columns import ORIGINAL, Judge, Measurement, row_of
 from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model
 from rli.models.loading import check_size
@@ -43,8 +42,6 @@ from rli.version import __version__
 RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Part of every result's key: raise it when the same job comes to mean another result.
 VERSION = 1
-# (H,W,3) uint8 and the wanted defect's name → the probability that it is seen, None for a word it does not know.
-Judge = Callable[[np.ndarray, str], float | None]
 
 
 @dataclass(frozen=True)
@@ -280,52 +277,40 @@ def _finish(
 ) -> PhotoResult:
     """Reconstruction and rows of one inverted and edited photograph."""
     photo, back = to_uint8(read.image), to_uint8(reconstruct(model, inversion))
-    ceiling, memory = psnr(to_uint8(vae_round_trip(model, inversion)), photo), peak_memory_gb(model.device)
-
-    def row(defect: str, image: np.ndarray, edited: EditedPhoto | None = None, seconds: float = 0.0) -> Row:
-        settings = edited.settings if edited else job.edit
-        shared = {
-            "image": read.photo.name,
-            "defect": defect,
-            "resolution": job.resolution,
-            "model": job.model,
-            "inversion": job.inversion.method,
-            "alpha": job.inversion.alpha if job.inversion.location != "off" else 0.0,
-            "eq": settings.eq,
-            "cross": settings.cross,
-            "replace": settings.replace,
-            "psnr": psnr(image, photo),
-            "ssim": ssim(image, photo),
-            "lpips": lpips and lpips.published(image, photo),
-            "psnr_vae": ceiling,
-            "seconds_inversion": inversion.seconds,
-            "seconds_edit": seconds,
-            "peak_memory_gb": memory,
-            "lpips_standard": lpips and lpips.standard(image, photo),
-        }
-        if edited is None:
-            return Row(**shared)
-        return Row(
-            **shared,
-            psnr_recon=psnr(image, back),
-            ssim_recon=ssim(image, back),
-            lpips_recon=lpips and lpips.published(image, back),
-            psnr_background=psnr(image, photo, ~edited.mask),
-            ssim_background=ssim(image, photo, ~edited.mask),
-            lpips_standard_recon=lpips and lpips.standard(image, back),
-            strength=mean_change(image, back, edited.mask),
-            mask_share=float(edited.mask.mean()),
-            named=judge and judge(image, edited.label),
-        )
-
-    rows = [row(ORIGINAL, back)] if job.original else []
+    of_reconstruction = Measurement(
+        photo_name=read.photo.name,
+        defect=ORIGINAL,
+        resolution=job.resolution,
+        model=job.model,
+        inversion=job.inversion.method,
+        alpha=job.inversion.alpha if job.inversion.location != "off" else 0.0,
+        settings=job.edit,
+        photo=photo,
+        vae_round_trip=to_uint8(vae_round_trip(model, inversion)),
+        reconstruction=back,
+        image=back,
+        lpips=lpips,
+        judge=judge,
+        seconds_inversion=inversion.seconds,
+        peak_memory_gb=peak_memory_gb(model.device),
+    )
+    rows = [row_of(of_reconstruction)] if job.original else []
     shown = {}
     for made in done:
         edited = _shown(job.selection, made, photo, back)
         if edited.reason is not None:
             edited = _again(job, model, inversion, read.mask, made, edited, photo, back)
         shown[made.edit.target.name] = edited
-        rows.append(row(made.edit.target.name, edited.image, edited, made.seconds))
+        of_edit = replace(
+            of_reconstruction,
+            defect=made.edit.target.name,
+            settings=edited.settings,
+            image=edited.image,
+            mask=edited.mask,
+            label=edited.label,
+            seconds_edit=made.seconds,
+        )
+        rows.append(row_of(of_edit))
     return PhotoResult(
         name=read.photo.name,
         input=photo,

@@ -20,11 +20,12 @@ from filelock import FileLock
 from rli.datasets.dataset import Dataset
 from rli.errors import RLIError
 from rli.metrics import lpips as perceptual
+from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model, compiled, load
 from rli.photos.sources import Photo, PhotoSource
 from rli.progress import Progress, quiet
-from rli.runs.job import Job, Judge, run
+from rli.runs.job import Job, run
 from rli.store.records import Failure, Told, read_failure, read_record, write_failure, write_photo
 
 # Seconds after which nobody is writing a file that still has its temporary name.

@@ -23,14 +23,18 @@ from rli.tracking.wandb_run import STAGED
 
 
 def re_root(folder: Path) -> list[Path]:
-    """The offline runs at or below `folder`, their logs pointed to the staged files where these are now.
+    """Points the logs of the offline runs at or below `folder` to the staged files where these are now.
 
-    Raises RLIError where there is no run, a log is damaged, or a file is gone; that log then stays as it was.
+    Returns:
+        The runs' folders.
+
+    Raises:
+        RLIError: there is no run, a log is damaged, or a file is gone; that log then stays as it was.
     """
     found = sorted(Path(folder).absolute().rglob("run-*.wandb"))
     logs = [log for log in found if log.parent.name.startswith("offline-run-")]
     if not logs:
-        raise RLIError(f"{folder}: there are no offline runs of W&B in it")
+        raise RLIError(f"{folder}: no offline runs of W&B found")
     for log in logs:
         old = log.read_bytes()
         new = write_log(old[:HEAD], [_re_rooted(record, log.parent) for record in read_log(old, log)])
@@ -45,19 +49,20 @@ def _re_rooted(record: bytes, run: Path) -> bytes:
     """A log's record with the staged files of its artifact, if it has one, named where they lie in the folder `run`."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    told = Record.FromString(record)
-    if told.WhichOneof("record_type") != "artifact":
+    parsed = Record.FromString(record)
+    if parsed.WhichOneof("record_type") != "artifact":
         return record
-    for entry in told.artifact.manifest.contents:
+    for entry in parsed.artifact.manifest.contents:
         # Whatever system it was written on: PureWindowsPath knows both kinds of separators.
-        place = run / STAGED / PureWindowsPath(entry.local_path).name
-        if not place.is_file():
-            raise RLIError(f"{place} is gone: copy the whole folder of the run, with all that is in its wandb folder")
-        entry.local_path = str(place)
-    return told.SerializeToString()
+        staged = run / STAGED / PureWindowsPath(entry.local_path).name
+        if not staged.is_file():
+            raise RLIError(f"{staged} is gone: copy the whole folder of the run, with all that is in its wandb folder")
+        entry.local_path = str(staged)
+    return parsed.SerializeToString()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
     parser = argparse.ArgumentParser(
         description="Point offline runs of W&B to their files where these are now, and say how they are sent."
     )

@@ -1,4 +1,4 @@
-"""What a run needs of its tracker, and the one that tells nobody anything.
+"""What a run needs of its tracker, and the one of a run that is not tracked.
 
 Tracking never stands in a run's way: no prompt, no wait beyond a few seconds, and every failure costs one line on
 stderr and the tracking, never the run. wandb is imported only when a run is tracked. All that it writes lies in
@@ -7,58 +7,76 @@ stderr and the tracking, never the run. wandb is imported only when a run is tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rli.errors import one_of
-from rli.metrics.columns import Row
 from rli.store.records import Failure, PhotoResult
 from rli.tracking.summary import FLOOR_DB
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from PIL.Image import Image
 
+# A photograph's pictures, small, by what they show: input, reconstruction, and an edit or its mask with its defect.
+Thumbnails = Mapping[tuple[str, ...], "Image"]
+# The thumbnails of photographs by their job (empty in a run of its own) and name.
+Gallery = Mapping[tuple[str, str], Thumbnails]
 KINDS = ("wandb", "off")
 
 
 class Tracker(Protocol):
     """What a run needs of its tracker."""
 
-    def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
-        """Tells the rows as one table, each with its pictures, and `summary` of them.
+    def thumbnails(self, photo: PhotoResult) -> Thumbnails:
+        """The photograph's pictures as they are tracked, for `log` or `log_sweep`; so its files are read no more."""
 
-        photos is gone through once, one after the other; rows whose photograph is not among them have no pictures.
+    def log(self, rows: DataFrame, pictures: Gallery) -> None:
+        """Tracks a run: a table of its rows with their pictures, and their `summary`.
+
+        Args:
+            rows: the frame of its rows.
+            pictures: the thumbnails of photographs; rows of others have no pictures.
         """
 
     def log_sweep(
         self,
         comparison: DataFrame,
         rows: DataFrame,
-        photos: Iterable[PhotoResult],
+        pictures: Gallery,
         trade_off: Path | None = None,
         failures: Sequence[Failure] = (),
     ) -> None:
-        """Tells a sweep: `rli.results.comparison`'s frame; all rows (COLUMNS, "job", a column for each knob) with the
-        pictures of `photos`, found by job and name; the plot of strength against background, as the PNG file
-        `trade_off` and as a native chart; and each failure with its reason."""
+        """Tracks a sweep: its tables, and strength against background as a native chart.
+
+        Args:
+            comparison: the frame of the published comparison.
+            rows: the frame of all rows, with the column job and one for each knob.
+            pictures: the thumbnails of photographs; rows of others have no pictures.
+            trade_off: the plot of strength against background, a PNG file.
+            failures: what could not be done.
+        """
 
     def finish(self, failed: bool = False) -> None:
         """Ends the tracked run, marked as failed where it did."""
 
 
 class Untracked:
-    """Tells nobody anything."""
+    """The tracker of a run that is not tracked."""
 
-    def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
+    def thumbnails(self, photo: PhotoResult) -> Thumbnails:
+        return {}
+
+    def log(self, rows: DataFrame, pictures: Gallery) -> None:
         pass
 
     def log_sweep(
         self,
         comparison: DataFrame,
         rows: DataFrame,
-        photos: Iterable[PhotoResult],
+        pictures: Gallery,
         trade_off: Path | None = None,
         failures: Sequence[Failure] = (),
     ) -> None:
@@ -81,15 +99,17 @@ def open_tracker(
     job_type: str = "run",
     floor_db: float = FLOOR_DB,
 ) -> Iterator[Tracker]:
-    """A tracker of `kind` "wandb" or "off" for the time of the block; a block that raises leaves a run marked failed.
+    """A tracker for the time of the block; a block that raises leaves a run marked as failed.
 
-    The other arguments are `start`'s.
+    Args:
+        kind: "wandb" or "off"; the other arguments are those of `wandb_run.start`.
     """
     one_of("tracking", kind, KINDS)
-    facts = {"name": name, "group": group, "tags": tags, "job_type": job_type, "floor_db": floor_db}
-    from rli.tracking.wandb_run import start
+    tracker: Tracker = Untracked()
+    if kind == "wandb":
+        from rli.tracking.wandb_run import start
 
-    tracker = start(folder, config, mode, project, **facts) if kind == "wandb" else Untracked()
+        tracker = start(folder, config, mode, project, name, group, tags, job_type, floor_db)
     try:
         yield tracker
     except BaseException:

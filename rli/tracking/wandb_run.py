@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rli.errors import one_of
-from rli.metrics.columns import COLUMNS, Row
 from rli.store.records import Failure, PhotoResult
 from rli.tracking.summary import FLOOR_DB, summary
-from rli.tracking.tracker import Tracker, Untracked
+from rli.tracking.tracker import Gallery, Thumbnails, Tracker, Untracked
 from rli.tracking.wandb_setup import abandon, answers, kept_in, mode_of, say, settings_of, teardown, variables
 from rli.tracking.wandb_tables import (
     COMPARISON,
@@ -23,6 +22,7 @@ from rli.tracking.wandb_tables import (
     columns_of,
     scatter_of,
     table_of,
+    thumbnails_of,
 )
 
 if TYPE_CHECKING:
@@ -38,38 +38,40 @@ STAGED = Path(STAGING, "artifacts", "staging")
 
 @dataclass(frozen=True)
 class WandbTracker:
-    """One wandb run that keeps everything it writes in `folder`/wandb. mode: online or offline, as it came to be.
-    floor_db: `objective`'s."""
+    """One wandb run that keeps everything it writes in `folder`/wandb."""
 
+    # wandb's own run.
     run: Any
     folder: Path
+    # online or offline, as it came to be.
     mode: str
+    # `summary.objective`'s, in dB.
     floor_db: float = FLOOR_DB
 
-    def log(self, rows: Sequence[Row], photos: Iterable[PhotoResult]) -> None:
-        with self._telling():
-            columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    def thumbnails(self, photo: PhotoResult) -> Thumbnails:
+        return thumbnails_of(photo)
+
+    def log(self, rows: DataFrame, pictures: Gallery) -> None:
+        with self._logging():
             # What is logged becomes the run's summary too; an agent of a W&B sweep looks for its metric in both.
-            self.run.log({RESULTS: table_of(columns, photos), **summary(rows, self.floor_db)})
+            self.run.log({RESULTS: table_of(columns_of(rows), pictures), **summary(rows, self.floor_db)})
 
     def log_sweep(
         self,
         comparison: DataFrame,
         rows: DataFrame,
-        photos: Iterable[PhotoResult],
+        pictures: Gallery,
         trade_off: Path | None = None,
         failures: Sequence[Failure] = (),
     ) -> None:
         import wandb
 
-        with self._telling():
-            told = {COMPARISON: table_of(columns_of(comparison)), SWEEP_RESULTS: table_of(columns_of(rows), photos)}
-            if trade_off:
-                told[TRADE_OFF] = wandb.Image(str(trade_off))
-            told |= scatter_of(columns_of(rows))
-            if failures:
-                told[FAILED] = table_of({name: [getattr(one, name) for one in failures] for name in ("name", "reason")})
-            self.run.log(told)
+        with self._logging():
+            tables = {COMPARISON: table_of(columns_of(comparison)), SWEEP_RESULTS: table_of(columns_of(rows), pictures)}
+            plot = {TRADE_OFF: wandb.Image(str(trade_off))} if trade_off else {}
+            failed = {"name": [f.name for f in failures], "reason": [f.reason for f in failures]}
+            failed = {FAILED: table_of(failed)} if failures else {}
+            self.run.log({**tables, **plot, **scatter_of(columns_of(rows)), **failed})
 
     def finish(self, failed: bool = False) -> None:
         with _forgiving("the tracked run was not ended properly"), kept_in(self.folder, self.mode):
@@ -77,7 +79,7 @@ class WandbTracker:
             teardown()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _logging(self) -> Iterator[None]:
         """Pictures are staged in the run's own folder, so that a copy of it is complete."""
         staging = Path(self.run.dir).parent / STAGING
         with (
@@ -100,13 +102,24 @@ def start(
     floor_db: float = FLOOR_DB,
     timeout: float = 10,
 ) -> Tracker:
-    """Starts a wandb run in `folder`.
+    """Starts a wandb run.
 
-    job_type: run, job (of a sweep) or summary (a sweep's). group: the sweep's name. tags: empty ones and repetitions
-    are dropped, long ones cut. floor_db: `objective`'s.
-    mode: offline needs neither key nor network; online goes offline after `timeout` seconds where the server does not
-    answer; auto is online only where a key is configured (WANDB_API_KEY, wandb's settings or netrc) and heeds
-    WANDB_MODE. Whatever fails, a tracker comes back: an offline one, or one that tells nobody anything.
+    Args:
+        folder: where it keeps what it writes.
+        config: the run's configuration, nested, any values.
+        mode: offline needs neither key nor network; online goes offline after `timeout` seconds where the server does
+            not answer; auto is online only where a key is configured (WANDB_API_KEY, wandb's settings or netrc) and
+            heeds WANDB_MODE.
+        project: W&B's.
+        name: the run's; None lets W&B invent one.
+        group: the sweep's name.
+        tags: empty ones and repetitions are dropped, long ones cut.
+        job_type: run, job (of a sweep) or summary (a sweep's).
+        floor_db: `summary.objective`'s.
+        timeout: seconds to wait for the server.
+
+    Returns:
+        A tracker whatever fails: an offline one, or none that tracks.
     """
     one_of("tracking.mode", mode, MODES)
     try:
@@ -117,17 +130,17 @@ def start(
     facts = {"config": _plain(config), "project": project, "name": name, "group": group, "job_type": job_type}
     facts["tags"] = tidy_tags(tags) or None
     folder = Path(folder).absolute()
-    wanted = mode_of(wandb, mode, folder)
-    if wanted == "off":
+    chosen = mode_of(wandb, mode, folder)
+    if chosen == "off":
         return Untracked()
-    if wanted == "online":
-        happened = "could not be reached"
+    if chosen == "online":
+        problem = "could not be reached"
         if answers(settings_of(wandb, folder).base_url, min(timeout, 5)):
             with suppress(Exception):
                 return _started(wandb, folder, "online", timeout, facts, floor_db)
             abandon(folder)
-            happened = "did not take the run (a wrong key, or no answer in time)"
-        say(f"the W&B server {happened}, so the run is tracked offline: send it later with `wandb sync`")
+            problem = "did not take the run (a wrong key, or no answer in time)"
+        say(f"the W&B server {problem}, so the run is tracked offline: send it later with `wandb sync`")
     try:
         return _started(wandb, folder, "offline", timeout, facts, floor_db)
     except Exception as error:
@@ -144,8 +157,8 @@ def tidy_tags(tags: Iterable[str]) -> list[str]:
 def _started(
     wandb: Any, folder: Path, mode: str, timeout: float, facts: Mapping[str, Any], floor_db: float
 ) -> WandbTracker:
-    # What is turned off would tell about the machine rather than about the run.
-    wishes = {
+    # What is turned off is about the machine rather than about the run.
+    wanted = {
         "silent": True,
         "console": "off",
         "init_timeout": timeout,
@@ -159,7 +172,7 @@ def _started(
         "x_save_requirements": False,
     }
     known = wandb.Settings.model_fields  # some came with later releases than others
-    settings = wandb.Settings(**{name: value for name, value in wishes.items() if name in known})
+    settings = wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
     with kept_in(folder, mode):
         run = wandb.init(mode=mode, dir=folder, reinit="create_new", settings=settings, **facts)
     return WandbTracker(run, folder, mode, floor_db)
@@ -167,7 +180,7 @@ def _started(
 
 @contextmanager
 def _forgiving(consequence: str) -> Iterator[None]:
-    """Turns any failure into one line; its type alone is told, for a message may hold an address or a key."""
+    """Turns any failure into one line with its type alone, for a message may hold an address or a key."""
     try:
         yield
     except Exception as error:

@@ -18,13 +18,13 @@ from urllib.request import Request, urlopen
 
 
 def mode_of(wandb: Any, mode: str, folder: Path) -> str:
-    """online, offline or off: what the wish and this computer's wandb configuration come to."""
+    """What a run's mode comes to with this computer's wandb configuration: online, offline or off."""
     if mode == "offline":
         return mode
     settings = settings_of(wandb, folder)
-    asked = {"dryrun": "offline", "offline": "offline", "disabled": "off"}.get(settings.mode, "online")
-    if mode == "auto" and asked != "online":
-        return asked
+    configured = {"dryrun": "offline", "offline": "offline", "disabled": "off"}.get(settings.mode, "online")
+    if mode == "auto" and configured != "online":
+        return configured
     if _key_of(settings):
         return "online"
     if mode == "online":
@@ -66,10 +66,10 @@ def answers(url: str, timeout: float) -> bool:
 
 def _in_netrc(url: str) -> bool:
     """Whether netrc holds a password for the host of `url`."""
-    places = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    for place in map(os.path.expanduser, places):
+    files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    for file in map(os.path.expanduser, files):
         with suppress(OSError, netrc.NetrcParseError):
-            entry = netrc.netrc(place).authenticators(urlsplit(url).netloc)
+            entry = netrc.netrc(file).authenticators(urlsplit(url).netloc)
             return bool(entry and entry[2])
     return False
 
@@ -128,4 +128,5 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def say(line: str) -> None:
+    """Warns on stderr."""
     print(f"warning: {line}", file=sys.stderr)

@@ -4,7 +4,7 @@
   const BEST = 5;
   const ERRORS = 1; // Vega's level of logging
 
-  // What rli.plots.explore_context tells, as rows: {id, edit, d0 (index of a value), …, psnr (number or null), …}.
+  // What rli.reports.explore.explore_context gives, as rows: {id, edit, d0 (index of a value), …, psnr (number or null), …}.
   const read = () => {
     const data = JSON.parse(document.getElementById("explore-data").textContent);
     const names = Object.keys(data.columns);
@@ -26,7 +26,8 @@
     select.replaceChildren(...options.map(([value, text]) => new Option(text, value, value === chosen, value === chosen)));
   };
   const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-  const figure = (metric, value) => value.toFixed(metric.digits);
+  // As rli.reports.format.number writes it.
+  const figure = (metric, value) => value.toFixed(metric.digits).replace("-", "−");
   const quantity = (metric, value) => `${figure(metric, value)}${metric.unit ? ` ${metric.unit}` : ""}`;
   const card = (id) => document.getElementById(`edit-${id}`);
   const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
