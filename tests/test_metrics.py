@@ -10,7 +10,7 @@ from skimage.data import astronaut, camera
 
 from rli.metrics import lpips as perceptual
 from rli.metrics.image import psnr, ssim
-from rli.metrics.lpips import Lpips
+from rli.metrics.lpips import Lpips, imagenet_input
 
 PHOTO = astronaut()[:128, :128]
 
@@ -41,7 +41,7 @@ def test_ssim_is_one_for_equal_images_and_averages_its_map_over_a_region():
 @pytest.fixture(scope="module")
 def random_lpips():
     torch.manual_seed(0)
-    return Lpips(lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False))
+    return Lpips(lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval().requires_grad_(False))
 
 
 def test_lpips_protocols(random_lpips):
@@ -56,7 +56,7 @@ def test_lpips_protocols(random_lpips):
 
 def test_the_published_input_is_imagenet_normalised_at_256():
     flat = torch.zeros(1, 3, 512, 512)
-    out = Lpips._imagenet(flat)
+    out = imagenet_input(flat)
     assert out.shape == (1, 3, 256, 256)
     assert out[0, :, 0, 0].tolist() == pytest.approx([0.015 / 0.229, 0.044 / 0.224, 0.094 / 0.225], rel=1e-4)
 

@@ -123,6 +123,7 @@ def best(
     constraints: Mapping[str, tuple[str, float]],
     maximize: str = "strength",
     count: int = 5,
+    columns: Sequence[Column] = COLUMNS,
 ) -> pd.DataFrame:
     """The best settings that meet every constraint.
 
@@ -134,6 +135,7 @@ def best(
         constraints: metric to ("min", value) or ("max", value), both inclusive: {"psnr_background": ("min", 32.0)}.
         maximize: the metric to be best in; the least is best where less is better (LPIPS, seconds).
         count: how many lines at most.
+        columns: the table's metrics are among them.
 
     Returns:
         Lines of the table, best first.
@@ -141,7 +143,7 @@ def best(
     Raises:
         RLIError: an unknown metric or kind of constraint.
     """
-    goal, *_ = [metric_of(name) for name in (maximize, *constraints)]
+    goal, *_ = [metric_of(name, columns) for name in (maximize, *constraints)]
     meets = pd.Series(True, index=table.index)
     for name, (kind, value) in constraints.items():
         if kind not in ("min", "max"):
