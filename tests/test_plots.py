@@ -9,13 +9,14 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from best_settings import best
 from PIL import Image
 
 from rli.errors import RLIError
 from rli.metrics.columns import BY_NAME, NAMES, ORIGINAL
 from rli.reports import analysis, charts, explore
-from rli.reports.analysis import best, pareto, settings_table
-from rli.reports.charts import heatmap, tradeoff
+from rli.reports.analysis import pareto, settings_table
+from rli.reports.charts import tradeoff
 from rli.reports.explore import explore_context, override
 
 KNOBS = {"edit.eq": [1.0, 2.0, 4.0], "edit.cross": [0.6, 1.0], "inversion.method": ["null_text", "direct"]}
@@ -102,14 +103,10 @@ def test_ties_keep_the_tables_order_and_what_was_not_measured_is_last():
 
 
 def test_what_is_unknown_is_told(frame):
-    table = settings_table(frame, list(KNOBS))
     for call in (
         lambda: settings_table(frame, ["edit.no"]),
         lambda: settings_table(frame, [], "mode"),
-        lambda: best(table, {"sharpness": ("min", 1)}),
-        lambda: best(table, {"strength": ("over", 1)}),
         lambda: tradeoff(frame, list(KNOBS), x="sharpness"),
-        lambda: heatmap(frame, "edit.eq", "edit.eq", "strength"),
     ):
         with pytest.raises(RLIError):
             call()
@@ -149,23 +146,11 @@ def test_the_trade_off_shows_edits_or_where_they_are_many_settings(frame, monkey
     assert sorted(p["x"] for p in points) == pytest.approx(sorted(table["strength"]))
 
 
-def test_the_heat_map_shows_every_pair_of_values(frame):
-    chart = heatmap(frame, "edit.eq", "edit.cross", "psnr_background").to_dict()
-    table = settings_table(frame, ["edit.eq", "edit.cross"])
-    cells = {(c["x"], c["y"]): c["value"] for c in marks(chart, "cells")}
-    assert len(cells) == 6
-    for line in table.to_dict("records"):
-        assert cells[f"{line['edit.eq']:g}", f"{line['edit.cross']:g}"] == line["psnr_background"]
-    assert [layer["name"] for layer in chart["layer"]] == ["cells", "figures"]
-
-
 def test_pictures_are_made_without_a_network(frame, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    knobs = list(KNOBS)
-    for png in (charts.tradeoff_png(frame, knobs), charts.heatmap_png(frame, *knobs[:2], "strength")):
-        image = Image.open(io.BytesIO(png)).convert("RGB")
-        assert min(image.size) > 200
-        assert len(set(image.resize((64, 64)).getdata())) > 10
+    image = Image.open(io.BytesIO(charts.tradeoff_png(frame, list(KNOBS)))).convert("RGB")
+    assert min(image.size) > 200
+    assert len(set(image.resize((64, 64)).getdata())) > 10
     assert Image.open(io.BytesIO(charts.tradeoff_png(frame, [], scale=1))).width > 500
 
 

@@ -91,7 +91,7 @@ class Column:
     heading: str = ""
     # Whether the page's explorer shows it at first, or on demand; None where it does not.
     explorer: Literal["first", "on demand"] | None = None
-    # In a tracked run's summary: quality is told of each defect and of all edits together, cost of all edits together.
+    # In a tracked run's summary: quality for each defect and over all edits, cost over all edits alone.
     tracked: Literal["quality", "cost"] | None = None
     # Whether the manifest of a data set has it.
     manifest: bool = False
@@ -125,7 +125,7 @@ def _of_edit(measure: Callable[[Measurement], Value]) -> Callable[[Measurement],
     return lambda m: None if m.mask is None else measure(m)
 
 
-# What columns of one sort share.
+# What columns of the same quantity share.
 _text = partial(Column, kind="text")
 _setting = partial(Column, kind="setting", manifest=True)
 _number = partial(Column, kind="number", manifest=True, explorer="on demand")

@@ -2,7 +2,7 @@
 
 Equal images have an infinite PSNR: every PSNR is capped (`Column.cap`) before anything is made of it. A setting is
 summed up by its edits' median unless the mean is asked for: one untouched background among ten edits would lift their
-mean by 6 dB. NaN means "not measured": it enters no figure, meets no constraint and is no point of a plot. `original`
+mean by 6 dB. NaN means "not measured": it enters no mean, meets no constraint and is no point of a plot. `original`
 rows, the reconstructions, are in the table of rows only.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,11 @@ class Dimension:
 
     @property
     def numeric(self) -> bool:
+        """Whether every value is a number."""
         return all(is_number(value) for value in self.values)
 
     def colours(self) -> tuple[str, ...] | None:
-        """One for each value: along a ramp for numbers; None where there are too many to be told apart."""
+        """A colour for each value, along a ramp for numbers; None where there are too many to tell apart."""
         if len(self.values) > len(PALETTE):
             return None
         return _ramp(len(self.values)) if self.numeric else PALETTE[: len(self.values)]
@@ -118,41 +119,6 @@ def measured(frame: pd.DataFrame, columns: Sequence[Column] = COLUMNS) -> pd.Dat
     return pd.DataFrame(values, index=frame.index).replace([np.inf, -np.inf], np.nan)
 
 
-def best(
-    table: pd.DataFrame,
-    constraints: Mapping[str, tuple[str, float]],
-    maximize: str = "strength",
-    count: int = 5,
-    columns: Sequence[Column] = COLUMNS,
-) -> pd.DataFrame:
-    """The best settings that meet every constraint.
-
-    Equal lines stay in the table's order; a line whose `maximize` was not measured comes last; a metric that was not
-    measured meets no constraint.
-
-    Args:
-        table: of `settings_table`.
-        constraints: metric to ("min", value) or ("max", value), both inclusive: {"psnr_background": ("min", 32.0)}.
-        maximize: the metric to be best in; the least is best where less is better (LPIPS, seconds).
-        count: how many lines at most.
-        columns: the table's metrics are among them.
-
-    Returns:
-        Lines of the table, best first.
-
-    Raises:
-        RLIError: an unknown metric or kind of constraint.
-    """
-    goal, *_ = [metric_of(name, columns) for name in (maximize, *constraints)]
-    meets = pd.Series(True, index=table.index)
-    for name, (kind, value) in constraints.items():
-        if kind not in ("min", "max"):
-            raise RLIError(f"{name}: unknown constraint {kind}; expected one of min, max")
-        meets &= table[name] >= value if kind == "min" else table[name] <= value
-    order = {"ascending": not goal.higher, "kind": "stable", "na_position": "last"}
-    return table[meets].sort_values(maximize, **order).head(count)
-
-
 def pareto(x: Sequence[float], y: Sequence[float], higher: tuple[bool, bool] = (True, True)) -> np.ndarray:
     """Which points no other point beats: none is at least as good in both and better in one.
 
@@ -214,10 +180,11 @@ def plain(value: Any) -> Any:
 
 
 def label_of(value: Any) -> str:
+    """A setting's value as text; anything but text as JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def figure_of(metric: Column, value: float) -> str:
+def shown(metric: Column, value: float) -> str:
     """As the page's script shows it, which knows the rounded value."""
     return number(rounded(value), metric.digits, missing="")
 

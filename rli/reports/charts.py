@@ -1,4 +1,4 @@
-"""Plots of a sweep: what is gained in one metric and lost in another, and heat maps over two settings."""
+"""A sweep's trade-off as a static plot, and the layers of which the page's own is made too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from rli.errors import RLIError
 from rli.metrics.columns import Column
 from rli.reports.analysis import (
     PALETTE,
@@ -18,7 +17,6 @@ from rli.reports.analysis import (
     Dimension,
     dimension,
     edits_of,
-    figure_of,
     measured,
     metric_of,
     pareto,
@@ -26,9 +24,6 @@ from rli.reports.analysis import (
 )
 
 MANY_POINTS = 120  # edits, beyond which a plot shows settings
-MANY_VALUES = 24  # of a knob, beyond which it is no axis of a heat map
-MANY_CELLS = 120  # beyond which a heat map prints no numbers
-STRONG = 0.72  # share of a heat map's range above which a cell is dark enough for light figures
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
@@ -59,13 +54,7 @@ def tradeoff(
     ranked = _by_influence(frame, knobs, x)
     colour = colour or (ranked[0] if ranked else "defect")
     shape = shape or next((knob for knob in ranked if knob != colour), None)
-    names = list(dict.fromkeys([*knobs, colour, *([shape] if shape else [])]))
-    edits = edits_of(frame)
-    if len(edits) > MANY_POINTS:
-        table = settings_table(frame, names)
-    else:
-        names = list(dict.fromkeys(["image", "defect", *names]))
-        table = pd.concat([edits[names], measured(edits)], axis=1)
+    table, names = _points(frame, list(dict.fromkeys([*knobs, colour, *([shape] if shape else [])])))
     table = table[table[x].notna() & table[y].notna()]
     kinds = {name: dimension(table, name) for name in names}
     points = pd.DataFrame(
@@ -79,10 +68,7 @@ def tradeoff(
     )
     front = points[pareto(table[x], table[y], (across.higher, up.higher))].sort_values(["x", "y"])[["x", "y"]]
     chart = tradeoff_layers(_inline(front), _inline(points), LIGHT, across, up).properties(width=560, height=360)
-    middle = float(table[y].max() + table[y].min()) / 2 if len(table) else 0.0
-    if up.unit == "dB" and len(table) and table[y].max() - table[y].min() < 1:
-        # Less than a decibel apart is no difference to fill a plot with.
-        scale = alt.Scale(domain=[middle - 0.5, middle + 0.5], zero=False)
+    if scale := _at_least_a_decibel(table[y], up):
         chart.layer = [layer.encode(y=alt.Y("y:Q", title=up.title, scale=scale)) for layer in chart.layer]
     chart.layer[1] = chart.layer[1].encode(
         color=colour_encoding(kinds[colour]),
@@ -96,6 +82,23 @@ def tradeoff(
     return styled(chart, LIGHT)
 
 
+def _points(frame: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """What a trade-off's points stand for, edits or settings, with their metrics; and the columns that name a point."""
+    edits = edits_of(frame)
+    if len(edits) > MANY_POINTS:
+        return settings_table(frame, names), names
+    names = list(dict.fromkeys(["image", "defect", *names]))
+    return pd.concat([edits[names], measured(edits)], axis=1), names
+
+
+def _at_least_a_decibel(values: pd.Series, metric: Column) -> alt.Scale | None:
+    """A scale around values less than a decibel apart, which is no difference to fill a plot with."""
+    if metric.unit != "dB" or values.empty or values.max() - values.min() >= 1:
+        return None
+    middle = float(values.max() + values.min()) / 2
+    return alt.Scale(domain=[middle - 0.5, middle + 0.5], zero=False)
+
+
 def _by_influence(frame: pd.DataFrame, knobs: Sequence[str], metric: str) -> list[str]:
     """The knobs, first the one between whose values the metric's median differs most."""
 
@@ -106,48 +109,9 @@ def _by_influence(frame: pd.DataFrame, knobs: Sequence[str], metric: str) -> lis
     return sorted(knobs, key=width, reverse=True)
 
 
-def heatmap(frame: pd.DataFrame, x: str, y: str, metric: str, statistic: str = "median") -> alt.LayerChart:
-    """Plots a metric's median or mean over everything but two columns.
-
-    Args:
-        frame: of `rli.reports.sweep.frame`.
-        x: the column across: a knob, `defect` or `image`.
-        y: the column upwards.
-        metric: what colours the cells; it is printed in them while there are at most MANY_CELLS.
-        statistic: median or mean.
-    """
-    if x == y:
-        raise RLIError(f"a heat map needs two different columns, and both are {x}")
-    table = settings_table(frame, [x, y], statistic)
-    table = table[table[metric_of(metric).name].notna()]
-    across, up = dimension(table, x), dimension(table, y)
-    values = table[metric].to_numpy()
-    low, high = (values.min(), values.max()) if len(values) else (0, 0)
-    cells = pd.DataFrame(
-        {
-            "x": [across.labels[c] for c in across.codes],
-            "y": [up.labels[c] for c in up.codes],
-            "value": values,
-            "text": [figure_of(metric_of(metric), v) for v in values],
-            "strong": [bool(high > low and (v - low) / (high - low) > STRONG) for v in values],
-        }
-    )
-    chart = heatmap_layers(_inline(cells), LIGHT, metric_of(metric), len(cells) <= MANY_CELLS)
-    chart = chart.encode(
-        x=alt.X(title=across.name).scale(domain=list(across.labels)),
-        y=alt.Y(title=up.name).scale(domain=_downwards(up)),
-    )
-    return styled(chart.properties(width=alt.Step(66), height=alt.Step(40)), LIGHT)
-
-
 def tradeoff_png(frame: pd.DataFrame, knobs: Sequence[str], scale: float = 2.0) -> bytes:
     """`tradeoff` as a PNG file's content; nothing is loaded from anywhere."""
     return _png(tradeoff(frame, knobs), scale)
-
-
-def heatmap_png(frame: pd.DataFrame, x: str, y: str, metric: str, scale: float = 2.0) -> bytes:
-    """`heatmap` as a PNG file's content."""
-    return _png(heatmap(frame, x, y, metric), scale)
 
 
 @dataclass(frozen=True)
@@ -213,33 +177,10 @@ def shape_encoding(kind: Dimension | None, colours: Colours) -> Any:
     return shape.scale(domain=list(kind.labels), range=list(SHAPES[: len(kind.labels)]))
 
 
-def heatmap_layers(cells: Any, colours: Colours, metric: Column | None = None, numbers: bool = True) -> alt.LayerChart:
-    """The cells of a heat map.
-
-    Args:
-        cells: data with x, y, value, text (the value as it is read), strong (whether the text is light).
-        colours: the page's, or those in the light.
-        metric: what colours the cells; None where the page's script chooses it.
-        numbers: whether the texts are shown.
-    """
-    base = alt.Chart(cells).encode(x=alt.X("x:O").axis(labelAngle=0, labelLimit=140), y="y:O")
-    scale = alt.Scale(range=[colours.soft, colours.accent], zero=False)
-    colour = alt.Color("value:Q", title=metric.title if metric else "", scale=scale)
-    rects = base.mark_rect(stroke=colours.card, strokeWidth=2).encode(color=colour).properties(name="cells")
-    ink = alt.condition("datum.strong", alt.value(colours.card), alt.value(colours.ink))
-    text = base.mark_text(fontSize=12).encode(text="text:N", color=ink).properties(name="figures")
-    return alt.layer(rects, text) if numbers else alt.layer(rects)
-
-
 def _shown_as(kind: Dimension) -> list[Any]:
     """Of each row the text that colours it, or the number where the colour is a scale."""
     shown = kind.values if kind.colours() is None and kind.numeric else kind.labels
     return [shown[c] for c in kind.codes]
-
-
-def _downwards(kind: Dimension) -> list[str]:
-    """Numbers grow upwards; names are read downwards."""
-    return list(reversed(kind.labels)) if kind.numeric else list(kind.labels)
 
 
 def styled(chart: alt.LayerChart, colours: Colours) -> alt.LayerChart:

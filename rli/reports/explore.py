@@ -17,27 +17,26 @@ from rli.reports.analysis import (
     Dimension,
     dimension,
     edits_of,
-    figure_of,
     label_of,
     measured,
     metrics_of,
     plain,
     rounded,
+    shown,
 )
 from rli.reports.charts import (
-    MANY_CELLS,
     MANY_POINTS,
-    MANY_VALUES,
     PAGE,
     SHAPES,
-    STRONG,
     colour_encoding,
-    heatmap_layers,
     shape_encoding,
     styled,
     tradeoff_layers,
 )
 
+MANY_VALUES = 24  # of a knob, beyond which it is no axis of a heat map
+MANY_CELLS = 120  # beyond which a heat map prints no numbers
+STRONG = 0.72  # share of a heat map's range above which a cell is dark enough for light numbers
 MANY_ROWS = 2000  # beyond which the page's table holds the first ones until a script asks for more
 
 
@@ -87,7 +86,7 @@ def explore_context(
         "libraries": [vl_convert.javascript_bundle()],
         "sections": {
             "tradeoff": len(metrics) > 1,
-            "heatmap": bool(knobs and metrics) and sum(one["axis"] for one in dimensions) > 1,
+            "heatmap": bool(knobs and metrics) and sum(kind["axis"] for kind in dimensions) > 1,
             "best": bool(knobs and metrics),
         },
         "metrics": [_metric(m) for m in metrics],
@@ -141,12 +140,20 @@ def _page_tradeoff() -> dict[str, Any]:
 
 
 def _page_heatmap() -> dict[str, Any]:
-    frame = (
+    """The specification that the page's script completes with data and titles. The data of the cells are x, y, value,
+    text (the value as it is read) and strong (whether the text is light)."""
+    base = alt.Chart(alt.NamedData("cells")).encode(x=alt.X("x:O").axis(labelAngle=0, labelLimit=140), y="y:O")
+    scale = alt.Scale(range=[PAGE.soft, PAGE.accent], zero=False)
+    colour = alt.Color("value:Q", title="", scale=scale)
+    rects = base.mark_rect(stroke=PAGE.card, strokeWidth=2).encode(color=colour).properties(name="cells")
+    ink = alt.condition("datum.strong", alt.value(PAGE.card), alt.value(PAGE.ink))
+    text = base.mark_text(fontSize=12).encode(text="text:N", color=ink).properties(name="figures")
+    cursor = (
         alt.Chart(alt.NamedData("cursor"), name="cursor")
         .mark_rect(filled=False, stroke=PAGE.ink, strokeWidth=3)
         .encode(x="x:O", y="y:O")
     )
-    return styled(heatmap_layers(alt.NamedData("cells"), PAGE) + frame, PAGE).to_dict()
+    return styled(alt.layer(rects, text) + cursor, PAGE).to_dict()
 
 
 def _column(name: str, label: str, unit: str, main: bool, number: bool) -> dict[str, Any]:
@@ -157,14 +164,14 @@ def _lines(
     frame: pd.DataFrame, kinds: Sequence[Dimension], metrics: Sequence[Column], values: pd.DataFrame
 ) -> Iterable[dict[str, Any]]:
     """The table's rows as they are read."""
-    figures = values[[m.name for m in metrics]].to_numpy()
+    cells = values[[m.name for m in metrics]].to_numpy()
     edits = frame["defect"] != ORIGINAL
     for k, (index, edit) in enumerate(edits.items()):
         yield {
             "id": int(index),
             "edit": bool(edit),
             "names": [kind.labels[kind.codes[k]] for kind in kinds],
-            "figures": [figure_of(m, v) for m, v in zip(metrics, figures[k], strict=True)],
+            "cells": [shown(m, v) for m, v in zip(metrics, cells[k], strict=True)],
         }
 
 

@@ -126,7 +126,7 @@ def rows_of(frame: pd.DataFrame, knobs: Sequence[str], columns: Sequence[Column]
 
 
 def _short(names: Sequence[str]) -> dict[str, str]:
-    """Of dotted names the last parts, where these are no one else's."""
+    """Of dotted names the last parts, where no other name ends alike."""
     last = [name.rpartition(".")[2] for name in names]
     return {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
 
@@ -199,11 +199,11 @@ def _add(section: _Section, photo: PhotoResult, numbers: Mapping[str, int], rows
 def _labelled(reconstructions: list[dict[str, Any]], rows: Rows) -> list[dict[str, Any]]:
     """Each reconstruction with the settings that are its own alone, where there are several."""
     several = len(reconstructions) > 1
-    labels = [rows.labels(one["rows"]) if several else [] for one in reconstructions]
+    labels = [rows.labels(made["rows"]) if several else [] for made in reconstructions]
     shared = set(labels[0]).intersection(*labels) if labels else set()
     return [
-        {**one, "labels": [label for label in own if label not in shared]}
-        for one, own in zip(reconstructions, labels, strict=True)
+        {**made, "labels": [label for label in own if label not in shared]}
+        for made, own in zip(reconstructions, labels, strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +46,7 @@ class Outcome:
 
     @property
     def is_sweep(self) -> bool:
+        """Whether there are jobs."""
         return "job" in self.rows
 
 
@@ -57,7 +59,7 @@ def write_outcome(
     floor_db: float = 32.0,
     tracker: Tracker | None = None,
 ) -> None:
-    """How a run and a sweep end: tables, pictures at a glance, the page, and the same told to the tracker.
+    """How a run and a sweep end: tables, pictures at a glance, the page, and all of it tracked.
 
     Writes results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and
     for a sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
@@ -81,7 +83,7 @@ def write_outcome(
 
     def photographs() -> Iterator[PhotoResult]:
         """One after the other; the overview and the tracker take what they need on the way to the page."""
-        for photo in read(shown_places(outcome.rows, outcome.places, edits)):
+        for photo in _read(_shown(outcome, edits)):
             if len(overview) < OVERVIEW:
                 overview.append(tiles(photo))
             thumbnails[photo.job, photo.name] = tracker.thumbnails(photo)
@@ -119,23 +121,21 @@ def _explored(outcome: Outcome, plot: Path, floor_db: float) -> dict[str, Any]:
     return explore_context(outcome.rows, outcome.knobs, floor_db)
 
 
-def shown_places(frame: pd.DataFrame, places: Sequence[Place], edits: int) -> Sequence[Place]:
-    """As many of the first places as have `edits` edits together, and one at least."""
-    each = max(1, round(len(frame) / max(1, len(places))))
-    return places[: max(1, edits // each)]
+def _shown(outcome: Outcome, edits: int) -> Sequence[Place]:
+    """As many of the first photographs as have `edits` edits together, and one at least."""
+    each = max(1, round(len(outcome.rows) / max(1, len(outcome.places))))
+    return outcome.places[: max(1, edits // each)]
 
 
-def read(places: Sequence[Place]) -> Iterator[PhotoResult]:
-    """The places' results, one after the other; one whose files are gone or damaged is left out."""
+def _read(places: Sequence[Place]) -> Iterator[PhotoResult]:
+    """The photographs' results, one after the other; one whose files are gone or damaged is left out."""
     for place in places:
-        try:
+        with suppress(RLIError):
             yield place.read()
-        except RLIError:
-            continue
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
-    """failed.csv: what could not be done, and why; no file where everything was."""
+    """Writes failed.csv, what could not be done and why; where everything was done there is no such file."""
     path = folder / "failed.csv"
     if failures:
         frame = pd.DataFrame([vars(failure) for failure in failures])

@@ -227,7 +227,7 @@ def _all_rows(frame: pd.DataFrame, columns: Sequence[Column], limit: int = 300) 
 def _comparisons(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """For each measured resolution a table: ours, published and difference, or the published figures of others.
 
-    A cell is a figure and its spread, empty but for ours.
+    A cell is a number and its spread, which only ours have.
     """
     sizes = [column.removeprefix("photos_") for column in frame if column.startswith("photos_")]
     published = [r for r in sizes if frame[f"published_psnr_{r}"].notna().any()]

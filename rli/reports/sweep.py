@@ -58,13 +58,16 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Jobs in their order, and the settings that differ between them, with dotted names ("edit.eq")."""
+    """The jobs of one or several folders."""
 
+    # In the order of their names.
     jobs: tuple[SweepJob, ...]
+    # The settings that differ between them, with dotted names ("edit.eq").
     knobs: tuple[str, ...]
 
     @property
     def failed(self) -> tuple[SweepJob, ...]:
+        """The jobs that failed."""
         return tuple(job for job in self.jobs if job.reason)
 
 
@@ -173,7 +176,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _prefixes(folders: Sequence[Path]) -> list[str]:
-    """What precedes the jobs' names: nothing for one folder, for several their own names, numbered where they clash."""
+    """What precedes the jobs' names: nothing for a single folder, else the folder's name, numbered where two clash."""
     if len(folders) == 1:
         return [""]
     names = [folder.resolve().name for folder in folders]
@@ -249,7 +252,7 @@ def main() -> int:
     """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
-    parser.add_argument("--out", type=Path, help="where the tables and the page go: the folder itself if it is one")
+    parser.add_argument("--out", type=Path, help="where the tables and the page go; a single folder itself by default")
     parser.add_argument("--edits", type=int, default=500, help="on the page at most")
     parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What a run needs of its tracker, and the one of a run that is not tracked.
+"""What a run needs of its tracker, and the tracker of a run that is not tracked.
 
 Tracking never stands in a run's way: no prompt, no wait beyond a few seconds, and every failure costs one line on
 stderr and the tracking, never the run. wandb is imported only when a run is tracked. All that it writes lies in

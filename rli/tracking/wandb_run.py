@@ -111,7 +111,7 @@ def start(
             not answer; auto is online only where a key is configured (WANDB_API_KEY, wandb's settings or netrc) and
             heeds WANDB_MODE.
         project: W&B's.
-        name: the run's; None lets W&B invent one.
+        name: the run's; None lets W&B invent it.
         group: the sweep's name.
         tags: empty ones and repetitions are dropped, long ones cut.
         job_type: run, job (of a sweep) or summary (a sweep's).
@@ -119,7 +119,7 @@ def start(
         timeout: seconds to wait for the server.
 
     Returns:
-        A tracker whatever fails: an offline one, or none that tracks.
+        A tracker whatever fails: an offline one, or `Untracked`.
     """
     one_of("tracking.mode", mode, MODES)
     try:

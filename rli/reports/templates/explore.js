@@ -1,4 +1,6 @@
 "use strict";
+// The whole section in one file: its parts, the trade-off, the heat map, the best settings and the table, share the rows,
+// the choices and the few helpers at its top, and a page cannot load modules under its policy.
 (() => {
   const PAGE_OF_ROWS = 200; // how many rows of the table are in the document at first
   const BEST = 5;
