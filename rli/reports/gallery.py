@@ -64,8 +64,10 @@ class Plan:
 def plan_of(frame: pd.DataFrame) -> Plan:
     """Lossless while the page stays small; then high, then good quality; beyond PIXELS reduced, so that it opens.
 
-    frame: rows with image, defect, resolution and job; a page shows a picture for each edit, a reconstruction for each
-    job and photograph, and each photograph.
+    A page shows a picture for each edit, a reconstruction for each job and photograph, and each photograph.
+
+    Args:
+        frame: rows with image, defect, resolution and job.
     """
     edits = frame["defect"] != ORIGINAL
     shown = pd.concat([frame[edits], frame.drop_duplicates(["job", "image"]), frame.drop_duplicates(["image"])])
@@ -143,8 +145,16 @@ class _Section:
 
 
 def sections(photos: Iterable[PhotoResult], rows: Rows, plan: Plan) -> Iterator[dict[str, Any]]:
-    """Everything the template shows of one photograph after the other: each input and each reconstruction once, and
-    every edit of every job."""
+    """Everything the template shows, one photograph after the other.
+
+    Args:
+        photos: those of one name, from several jobs, stand together; they are taken as they are needed.
+        rows: what was measured of them.
+        plan: how much of the page each picture may take.
+
+    Yields:
+        For each name its inputs and reconstructions, each picture once, and every edit of every job.
+    """
     for index, (name, results) in enumerate(groupby(photos, key=lambda photo: photo.name)):
         section, numbers, jobs = _Section(index), [], 0
         for photo in results:

@@ -32,9 +32,11 @@ Tile = tuple[str, Image.Image]
 
 @dataclass(frozen=True)
 class Inline:
-    """A picture as a data URI, and its size in pixels."""
+    """A picture inside a page."""
 
+    # A data URI.
     uri: str
+    # In pixels.
     width: int
     height: int
 
@@ -51,9 +53,15 @@ def edge_difference_map(photo: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def heat(photo: np.ndarray, values: np.ndarray, side: int) -> np.ndarray:
-    """A word's map (h,w) >= 0, in magma up to its own maximum, over the darkened photograph (H,W,3) uint8.
+    """A word's attention map, in magma up to its own maximum, over the darkened photograph.
 
-    Returns (H',W',3) uint8 with the photograph's proportions and at most `side` pixels.
+    Args:
+        photo: (H,W,3) uint8.
+        values: (h,w), at least 0.
+        side: longer side of what is returned, in pixels, at most.
+
+    Returns:
+        (H',W',3) uint8 with the photograph's proportions.
     """
     size = fitted(photo.shape, side)
     ground = np.asarray(Image.fromarray(photo).convert("L").resize(size, Image.Resampling.BOX), np.float32)[..., None]
@@ -75,7 +83,13 @@ def outline(mask: np.ndarray) -> str:
 def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int = 210) -> dict[str, Any] | None:
     """Loss before and after the optimization of each step, on a logarithmic axis, as coordinates for an SVG drawing.
 
-    losses: of each step, at its start and after each iteration, noisiest first. None where nothing was optimized.
+    Args:
+        losses: of each step, at its start and after each iteration, noisiest first.
+        width: of the drawing, in its own units.
+        height: of the drawing.
+
+    Returns:
+        None where nothing was optimized.
     """
     steps = [(i, step[0], step[-1]) for i, step in enumerate(losses) if len(step)]
     values = [v for _, *pair in steps for v in pair if math.isfinite(v) and v > 0]
@@ -174,7 +188,13 @@ def bar(colormap: str) -> str:
 
 
 def inlined(pixels: np.ndarray, side: int, quality: int | None) -> Inline:
-    """A picture (H,W,3) uint8 at most `side` pixels wide and high; lossless where quality is None."""
+    """A picture for a page.
+
+    Args:
+        pixels: (H,W,3) uint8.
+        side: the longer side in pixels, at most.
+        quality: WebP's; None for lossless.
+    """
     size = fitted(pixels.shape, side)
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
