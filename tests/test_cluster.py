@@ -145,7 +145,7 @@ def test_ray_and_parts_make_what_one_process_makes(monkeypatch, capsys):
 
 def test_a_worker_makes_what_one_process_makes(tmp_path, monkeypatch):
     """In this process: what Ray does beside it is in the slow test above."""
-    monkeypatch.setattr("rli.runs.runner.load_lpips", lambda: None)
+    monkeypatch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     job = Job("mini", 64, 64, "photo", (), True, InversionSettings(steps=2, inner_steps=1), EditSettings(), Path("c"))

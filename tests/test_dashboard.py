@@ -11,9 +11,11 @@ from command import ROOT, composed
 from omegaconf import OmegaConf
 
 from experiments.dashboard import workspace
-from rli.metrics.columns import COLUMNS, Row
+from rli.metrics.columns import NAMES, Row
+from rli.reports.results import frame_of
 from rli.runs.config import job_of
-from rli.tracking.tracker import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, summary
+from rli.tracking.summary import summary
+from rli.tracking.wandb_tables import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF
 
 SWEEPS = sorted((ROOT / "experiments" / "knobs").glob("wandb_*.yaml"))
 KNOBS = {"edit.eq", "edit.cross", "edit.replace", "rli.alpha"}
@@ -31,8 +33,8 @@ def fresh_machine(tmp_path, monkeypatch):
 
 def figures(defects):
     """The keys of a run's figures where everything was measured."""
-    rows = [Row(**{name: "x" if name in TEXT else 1.0 for name in COLUMNS} | {"defect": d}) for d in defects]
-    return set(summary(rows))
+    rows = [Row(**{name: "x" if name in TEXT else 1.0 for name in NAMES} | {"defect": d}) for d in defects]
+    return set(summary(frame_of(rows)))
 
 
 def named(panel):

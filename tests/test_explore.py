@@ -8,11 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from best_settings import best
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from test_plots import EVIL, KNOBS, sweep_frame
 
-from rli.metrics.columns import ORIGINAL
-from rli.reports.charts import best, explore_context, measured, settings_table
+from rli.metrics.columns import BY_NAME, ORIGINAL
+from rli.reports.analysis import measured, settings_table
+from rli.reports.explore import explore_context
+from rli.reports.format import number
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -115,6 +118,10 @@ def open_page(browser, address):
     assert complaints == []
     assert all(url.startswith(("file:", "data:")) for url in asked)
     assert len([url for url in asked if url.startswith("file:")]) == len(contexts)
+
+
+def shown(metric, value):
+    return number(value, BY_NAME[metric].digits, missing="")
 
 
 def heard(page, name):
@@ -291,7 +298,7 @@ def test_the_heat_map_follows_its_choices(open_page, frame):
         page.select_option("#explore-metric", metric)
         page.select_option("#explore-across", label=across)
         page.select_option("#explore-up", label=up)
-        expected = sorted(f"{v:.2f}" for v in settings_table(frame, [across, up])[metric])
+        expected = sorted(shown(metric, v) for v in settings_table(frame, [across, up])[metric])
         assert len(expected) == count
         playwright.expect(page.locator("#explore-cells-plot .cells_marks path")).to_have_count(count)
         playwright.expect(page.locator("#explore-cells-plot .figures_marks")).to_contain_text(expected[-1])
@@ -340,7 +347,7 @@ def test_the_keyboard_goes_through_the_points(open_page, frame):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert (
-        f"Strength {frame.loc[order[1], 'strength']:.2f} grey levels"
+        f"Strength {shown('strength', frame.loc[order[1], 'strength'])} grey levels"
         in page.locator("#explore-points-told").text_content()
     )
     playwright.expect(page.locator("#explore-points-plot .cursor_marks path")).to_have_count(1)
@@ -362,7 +369,7 @@ def test_rows_open_their_picture_where_there_is_one(open_page, frame):
 
 
 def test_more_rows_are_shown_on_demand(open_page, tmp_path, monkeypatch):
-    monkeypatch.setattr("rli.reports.charts.MANY_ROWS", 50)
+    monkeypatch.setattr("rli.reports.explore.MANY_ROWS", 50)
     frame = sweep_frame(photos=10)  # 360 rows, of which the page has 50
     page = open_page(written(tmp_path / "many.html", frame))
     assert shown_ids(page) == list(range(200))
@@ -370,7 +377,7 @@ def test_more_rows_are_shown_on_demand(open_page, tmp_path, monkeypatch):
     assert shown_ids(page) == list(range(360))
     assert not page.locator("#explore-more").is_visible()
     # Rows that the script made read like those of the page.
-    assert column(page, "Strength") == ["" if v != v else f"{v:.2f}" for v in frame["strength"]]
+    assert column(page, "Strength") == [shown("strength", v) for v in frame["strength"]]
     page.fill(".filters input[data-column=d1]", "= original")
     assert shown_ids(page) == frame.index[frame["defect"] == ORIGINAL].tolist()
 

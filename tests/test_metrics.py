@@ -8,8 +8,9 @@ import torch
 import torchvision
 from skimage.data import astronaut, camera
 
-from rli.metrics import image as metrics
-from rli.metrics.image import Lpips, psnr, ssim
+from rli.metrics import lpips as perceptual
+from rli.metrics.image import psnr, ssim
+from rli.metrics.lpips import Lpips, imagenet_input
 
 PHOTO = astronaut()[:128, :128]
 
@@ -40,7 +41,7 @@ def test_ssim_is_one_for_equal_images_and_averages_its_map_over_a_region():
 @pytest.fixture(scope="module")
 def random_lpips():
     torch.manual_seed(0)
-    return Lpips(lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False))
+    return Lpips(lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval().requires_grad_(False))
 
 
 def test_lpips_protocols(random_lpips):
@@ -55,15 +56,17 @@ def test_lpips_protocols(random_lpips):
 
 def test_the_published_input_is_imagenet_normalised_at_256():
     flat = torch.zeros(1, 3, 512, 512)
-    out = Lpips._imagenet(flat)
+    out = imagenet_input(flat)
     assert out.shape == (1, 3, 256, 256)
     assert out[0, :, 0, 0].tolist() == pytest.approx([0.015 / 0.229, 0.044 / 0.224, 0.094 / 0.225], rel=1e-4)
 
 
 def test_without_the_backbone_there_is_no_lpips(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(metrics.urllib.request, "urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
-    assert metrics.load_lpips() is None
+    monkeypatch.setattr(
+        perceptual.urllib.request, "urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("no network"))
+    )
+    assert perceptual.load_lpips() is None
 
 
 def test_a_backbone_with_another_hash_is_not_trusted(monkeypatch, tmp_path):
@@ -71,7 +74,7 @@ def test_a_backbone_with_another_hash_is_not_trusted(monkeypatch, tmp_path):
     path = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
-    assert metrics.load_lpips() is None
+    assert perceptual.load_lpips() is None
 
 
 def test_the_backbone_s_weights_reach_their_layers(monkeypatch, tmp_path):
@@ -85,7 +88,7 @@ def test_the_backbone_s_weights_reach_their_layers(monkeypatch, tmp_path):
     there = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"nowhere/vgg16-{digest}.pth"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torchvision.models.VGG16_Weights", there)
-    network = metrics.load_lpips().network
+    network = perceptual.load_lpips().network
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.allclose(network.net(x).relu3_3, features[:16](x), atol=1e-5)

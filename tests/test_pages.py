@@ -216,10 +216,10 @@ def test_the_wheel_zooms_where_the_pointer_is(visit):
 
 
 def test_a_sweep_s_exploration_runs_under_the_page_s_policy(visit, pages, tmp_path):
-    plots = pytest.importorskip("rli.reports.charts")
+    explore = pytest.importorskip("rli.reports.explore")
     jobs = [photograph(job=str(j), eq=float(j)) for j in range(3)]
     rows = frame(jobs)
-    pages["explored"] = write(tmp_path / "r.html", jobs, explore=plots.explore_context(rows, ["edit.eq"], 32.0))
+    pages["explored"] = write(tmp_path / "r.html", jobs, explore=explore.explore_context(rows, ["edit.eq"], 32.0))
     page = visit("explored")
     playwright.expect(page.locator("#explore")).to_be_visible()
     assert len(page.locator("script:not([type])").all()) >= 3

@@ -9,14 +9,18 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from best_settings import best
 from PIL import Image
 
 from rli.errors import RLIError
-from rli.metrics.columns import COLUMNS, ORIGINAL
-from rli.reports import charts as plots
-from rli.reports.charts import CAP, best, explore_context, heatmap, override, pareto, settings_table, tradeoff
+from rli.metrics.columns import BY_NAME, NAMES, ORIGINAL
+from rli.reports import analysis, charts, explore
+from rli.reports.analysis import pareto, settings_table
+from rli.reports.charts import tradeoff
+from rli.reports.explore import explore_context, override
 
 KNOBS = {"edit.eq": [1.0, 2.0, 4.0], "edit.cross": [0.6, 1.0], "inversion.method": ["null_text", "direct"]}
+CAP = BY_NAME["psnr_background"].cap
 EVIL = "<script>alert(1)</script>"
 
 
@@ -34,7 +38,7 @@ def sweep_frame(knobs=KNOBS, photos=3, defects=("rust", EVIL), seed=0):
                 background = 44 - 0.4 * strength + random.normal()
                 figures = {"psnr_background": background, "ssim_background": 0.9, "strength": strength}
                 rows.append({**common, **figures, "defect": defect, "mask_share": 0.1, "seconds_edit": 1.5})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, "job", *knobs])
+    frame = pd.DataFrame(rows, columns=[*NAMES, "job", *knobs])
     frame.loc[1, "psnr_background"], frame.loc[2, "strength"] = np.inf, np.nan
     return frame
 
@@ -75,7 +79,7 @@ def test_values_of_any_kind_are_settings():
     assert table["knob"].tolist() == [None, 10, 2, True, "up", [1, 2]]
     assert table["edits"].tolist() == [2, 1, 2, 1, 1, 1]
     frame["knob"] = [v for v in [4, None, 1.5, 10] * 2 for _ in range(2)]
-    assert plots.dimension(frame, "knob").labels == ("null", "1.5", "4", "10")
+    assert analysis.dimension(frame, "knob").labels == ("null", "1.5", "4", "10")
 
 
 def test_the_best_settings_meet_the_constraints_and_come_in_order(frame):
@@ -99,14 +103,10 @@ def test_ties_keep_the_tables_order_and_what_was_not_measured_is_last():
 
 
 def test_what_is_unknown_is_told(frame):
-    table = settings_table(frame, list(KNOBS))
     for call in (
         lambda: settings_table(frame, ["edit.no"]),
         lambda: settings_table(frame, [], "mode"),
-        lambda: best(table, {"sharpness": ("min", 1)}),
-        lambda: best(table, {"strength": ("over", 1)}),
         lambda: tradeoff(frame, list(KNOBS), x="sharpness"),
-        lambda: heatmap(frame, "edit.eq", "edit.eq", "strength"),
     ):
         with pytest.raises(RLIError):
             call()
@@ -140,30 +140,18 @@ def test_the_trade_off_shows_edits_or_where_they_are_many_settings(frame, monkey
     assert max(p["y"] for p in points) == CAP
     assert [(p["x"], p["y"]) for p in front] == sorted((p["x"], p["y"]) for p in front)
     assert not any(q["x"] > p["x"] and q["y"] > p["y"] for p in front for q in points)
-    monkeypatch.setattr(plots, "MANY_POINTS", 50)
+    monkeypatch.setattr(charts, "MANY_POINTS", 50)
     table = settings_table(frame, list(KNOBS))
     points = marks(tradeoff(frame, list(KNOBS)).to_dict(), "points")
     assert sorted(p["x"] for p in points) == pytest.approx(sorted(table["strength"]))
 
 
-def test_the_heat_map_shows_every_pair_of_values(frame):
-    chart = heatmap(frame, "edit.eq", "edit.cross", "psnr_background").to_dict()
-    table = settings_table(frame, ["edit.eq", "edit.cross"])
-    cells = {(c["x"], c["y"]): c["value"] for c in marks(chart, "cells")}
-    assert len(cells) == 6
-    for line in table.to_dict("records"):
-        assert cells[f"{line['edit.eq']:g}", f"{line['edit.cross']:g}"] == line["psnr_background"]
-    assert [layer["name"] for layer in chart["layer"]] == ["cells", "figures"]
-
-
 def test_pictures_are_made_without_a_network(frame, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    knobs = list(KNOBS)
-    for png in (plots.tradeoff_png(frame, knobs), plots.heatmap_png(frame, *knobs[:2], "strength")):
-        image = Image.open(io.BytesIO(png)).convert("RGB")
-        assert min(image.size) > 200
-        assert len(set(image.resize((64, 64)).getdata())) > 10
-    assert Image.open(io.BytesIO(plots.tradeoff_png(frame, [], scale=1))).width > 500
+    image = Image.open(io.BytesIO(charts.tradeoff_png(frame, list(KNOBS)))).convert("RGB")
+    assert min(image.size) > 200
+    assert len(set(image.resize((64, 64)).getdata())) > 10
+    assert Image.open(io.BytesIO(charts.tradeoff_png(frame, [], scale=1))).width > 500
 
 
 @pytest.mark.parametrize(
@@ -190,7 +178,7 @@ def test_whole_numbers_are_typed_without_a_point():
 @pytest.fixture
 def context(monkeypatch):
     """explore_context and its data read back, without Vega, which takes a second to bundle."""
-    monkeypatch.setattr(plots.vl_convert, "javascript_bundle", lambda: "")
+    monkeypatch.setattr(explore.vl_convert, "javascript_bundle", lambda: "")
 
     def call(*arguments):
         told = explore_context(*arguments)
@@ -236,7 +224,7 @@ def test_sections_need_something_to_compare(frame, context):
 
 
 def test_a_long_table_starts_with_its_first_rows(frame, context, monkeypatch):
-    monkeypatch.setattr(plots, "MANY_ROWS", 10)
+    monkeypatch.setattr(explore, "MANY_ROWS", 10)
     told, data = context(frame, list(KNOBS))
     assert len(told["lines"]) == 10 and told["total"] == len(data["ids"]) == len(frame)
 

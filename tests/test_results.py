@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from rli.files import whole_file, write_whole
-from rli.metrics.columns import COLUMNS, Row
-from rli.reports.results import comparison, frame_of, heading, read_results, write_comparison, write_results
+from rli.metrics.columns import NAMES, Row
+from rli.reports.comparison import comparison, heading, write_comparison
+from rli.reports.results import frame_of, read_results, write_results
 
 
 def row(image="a", defect="rust", resolution="512", psnr=24.0, recon=28.0, **changes):
@@ -32,7 +33,7 @@ def test_results_have_the_columns_in_order_and_empty_cells_for_none(tmp_path):
     write_results(some, tmp_path / "r.csv")
     head, line = (tmp_path / "r.csv").read_text().splitlines()
     cells = dict(zip(head.split(","), line.split(","), strict=True))
-    assert tuple(head.split(",")) == COLUMNS
+    assert tuple(head.split(",")) == NAMES
     assert cells["psnr"] == "29.1235"
     assert cells["ssim"] == "0.80000"
     assert cells["seconds_inversion"] == "1.235"
@@ -50,13 +51,13 @@ def test_a_sweep_s_file_tells_the_job_and_the_knobs_beside(tmp_path):
     frame = frame_of([row(), row()]).assign(job=["0", "1"], **{"rli.location": ["off", "up"], "not told": 1})
     write_results(frame, tmp_path / "r.csv", ["rli.location"])
     back = pd.read_csv(tmp_path / "r.csv", dtype={"job": "str"})
-    assert tuple(back) == (*COLUMNS, "job", "rli.location")
+    assert tuple(back) == (*NAMES, "job", "rli.location")
     assert back["rli.location"].tolist() == ["off", "up"]
 
 
 def test_no_rows_leave_a_readable_table(tmp_path):
     write_results(frame_of([]), tmp_path / "r.csv")
-    assert list(read_results(tmp_path / "r.csv")) == list(COLUMNS)
+    assert list(read_results(tmp_path / "r.csv")) == list(NAMES)
 
 
 def test_comparison_by_hand(published):
@@ -67,7 +68,7 @@ def test_comparison_by_hand(published):
         row("b", psnr=26.0, recon=29.0),
         row("a", "hole", recon=20.0),
     ]
-    table = comparison(rows, published).set_index("defect")
+    table = comparison(frame_of(rows), published).set_index("defect")
     assert list(table.index) == ["original", "rust", "hole"]
     # The reconstruction against the photograph; an edit against the reconstruction.
     assert table.loc["original", "psnr_512"] == pytest.approx(31.0)
@@ -86,7 +87,7 @@ def test_comparison_by_hand(published):
 
 
 def test_other_resolutions_stand_beside_the_published_ones_without_a_difference(published):
-    table = comparison([row(resolution="128"), row(resolution="512x768")], published).set_index("defect")
+    table = comparison(frame_of([row(resolution="128"), row(resolution="512x768")]), published).set_index("defect")
     sizes = [column.removeprefix("photos_") for column in table if column.startswith("photos_")]
     assert sizes == ["128", "512", "512x768", "1024"]
     assert table.loc["rust", "psnr_128"] == 28.0
@@ -95,28 +96,28 @@ def test_other_resolutions_stand_beside_the_published_ones_without_a_difference(
 
 def test_each_photograph_counts_once_however_often_it_was_edited(published):
     rows = [row("a", recon=20.0, eq=1.0), row("a", recon=30.0, eq=2.0), row("b", recon=31.0, eq=2.0)]
-    table = comparison(rows, published).set_index("defect")
+    table = comparison(frame_of(rows), published).set_index("defect")
     assert table.loc["rust", "psnr_512"] == pytest.approx((25.0 + 31.0) / 2)
     assert table.loc["rust", "photos_512"] == 2
-    assert heading(rows)["eq"] == "1.0 / 2.0"
+    assert heading(frame_of(rows))["eq"] == "1.0 / 2.0"
 
 
 def test_comparison_is_the_same_from_rows_and_from_the_file(tmp_path, published):
     rows = [row(), row("b", lpips_recon=None)]
     write_results(frame_of(rows), tmp_path / "r.csv")
     from_file = comparison(read_results(tmp_path / "r.csv"), published)
-    pd.testing.assert_frame_equal(comparison(rows, published), from_file)
+    pd.testing.assert_frame_equal(comparison(frame_of(rows), published), from_file)
 
 
 def test_comparison_without_rows(tmp_path, published):
-    table = comparison([], published)
+    table = comparison(frame_of([]), published)
     assert list(table["defect"]) == ["original", "rust"]
-    write_comparison(table, tmp_path, heading([]))
+    write_comparison(table, tmp_path, heading(frame_of([])))
 
 
 def test_comparison_files(tmp_path, published):
     rows = [row(defect="original"), row(), row("b"), row(defect="a|<b>", resolution="128")]
-    write_comparison(comparison(rows, published), tmp_path, heading(rows))
+    write_comparison(comparison(frame_of(rows), published), tmp_path, heading(frame_of(rows)))
     table = pd.read_csv(tmp_path / "comparison.csv").set_index("defect")
     assert table.loc["rust", "difference_psnr_512"] == pytest.approx(28.0 - 27.54)
     text = (tmp_path / "comparison.md").read_text()

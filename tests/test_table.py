@@ -9,7 +9,7 @@ import pytest
 from rli.errors import RLIError
 from rli.metrics.columns import Row
 from rli.reports.results import frame_of
-from rli.reports.table import TableSpec, markdown, spec_of, table, write_table
+from rli.reports.table import TableSpec, spec_of, table, table_markdown, write_table
 
 SPEC = TableSpec("x", ("rli.location",), "original", ("psnr", "ssim"))
 
@@ -70,10 +70,10 @@ def test_settings_compare_by_value_not_by_spelling():
 
 def test_markdown_holds_every_figure_and_no_markup_of_a_name():
     frame = rows().replace({"rli.location": {"off": "a|<b>"}})
-    text = markdown(table(frame, SPEC, published()), SPEC)
+    text = table_markdown(table(frame, SPEC, published()), SPEC)
     lines = text.splitlines()
     assert len({line.count(" | ") for line in lines}) == 1
-    assert "a\\|&lt;b>" in lines[2] and "25.00 ± 7.07" in lines[2]
+    assert "a\\|&lt;b&gt;" in lines[2] and "25.00 ± 7.07" in lines[2]
     assert lines[4].startswith("| none |") and "26.00" in lines[4]
 
 
@@ -85,7 +85,7 @@ def test_files_and_what_is_wrong(tmp_path):
     assert (tmp_path / "table.md").read_text().startswith("| rli.location |")
     with pytest.raises(RLIError, match="no column nothing"):
         table(rows(), TableSpec("x", ("nothing",), "original", ("psnr",)))
-    with pytest.raises(RLIError, match=r"table\.of=some"):
+    with pytest.raises(RLIError, match=r"unknown value table\.of=some"):
         table(rows(), TableSpec("x", ("rli.location",), "some", ("psnr",)))
 
 

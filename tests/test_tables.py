@@ -29,7 +29,7 @@ FEWER = {
 def quick(monkeypatch, tmp_path):
     """Presets run in this process, where the imports are done, and without looking for LPIPS's weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rli.runs.runner.load_lpips", lambda: None)
+    monkeypatch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def run(typed, check):

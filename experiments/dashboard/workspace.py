@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from rli.metrics.columns import ORIGINAL
-from rli.tracking.tracker import COMPARISON, COST, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF, has_key
+from rli.metrics.columns import COLUMNS, ORIGINAL
+from rli.tracking.wandb_setup import has_key
+from rli.tracking.wandb_tables import COMPARISON, FAILED, RESULTS, SCATTER, SWEEP_RESULTS, TRADE_OFF
 
 PUBLISHED = Path(__file__).parents[1] / "defect_comparison" / "published.csv"
 KNOBS = ("edit.eq", "edit.cross", "edit.replace", "rli.alpha")
@@ -89,7 +90,7 @@ def sections(wr: Any, defects: Sequence[str]) -> dict[str, list[Any]]:
             ),
         ],
         "Images": [_table(wr, RESULTS), _table(wr, SWEEP_RESULTS)],
-        "Cost": [wr.BarPlot(title=key.replace("_", " "), metrics=[f"mean/{key}"]) for key in COST],
+        "Cost": [wr.BarPlot(title=c.title, metrics=[f"mean/{c.name}"]) for c in COLUMNS if c.tracked == "cost"],
     }
 
 

@@ -82,7 +82,7 @@ def without_core() -> Iterator[None]:
     core = {"invert_batch": inverted, "edit_batch": edited, "reconstruct": given_back, "vae_round_trip": given_back}
     with (
         patch.multiple(stages, **core),
-        patch.object(runner, "load_lpips", lambda: None),
+        patch("rli.metrics.lpips.load_lpips", lambda: None),
         patch("rli.models.mini.classifier.judge_of", lambda classifier: None),
     ):
         yield

@@ -25,7 +25,7 @@ import yaml
 from experiments.launchers.twelve import ROOT, unmeasured
 from experiments.readme import embed
 from rli.files import write_whole
-from rli.metrics.columns import COLUMNS
+from rli.metrics.columns import NAMES
 from rli.progress import shown
 
 PLACE = Path(__file__).parent
@@ -67,7 +67,7 @@ def spent() -> tuple[float, float]:
 
 def left(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[bytes]]:
     """The rows of all the folders' tables, without what was measured, and the edits' pictures."""
-    rows = pd.concat([pd.read_csv(folder / "results.csv") for folder in folders], ignore_index=True)[list(COLUMNS)]
+    rows = pd.concat([pd.read_csv(folder / "results.csv") for folder in folders], ignore_index=True)[list(NAMES)]
     pictures = [p for folder in folders for p in sorted((folder / "images").rglob("*.png"))]
     return unmeasured(rows), [p.read_bytes() for p in pictures]
 

@@ -33,7 +33,7 @@ from rli.cli.errors import (
 from rli.resources import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
-TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.tracker"}
+TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
 
 
 def command(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rli.datasets.manifest import ROW_GROUP
 from rli.files import write_whole
+from rli.markdown import escaped
 from rli.photos.photo import SPLITS
 
 # Kept edits that the card shows at most, the first of each class before the second; images in its folder only.
@@ -50,18 +51,11 @@ def dataset_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"md": markdown, "url": lambda path: quote(str(path)), "json": json.dumps}
+    environment.filters |= {"md": escaped, "url": lambda path: quote(str(path)), "json": json.dumps}
     page = environment.get_template("dataset_card.md.j2").render(
         title=title, about=about, licence=licence, settings=list(_flat(settings)), splits=SPLITS, **summary
     )
     write_whole(folder / "README.md", page)
-
-
-def markdown(text: Any) -> str:
-    """Any text as plain words of Markdown, in a table too: nothing in it is markup, a link or HTML."""
-    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = re.sub(r"([\\`*_\[\]|~#@:]|(?<=www)\.)", r"\\\1", line)
-    return re.sub(r"^(\d*)([-+=.)])(?=[-+=\s]|$)", r"\1\\\2", line)
 
 
 def _summary(file: pq.ParquetFile) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rli.datasets.formats import FORMATS, ORIGINALS, Count, write
 from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import assign, ratios_of
 from rli.errors import RLIError, one_of, true_or_false
-from rli.metrics.columns import ORIGINAL, Row
+from rli.metrics.columns import COLUMNS, ORIGINAL, Column
 from rli.photos.photo import GOOD, Photo
 from rli.store.records import PhotoRecord
 
@@ -55,26 +55,19 @@ class Dataset:
         true_or_false("keep_split", self.keep_split)
 
 
-# Columns of the manifest beside those that every item has.
-FACTS = {
-    "source": str,
-    "sha256": str,
-    "prompt": str,
-    "target": str,
-    "model": str,
-    "model_hash": str,
-    "version": str,
-    "resolution": str,
-    "inversion": str,
-    "alpha": float,
-    **dict.fromkeys(("eq", "cross", "replace", "threshold"), float),
-    **{
-        name: float
-        for name in Row.__dataclass_fields__
-        if name.startswith(("psnr", "ssim", "lpips", "strength", "mask_share", "named", "seconds"))
-    },
-    **dict.fromkeys(("background_psnr", "background_ssim", "reconstruction_psnr", "share", "difference"), float),
-}
+def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
+    """The manifest's columns beside those that every item has, name to type; of a row's columns those that say so."""
+    of_row = [column for column in columns if column.manifest]
+    return {
+        **dict.fromkeys(("source", "sha256", "prompt", "target", "model", "model_hash", "version"), str),
+        **{column.name: column.type for column in of_row if column.kind != "number"},
+        "threshold": float,
+        **{column.name: column.type for column in of_row if column.kind == "number"},
+        **dict.fromkeys(("background_psnr", "background_ssim", "reconstruction_psnr", "share", "difference"), float),
+    }
+
+
+FACTS = fact_types()
 
 
 def write_dataset(

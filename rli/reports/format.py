@@ -1,4 +1,4 @@
-"""Numbers and settings as a page reads them. What was not measured, None or NaN, is a dash or nothing."""
+"""Numbers and settings as people read them. What was not measured, None or NaN, is a dash or nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+
+def number(value: float | None, digits: int, *, sign: bool = False, missing: str = "–") -> str:
+    """A number as it is read.
+
+    Args:
+        value: None or NaN where it was not measured.
+        digits: decimals.
+        sign: whether a plus is written.
+        missing: what stands for a value that was not measured.
+
+    Returns:
+        The number, with a true minus; ∞ for infinity.
+    """
+    if is_missing(value):
+        return missing
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−").replace("inf", "∞")
+
+
+def quantity(value: float | None, digits: int, unit: str = "", name: str = "") -> str:
+    """A number with its name before it and its unit behind it; nothing where it was not measured."""
+    if is_missing(value):
+        return ""
+    return " ".join(filter(None, (name, number(value, digits), unit)))
 
 
 def as_text(value: Any) -> str:
@@ -21,35 +45,20 @@ def as_text(value: Any) -> str:
 
 
 def mean(frame: pd.DataFrame, name: str) -> float:
-    """Of what was measured; NaN where nothing was."""
+    """The mean of what was measured in a column; NaN where nothing was."""
     return float(frame[name].astype("float64").mean())
 
 
-def missing(value: float | None) -> bool:
+def is_missing(value: float | None) -> bool:
     """Not measured (None), or not to be measured (NaN: there is no background beside a mask of the whole image)."""
     return value is None or math.isnan(value)
 
 
-def counted(number: int, thing: str) -> str:
-    """One edit, two edits: 1 edit, 2 edits."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def filled(text: str, value: float) -> str:
-    """The text with the value in its place; nothing for NaN."""
-    return "" if math.isnan(value) else text.format(value).replace("inf", "∞")
+def counted(count: int, noun: str) -> str:
+    """1 edit, 2 edits."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def joined(*parts: str) -> str:
-    """The parts that there are, on one line."""
+    """The parts that are not empty, on one line."""
     return " · ".join(filter(None, parts))
-
-
-def figure(quantity: str, value: float | None, sign: bool = False) -> str:
-    """A figure as it is read: two decimals for dB, three for SSIM and LPIPS, one for the rest; a dash for none."""
-    if missing(value):
-        return "–"
-    if math.isinf(value):
-        return "∞"
-    digits = {"psnr": 2, "ssim": 3, "lpips": 3, "peak": 2, "mask": 3, "named": 2}.get(quantity, 1)
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")

@@ -14,8 +14,17 @@ import numpy as np
 import pandas as pd
 
 from rli.method.records import TokenMap
-from rli.metrics.columns import ORIGINAL
-from rli.reports.format import as_text, counted, figure, mean, missing
+from rli.metrics.columns import (
+    BACKGROUND,
+    BY_NAME,
+    COLUMNS,
+    ORIGINAL,
+    PHOTOGRAPH,
+    RECONSTRUCTION,
+    Column,
+    of_kind,
+)
+from rli.reports.format import as_text, counted, is_missing, mean, number
 from rli.reports.pixels import (
     Inline,
     difference_map,
@@ -29,32 +38,36 @@ from rli.reports.pixels import (
 )
 from rli.store.records import EditedPhoto, PhotoResult
 
-METRICS = ("psnr", "ssim", "lpips")
 PIXELS = 200e6  # of all pictures of a page; 500 edits of 512 pixels a side with their photographs have fewer
-# What besides the defect may tell two rows of a photograph apart.
-SETTINGS = ("resolution", "model", "inversion", "alpha", "eq", "cross", "replace")
+# What a picture is compared with, as its card says it, and the group of columns that measures it.
+REFERENCES = {"reconstruction": RECONSTRUCTION, "photo": PHOTOGRAPH, "background": BACKGROUND}
+# The columns of a card's table, by their headings.
+HEADINGS = ("PSNR", "SSIM", "LPIPS")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of a page each picture may take.
+    """How much of a page each picture may take; sides are the longer ones, in pixels."""
 
-    side: longest side of a photograph, map_side of a difference map, word_side of a word's map, in pixels. quality:
-    WebP's, None for lossless. every_word: show all words' maps, or the changed words' only.
-    """
-
+    # Of a photograph.
     side: int = 4096
+    # WebP's; None for lossless.
     quality: int | None = None
+    # Of a difference map.
     map_side: int = 256
+    # Of a word's attention map.
     word_side: int = 128
+    # Whether all words' maps are shown, or the changed words' only.
     every_word: bool = True
 
 
 def plan_of(frame: pd.DataFrame) -> Plan:
     """Lossless while the page stays small; then high, then good quality; beyond PIXELS reduced, so that it opens.
 
-    frame: rows with image, defect, resolution and job; a page shows a picture for each edit, a reconstruction for each
-    job and photograph, and each photograph.
+    A page shows a picture for each edit, a reconstruction for each job and photograph, and each photograph.
+
+    Args:
+        frame: rows with image, defect, resolution and job.
     """
     edits = frame["defect"] != ORIGINAL
     shown = pd.concat([frame[edits], frame.drop_duplicates(["job", "image"]), frame.drop_duplicates(["image"])])
@@ -77,45 +90,47 @@ def _pixels(resolution: str) -> int:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that a page tells of.
+    """The rows that a page shows."""
 
-    frame: their cells; what `told` names are texts. numbers: for each (job, photograph) its defects' places in the
-    frame. told: the columns that tell rows of a photograph and defect apart, with their labels. knobs: those that are
-    a sweep's.
-    """
-
+    # Their cells; the columns among `distinctions` are texts.
     frame: pd.DataFrame
+    # For each job and photograph its defects' row numbers in the frame.
     numbers: dict[tuple[str, str], dict[str, int]]
-    told: dict[str, str]
-    knobs: tuple[str, ...] = ()
+    # The columns that tell rows of one photograph and defect apart, with their labels.
+    distinctions: dict[str, str]
+    # Those of them that are a sweep's knobs.
+    knobs: tuple[str, ...]
+    # What the rows consist of.
+    columns: tuple[Column, ...]
 
     def labels(self, numbers: Sequence[int]) -> list[tuple[str, str, str]]:
-        """Column, label and value of what these rows have in common among `told`."""
-        values = {column: set(self.frame[column].iloc[list(numbers)]) for column in self.told}
-        return [(c, self.told[c], *found) for c, found in values.items() if len(found) == 1]
+        """Column, label and value of the distinctions that these rows have in common."""
+        values = {column: set(self.frame[column].iloc[list(numbers)]) for column in self.distinctions}
+        return [(c, self.distinctions[c], *found) for c, found in values.items() if len(found) == 1]
 
 
-def rows_of(frame: pd.DataFrame, knobs: Sequence[str]) -> Rows:
+def rows_of(frame: pd.DataFrame, knobs: Sequence[str], columns: Sequence[Column] = COLUMNS) -> Rows:
     """The frame's rows, prepared for looking up; where it has no column job, there are no jobs."""
     frame = frame.reset_index(drop=True)
     frame = frame if "job" in frame else frame.assign(job="")
     frame = frame.assign(**{knob: frame[knob].map(as_text) for knob in knobs})
-    told = [*knobs]
-    for name in SETTINGS:
-        keys = ["defect", *told]
+    distinctions = [*knobs]
+    settings = [c.name for c in of_kind("text", "setting", columns=columns) if c.name not in ("image", "defect")]
+    for name in settings:
+        keys = ["defect", *distinctions]
         if frame.groupby([*keys, name], dropna=False).ngroups > frame.groupby(keys, dropna=False).ngroups:
-            told.append(name)
+            distinctions.append(name)
             frame[name] = frame[name].map(as_text)
     numbers: dict[tuple[str, str], dict[str, int]] = {}
     for n, job, image, defect in frame[["job", "image", "defect"]].itertuples():
         numbers.setdefault((job, image), {})[defect] = n
-    return Rows(frame, numbers, _short(told), tuple(knobs))
+    return Rows(frame, numbers, _short(distinctions), tuple(knobs), tuple(columns))
 
 
 def _short(names: Sequence[str]) -> dict[str, str]:
-    """Of dotted names the last parts, where these are no one else's."""
+    """Of dotted names the last parts, where no other name ends alike."""
     last = [name.rpartition(".")[2] for name in names]
-    return {name: one if last.count(one) == 1 else name for name, one in zip(names, last, strict=True)}
+    return {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
 
 
 @dataclass
@@ -130,8 +145,16 @@ class _Section:
 
 
 def sections(photos: Iterable[PhotoResult], rows: Rows, plan: Plan) -> Iterator[dict[str, Any]]:
-    """Everything the template shows of one photograph after the other: each input and each reconstruction once, and
-    every edit of every job."""
+    """Everything the template shows, one photograph after the other.
+
+    Args:
+        photos: those of one name, from several jobs, stand together; they are taken as they are needed.
+        rows: what was measured of them.
+        plan: how much of the page each picture may take.
+
+    Yields:
+        For each name its inputs and reconstructions, each picture once, and every edit of every job.
+    """
     for index, (name, results) in enumerate(groupby(photos, key=lambda photo: photo.name)):
         section, numbers, jobs = _Section(index), [], 0
         for photo in results:
@@ -167,8 +190,8 @@ def _add(section: _Section, photo: PhotoResult, numbers: Mapping[str, int], rows
             "id": f"reconstruction-{section.index}-{len(section.reconstructions)}",
             "input": section.inputs[taken]["id"],
             "picture": inlined(photo.reconstruction, plan.side, plan.quality),
-            "references": _references(original),
-            "ceiling": figure("psnr", original.get("psnr_vae")),
+            "references": _references(original, rows.columns),
+            "ceiling": _shown("psnr_vae", original.get("psnr_vae")),
             "maps": _differences(photo.input, photo.reconstruction, plan),
             "chart": loss_chart(photo.losses),
             "rows": [],
@@ -186,11 +209,11 @@ def _add(section: _Section, photo: PhotoResult, numbers: Mapping[str, int], rows
 def _labelled(reconstructions: list[dict[str, Any]], rows: Rows) -> list[dict[str, Any]]:
     """Each reconstruction with the settings that are its own alone, where there are several."""
     several = len(reconstructions) > 1
-    labels = [rows.labels(one["rows"]) if several else [] for one in reconstructions]
+    labels = [rows.labels(made["rows"]) if several else [] for made in reconstructions]
     shared = set(labels[0]).intersection(*labels) if labels else set()
     return [
-        {**one, "labels": [label for label in own if label not in shared]}
-        for one, own in zip(reconstructions, labels, strict=True)
+        {**made, "labels": [label for label in own if label not in shared]}
+        for made, own in zip(reconstructions, labels, strict=True)
     ]
 
 
@@ -199,16 +222,16 @@ def _row(rows: Rows, number: int | None) -> dict[str, Any]:
 
 
 def _key_figures(frame: pd.DataFrame, jobs: int) -> list[tuple[str, str, str]]:
-    """What a section's heading says of its photograph: label, figure, unit."""
+    """What a section's heading says of its photograph: label, number, unit."""
     edits, original = frame[frame["defect"] != ORIGINAL], frame[frame["defect"] == ORIGINAL]
-    figures = [
-        ("reconstruction", figure("psnr", mean(original, "psnr")), "dB"),
-        ("background", figure("psnr", mean(edits, "psnr_background")), "dB"),
+    numbers = [
+        ("reconstruction", _shown("psnr", mean(original, "psnr")), "dB"),
+        ("background", _shown("psnr_background", mean(edits, "psnr_background")), "dB"),
         ("", counted(jobs, "job") if jobs > 1 else "–", ""),
         ("", counted(len(edits), "edit") if len(edits) else "–", ""),
-        ("inversion", figure("seconds", mean(frame, "seconds_inversion")), "s"),
+        ("inversion", _shown("seconds_inversion", mean(frame, "seconds_inversion")), "s"),
     ]
-    return [one for one in figures if one[1] != "–"]
+    return [line for line in numbers if line[1] != "–"]
 
 
 def _edit(photo: PhotoResult, defect: str, edit: EditedPhoto, number: int, rows: Rows, plan: Plan) -> dict[str, Any]:
@@ -224,11 +247,11 @@ def _edit(photo: PhotoResult, defect: str, edit: EditedPhoto, number: int, rows:
         "outline": outline(edit.mask),
         "shape": edit.mask.shape,
         "prompt": _marked(_source(photo), photo.prompts.get(defect, "")),
-        "references": _references(row),
+        "references": _references(row, rows.columns),
         "notes": [
             f"mask: {100 * edit.mask.mean():.1f} % of the image",
-            *_known("change in it:", figure("strength", row["strength"]), "of 255"),
-            *_known(f"recognised as {defect}:", figure("named", row["named"])),
+            *_known("change in it:", _shown("strength", row["strength"]), "of 255"),
+            *_known(f"recognised as {defect}:", _shown("named", row["named"])),
         ],
         "mask": inlined_mask(edit.mask, plan.side),
         "maps": _differences(photo.input, edit.image, plan),
@@ -243,20 +266,20 @@ def _source(photo: PhotoResult) -> str:
     return photo.prompts.get("source", photo.prompts.get(ORIGINAL, ""))
 
 
-def _references(row: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """The metrics under a picture: for each reference its name and PSNR, SSIM, LPIPS; what was not measured is left
-    out."""
-    columns = {
-        "reconstruction": [f"{metric}_recon" for metric in METRICS],
-        "photo": METRICS,
-        "background": [f"{metric}_background" for metric in METRICS],
-    }
-    values = {name: [row.get(column) for column in names] for name, names in columns.items()}
-    return [
-        (name, [figure(m, v) for m, v in zip(METRICS, figures, strict=True)])
-        for name, figures in values.items()
-        if not all(map(missing, figures))
-    ]
+def _references(row: Mapping[str, Any], columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+    """The table under a picture: for each reference its name and a cell for each of HEADINGS; a reference for which
+    nothing was measured is left out."""
+    lines = []
+    for name, group in REFERENCES.items():
+        measured = {c.heading: (row.get(c.name), c.digits) for c in columns if c.group == group}
+        cells = [measured.get(heading, (None, 0)) for heading in HEADINGS]
+        if not all(is_missing(value) for value, _ in cells):
+            lines.append((name, [number(value, digits) for value, digits in cells]))
+    return lines
+
+
+def _shown(column: str, value: float | None) -> str:
+    return number(value, BY_NAME[column].digits)
 
 
 def _differences(photo: np.ndarray, other: np.ndarray, plan: Plan) -> dict[str, Inline]:
@@ -269,10 +292,10 @@ def _add_strips(strips: dict[Any, dict[str, Any]], photo: PhotoResult, numbers: 
     source, targets = _source(photo), photo.prompts
     sought = set().union(*(_changed(targets.get(defect, ""), source) for defect in photo.edits))
     for defect, edit in photo.edits.items():
-        told = {"label": defect, "job": photo.job}
+        of_edit = {"label": defect, "job": photo.job}
         for kind, maps, changed, label in (
             ("source", edit.source_maps, sought, {"label": "source", "job": ""}),
-            ("target", edit.maps, _changed(source, targets.get(defect, "")), told),
+            ("target", edit.maps, _changed(source, targets.get(defect, "")), of_edit),
         ):
             key = kind, *((word.word, word.map.tobytes()) for word in maps)
             if key not in strips:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +15,127 @@ import pandas as pd
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
+from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
-from rli.reports.pixels import contact_sheet
-from rli.reports.results import comparison, heading, write_comparison, write_results
+from rli.reports.pixels import contact_sheet, tiles
+from rli.reports.results import write_results
 from rli.store.records import Failure, PhotoRecord, PhotoResult
+from rli.tracking.tracker import Tracker, Untracked
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
 TRADEOFF = "tradeoff.png"
+OVERVIEW = 4  # photographs of overview.png
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run, or a sweep of runs, has come to."""
+
+    # All rows, as of `results.frame_of`; of a sweep also the column job, and one for each of `knobs`.
+    rows: pd.DataFrame
+    # Every photograph's record, in the page's order.
+    records: Sequence[PhotoRecord]
+    # What could not be done.
+    failures: Sequence[Failure]
+    # As the page shows them: nested, any values.
+    settings: Mapping[str, Any]
+    # The page's heading.
+    title: str
+    # The settings that differ between a sweep's jobs.
+    knobs: Sequence[str] = ()
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether there are jobs."""
+        return "job" in self.rows
 
 
 def write_outcome(
     folder: Path,
-    frame: pd.DataFrame,
-    places: Sequence[PhotoRecord],
-    settings: Mapping[str, Any],
+    outcome: Outcome,
     published: Path,
-    title: str,
     *,
-    knobs: Sequence[str] = (),
-    failures: Sequence[Failure] = (),
     edits: int = 500,
     floor_db: float = 32.0,
-) -> pd.DataFrame:
-    """Tables of all rows (results.csv, failed.csv, comparison.csv, comparison.md), overview.png, report.html, and for a
-    sweep tradeoff.png.
+    tracker: Tracker | None = None,
+) -> None:
+    """How a run and a sweep end: tables, pictures at a glance, the page, and all of it tracked.
 
-    frame: the rows, in a sweep with the columns job and `knobs`. places: every photograph's; the page shows the first
-    of them, up to about `edits` edits. floor_db: the background PSNR that the page asks of a good setting, in dB.
-    Returns the comparison.
+    Writes results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and
+    for a sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
+
+    Args:
+        folder: where the files go.
+        outcome: what they are about.
+        published: the published table, as `comparison.comparison` reads it.
+        edits: about how many the page, the overview and the tracker show at most: those of the first photographs.
+        floor_db: the background PSNR that the page asks of a good setting, in dB.
+        tracker: of the run or sweep; None where it is not tracked.
     """
-    write_results(frame, folder / "results.csv", knobs)
-    write_failures(failures, folder)
-    table = comparison(frame, published)
-    write_comparison(table, folder, heading(frame))
-    shown = shown_places(frame, places, edits)
-    write_png(folder / "overview.png", contact_sheet([*islice(read(shown), 4)]))
+    write_failures(outcome.failures, folder)
+    if outcome.rows.empty:
+        return
+    tracker = tracker or Untracked()
+    write_results(outcome.rows, folder / "results.csv", outcome.knobs)
+    table = comparison(outcome.rows, published)
+    write_comparison(table, folder, heading(outcome.rows))
+    overview, thumbnails = [], {}
+
+    def photographs() -> Iterator[PhotoResult]:
+        """One after the other; the overview and the tracker take what they need on the way to the page."""
+        for photo in _read(_shown(outcome, edits)):
+            if len(overview) < OVERVIEW:
+                overview.append(tiles(photo))
+            thumbnails[photo.job, photo.name] = tracker.thumbnails(photo)
+            yield photo
+
     write_report(
         folder / "report.html",
-        read(shown),
-        frame,
+        photographs(),
+        outcome.rows,
         table,
-        settings,
+        outcome.settings,
         versions(),
-        title,
-        knobs=knobs,
-        failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in failures],
-        total=len(places),
-        explore=_explored(frame, knobs, folder / TRADEOFF, floor_db) if "job" in frame else None,
+        outcome.title,
+        knobs=outcome.knobs,
+        failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in outcome.failures],
+        total=len(outcome.records),
+        explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
     )
-    return table
+    write_png(folder / "overview.png", contact_sheet(overview))
+    if outcome.is_sweep:
+        plot = folder / TRADEOFF
+        tracker.log_sweep(table, outcome.rows, thumbnails, plot if plot.is_file() else None, outcome.failures)
+    else:
+        tracker.log(outcome.rows, thumbnails)
 
 
-def _explored(frame: pd.DataFrame, knobs: Sequence[str], plot: Path, floor_db: float) -> dict[str, Any]:
+def _explored(outcome: Outcome, plot: Path, floor_db: float) -> dict[str, Any]:
     """What the page needs to explore a sweep; writes the plot of strength against background where there are edits."""
-    from rli.reports.charts import explore_context, tradeoff_png
+    # Vega takes seconds to load, and a run of its own needs none of it.
+    from rli.reports.charts import tradeoff_png
+    from rli.reports.explore import explore_context
 
-    if knobs and frame["strength"].notna().any():
-        write_whole(plot, tradeoff_png(frame, knobs))
-    return explore_context(frame, knobs, floor_db)
-
-
-def shown_places(frame: pd.DataFrame, places: Sequence[PhotoRecord], edits: int) -> Sequence[PhotoRecord]:
-    """As many of the first places as have `edits` edits together, and one at least."""
-    each = max(1, round(len(frame) / max(1, len(places))))
-    return places[: max(1, edits // each)]
+    if outcome.knobs and outcome.rows["strength"].notna().any():
+        write_whole(plot, tradeoff_png(outcome.rows, outcome.knobs))
+    return explore_context(outcome.rows, outcome.knobs, floor_db)
 
 
-def read(places: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
-    """The places' results, one after the other; one whose files are gone or damaged is left out."""
-    for place in places:
-        try:
-            yield place.read()
-        except RLIError:
-            continue
+def _shown(outcome: Outcome, edits: int) -> Sequence[PhotoRecord]:
+    """As many of the first photographs as have `edits` edits together, and one at least."""
+    each = max(1, round(len(outcome.rows) / max(1, len(outcome.records))))
+    return outcome.records[: max(1, edits // each)]
+
+
+def _read(records: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
+    """The photographs' results, one after the other; one whose files are gone or damaged is left out."""
+    for record in records:
+        with suppress(RLIError):
+            yield record.read()
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
-    """failed.csv: what could not be done, and why; no file where everything was."""
+    """Writes failed.csv, what could not be done and why; where everything was done there is no such file."""
     path = folder / "failed.csv"
     if failures:
         frame = pd.DataFrame([vars(failure) for failure in failures])

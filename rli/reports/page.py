@@ -18,13 +18,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rli.files import whole_file
-from rli.metrics.columns import COLUMNS, ORIGINAL
-from rli.reports.format import as_text, counted, figure, filled, joined, mean
-from rli.reports.gallery import METRICS, Rows, digest, plan_of, rows_of, sections
+from rli.metrics.columns import BY_NAME, COLUMNS, GROUPS, ORIGINAL, Column
+from rli.reports.comparison import METRICS
+from rli.reports.format import as_text, counted, joined, mean, number, quantity
+from rli.reports.gallery import HEADINGS, Rows, digest, plan_of, rows_of, sections
 from rli.reports.pixels import EDGE_SCALE, PIXEL_SCALE, bar
 from rli.store.records import PhotoResult
-
-TEXT = ("image", "defect", "resolution", "model", "inversion", "alpha", "eq", "cross", "replace", "job")
 
 
 def write_report(
@@ -40,17 +39,26 @@ def write_report(
     failures: Sequence[tuple[str, str]] = (),
     total: int | None = None,
     explore: Mapping[str, Any] | None = None,
+    columns: Sequence[Column] = COLUMNS,
 ) -> None:
-    """Writes the page to `path`, whole or not at all.
+    """Writes the page, whole or not at all. An edit's card is called edit-<n>, n the number of its row in the frame.
 
-    photos: taken once and one after the other, so that their number is not limited by memory; those of one name, from
-    several jobs, stand together. frame: all rows, with COLUMNS; in a sweep also job, and a column for each of `knobs`.
-    An edit's card is called edit-<n>, n its row's place in the frame. comparison: the frame of `results.comparison`
-    (may be empty). settings: nested, any values. versions: name to version. failures: names and reasons of what could
-    not be done. total: how many results of a photograph there are, where `photos` may be only some of them. explore:
-    what explore.html.j2 shows of a sweep; its `libraries` are texts of scripts that go before explore.js.
+    Args:
+        path: the page's file.
+        photos: taken once and one after the other, so that memory does not limit their number; those of one name, from
+            several jobs, stand together.
+        frame: all rows; in a sweep also the column job, and a column for each of `knobs`.
+        comparison: the frame of `comparison.comparison`; it may be empty.
+        settings: nested, any values.
+        versions: name to version.
+        title: the page's heading.
+        knobs: the settings that differ between a sweep's jobs.
+        failures: names and reasons of what could not be done.
+        total: how many results of a photograph there are, where `photos` may be only some of them.
+        explore: what explore.html.j2 shows of a sweep; its `libraries` are texts of scripts that go before explore.js.
+        columns: the frame's.
     """
-    rows = rows_of(frame, knobs)
+    rows = rows_of(frame, knobs, columns)
     plan = plan_of(rows.frame)
     environment = _environment()
     scripts = _scripts(environment, explore)
@@ -59,10 +67,11 @@ def write_report(
         facts=_facts(rows),
         headline=headline(rows.frame),
         failures=list(failures),
-        summary=_summary(rows),
-        rows=_all_rows(rows.frame),
+        summary=_summary(rows, columns),
+        rows=_all_rows(rows.frame, columns),
         comparisons=list(_comparisons(comparison)),
         plan=plan,
+        headings=HEADINGS,
         edits=int((rows.frame["defect"] != ORIGINAL).sum()),
         total=total,
         sections=sections(photos, rows, plan),
@@ -103,7 +112,7 @@ def _scripts(environment: Environment, explore: Mapping[str, Any] | None) -> lis
 def _policy(scripts: Sequence[str]) -> str:
     """A Content-Security-Policy under which exactly these scripts run and nothing is loaded or sent."""
     sums = [hashlib.sha256(script.encode()).digest() for script in scripts]
-    hashes = [f"'sha256-{base64.b64encode(one).decode()}'" for one in sums]
+    hashes = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in sums]
     return "; ".join(
         (
             "default-src 'none'",
@@ -118,105 +127,107 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def headline(frame: pd.DataFrame) -> list[dict[str, str]]:
-    """The figures at the page's top, each a label, a value and a note; those that were not measured are left out."""
+    """The numbers at the page's top, each a label, a value and a note; those that were not measured are left out.
+
+    frame: rows with the column job. Values are means; few decimals, for they are read at a glance.
+    """
     edits, originals = frame[frame["defect"] != ORIGINAL], frame[frame["defect"] == ORIGINAL]
-    jobs = frame["job"].nunique()
+    jobs, inverted = frame["job"].nunique(), originals if len(originals) else frame
+    counts = (
+        counted(jobs, "job") if jobs > 1 else "",
+        counted(len(edits), "edit"),
+        counted(edits["defect"].nunique(), "defect"),
+    )
     tiles = [
-        (
-            "Photographs",
-            str(frame["image"].nunique()),
-            joined(
-                counted(jobs, "job") if jobs > 1 else "",
-                counted(len(edits), "edit"),
-                counted(edits["defect"].nunique(), "defect"),
-            ),
-        ),
+        ("Photographs", str(frame["image"].nunique()), counts),
         (
             "Reconstruction",
-            filled("{:.1f} dB", mean(originals, "psnr")),
-            joined(
-                filled("SSIM {:.3f}", mean(originals, "ssim")),
-                filled("VAE alone {:.1f} dB", mean(frame, "psnr_vae")),
+            quantity(mean(originals, "psnr"), 1, "dB"),
+            (
+                quantity(mean(originals, "ssim"), 3, name="SSIM"),
+                quantity(mean(frame, "psnr_vae"), 1, "dB", "VAE alone"),
             ),
         ),
         (
             "Background kept",
-            filled("{:.1f} dB", mean(edits, "psnr_background")),
-            joined(filled("SSIM {:.3f}", mean(edits, "ssim_background")), "outside the masks"),
+            quantity(mean(edits, "psnr_background"), 1, "dB"),
+            (quantity(mean(edits, "ssim_background"), 3, name="SSIM"), "outside the masks"),
         ),
         (
             "Edit effect",
-            filled("{:.1f} dB", mean(edits, "psnr_recon")),
-            joined(
+            quantity(mean(edits, "psnr_recon"), 1, "dB"),
+            (
                 "to reconstruction",
-                filled("SSIM {:.3f}", mean(edits, "ssim_recon")),
-                filled("LPIPS {:.3f}", mean(edits, "lpips_recon")),
+                quantity(mean(edits, "ssim_recon"), 3, name="SSIM"),
+                quantity(mean(edits, "lpips_recon"), 3, name="LPIPS"),
             ),
         ),
         (
             "Edited area",
-            filled("{:.1%}", mean(edits, "mask_share")).replace("%", " %"),
-            joined("of the image", filled("changed by {:.1f} of 255", mean(edits, "strength"))),
+            quantity(100 * mean(edits, "mask_share"), 1, "%"),
+            ("of the image", quantity(mean(edits, "strength"), 1, "of 255", "changed by")),
         ),
-        (
-            "Defect recognised",
-            filled("{:.0%}", mean(edits, "named")).replace("%", " %"),
-            "probability, mean of the edits",
-        ),
+        ("Defect recognised", quantity(100 * mean(edits, "named"), 0, "%"), ("probability, mean of the edits",)),
         (
             "Inversion",
-            filled("{:.1f} s", mean(originals if len(originals) else frame, "seconds_inversion")),
-            joined(
-                filled("{:.1f} s an edit", mean(edits, "seconds_edit")),
-                filled("{:.1f} GB at most", frame["peak_memory_gb"].astype("float64").max()),
+            quantity(mean(inverted, "seconds_inversion"), 1, "s"),
+            (
+                quantity(mean(edits, "seconds_edit"), 1, "s an edit"),
+                quantity(frame["peak_memory_gb"].astype("float64").max(), 1, "GB at most"),
             ),
         ),
     ]
-    return [{"label": label, "value": value, "note": note} for label, value, note in tiles if value]
+    return [{"label": label, "value": value, "note": joined(*notes)} for label, value, notes in tiles if value]
 
 
-def _summary(rows: Rows) -> dict[str, Any]:
+def _summary(rows: Rows, columns: Sequence[Column]) -> dict[str, Any]:
     """Means over photographs, a line for each defect (and for each setting that takes several values)."""
-    figures = [
-        "psnr_recon",
-        "ssim_recon",
-        "lpips_recon",
-        "psnr",
-        "ssim",
-        "lpips",
-        "psnr_background",
-        "ssim_background",
-        "psnr_vae",
-        "seconds_edit",
-    ]
-    frame = rows.frame.astype(dict.fromkeys(figures, "float64"))
+    groups = [(title, [c for c in columns if c.group == title]) for title in _groups(columns)]
+    shown = [column for _, group in groups for column in group]
+    frame = rows.frame.astype({column.name: "float64" for column in shown})
     lines = [
         {
             "keys": [*map(str, values)],
             "photos": group["image"].nunique(),
-            "cells": [figure(name.split("_")[0], group[name].mean()) for name in figures],
+            "cells": [number(group[column.name].mean(), column.digits) for column in shown],
         }
-        for values, group in frame.groupby(["defect", *rows.told], sort=False, dropna=False)
+        for values, group in frame.groupby(["defect", *rows.distinctions], sort=False, dropna=False)
     ]
-    return {"keys": ["Defect", *rows.told.values()], "lines": lines}
-
-
-def _all_rows(frame: pd.DataFrame, limit: int = 300) -> dict[str, Any]:
-    """Every row as results.csv has it; beyond `limit` the file itself is the better place to read them."""
-    shown = frame[[*COLUMNS, "job"] if frame["job"].any() else [*COLUMNS]]
-    lines = shown.to_dict("records") if len(frame) <= limit else []
     return {
-        "columns": [(name, name not in TEXT) for name in shown],
+        "keys": ["Defect", *rows.distinctions.values()],
+        "groups": [(title, [column.heading for column in group]) for title, group in groups],
+        # Before these columns of numbers a line is drawn.
+        "edges": [shown.index(group[0]) for _, group in groups],
+        "lines": lines,
+    }
+
+
+def _groups(columns: Sequence[Column]) -> list[str]:
+    """The groups of columns, those of GROUPS first."""
+    found = [column.group for column in columns if column.group]
+    return [*(group for group in GROUPS if group in found), *dict.fromkeys(g for g in found if g not in GROUPS)]
+
+
+def _all_rows(frame: pd.DataFrame, columns: Sequence[Column], limit: int = 300) -> dict[str, Any]:
+    """Every row as results.csv has it; beyond `limit` the file itself is the better place to read them."""
+    digits = {column.name: column.digits if column.kind == "number" else None for column in columns}
+    digits |= {"job": None} if frame["job"].any() else {}
+    lines = frame[[*digits]].to_dict("records") if len(frame) <= limit else []
+    return {
+        "columns": [(name, digits[name] is not None) for name in digits],
         "total": len(frame),
         "title": "The one row" if len(frame) == 1 else f"All {len(frame)} rows",
-        "lines": [[as_text(v) if c in TEXT else figure(c.split("_")[0], v) for c, v in line.items()] for line in lines],
+        "lines": [
+            [as_text(v) if digits[name] is None else number(v, digits[name]) for name, v in line.items()]
+            for line in lines
+        ],
     }
 
 
 def _comparisons(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """For each measured resolution a table: ours, published and difference, or the published figures of others.
 
-    A cell is a figure and its spread, empty but for ours.
+    A cell is a number and its spread, which only ours have.
     """
     sizes = [column.removeprefix("photos_") for column in frame if column.startswith("photos_")]
     published = [r for r in sizes if frame[f"published_psnr_{r}"].notna().any()]
@@ -228,7 +239,7 @@ def _comparisons(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 "defect": row["defect"],
                 "photos": int(row[f"photos_{size}"]),
                 "cells": [cell for m in METRICS for cell in _compared(row, m, size, published)],
-                "photo": [figure(m, row[f"photo_{m}_{size}"]) for m in METRICS],
+                "photo": [_shown(m, row[f"photo_{m}_{size}"]) for m in METRICS],
             }
             for _, row in frame.iterrows()
             if row[f"photos_{size}"] > 0
@@ -238,20 +249,25 @@ def _comparisons(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _compared(row: pd.Series, metric: str, size: str, published: Sequence[str]) -> list[tuple[str, str]]:
     spread = row[f"spread_{metric}_{size}"]
-    ours = (figure(metric, row[f"{metric}_{size}"]), f"± {figure(metric, spread)}" if np.isfinite(spread) else "")
+    ours = (_shown(metric, row[f"{metric}_{size}"]), f"± {_shown(metric, spread)}" if np.isfinite(spread) else "")
     if size not in published:
-        return [ours, *((figure(metric, row[f"published_{metric}_{r}"]), "") for r in published)]
+        return [ours, *((_shown(metric, row[f"published_{metric}_{r}"]), "") for r in published)]
     return [
         ours,
-        (figure(metric, row[f"published_{metric}_{size}"]), ""),
-        (figure(metric, row[f"difference_{metric}_{size}"], sign=True), ""),
+        (_shown(metric, row[f"published_{metric}_{size}"]), ""),
+        (_shown(metric, row[f"difference_{metric}_{size}"], sign=True), ""),
     ]
+
+
+def _shown(metric: str, value: float, sign: bool = False) -> str:
+    return number(value, BY_NAME[metric].digits, sign=sign)
 
 
 def _facts(rows: Rows) -> list[str]:
     """What was run, for the line under the title."""
-    told = {name: " / ".join(dict.fromkeys(rows.frame[name].map(str))) for name in ("model", "resolution", "inversion")}
-    facts = [f"{name} {values}" for name, values in told.items() if values]
+    names = ("model", "resolution", "inversion")
+    found = {name: " / ".join(dict.fromkeys(rows.frame[name].map(str))) for name in names}
+    facts = [f"{name} {values}" for name, values in found.items() if values]
     return [*facts, f"varied: {', '.join(rows.knobs)}"] if rows.knobs else facts
 
 

@@ -26,13 +26,17 @@ from rli.store.records import PhotoResult
 
 PIXEL_SCALE = 64  # grey levels of 255 at which the map of pixel differences ends
 EDGE_SCALE = 0.2  # Sobel magnitude at which the map of edge differences ends
+CELL = 224  # longer side of a picture of the contact sheet, in pixels
+Tile = tuple[str, Image.Image]
 
 
 @dataclass(frozen=True)
 class Inline:
-    """A picture as a data URI, and its size in pixels."""
+    """A picture inside a page."""
 
+    # A data URI.
     uri: str
+    # In pixels.
     width: int
     height: int
 
@@ -49,9 +53,15 @@ def edge_difference_map(photo: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def heat(photo: np.ndarray, values: np.ndarray, side: int) -> np.ndarray:
-    """A word's map (h,w) >= 0, in magma up to its own maximum, over the darkened photograph (H,W,3) uint8.
+    """A word's attention map, in magma up to its own maximum, over the darkened photograph.
 
-    Returns (H',W',3) uint8 with the photograph's proportions and at most `side` pixels.
+    Args:
+        photo: (H,W,3) uint8.
+        values: (h,w), at least 0.
+        side: longer side of what is returned, in pixels, at most.
+
+    Returns:
+        (H',W',3) uint8 with the photograph's proportions.
     """
     size = fitted(photo.shape, side)
     ground = np.asarray(Image.fromarray(photo).convert("L").resize(size, Image.Resampling.BOX), np.float32)[..., None]
@@ -73,7 +83,13 @@ def outline(mask: np.ndarray) -> str:
 def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int = 210) -> dict[str, Any] | None:
     """Loss before and after the optimization of each step, on a logarithmic axis, as coordinates for an SVG drawing.
 
-    losses: of each step, at its start and after each iteration, noisiest first. None where nothing was optimized.
+    Args:
+        losses: of each step, at its start and after each iteration, noisiest first.
+        width: of the drawing, in its own units.
+        height: of the drawing.
+
+    Returns:
+        None where nothing was optimized.
     """
     steps = [(i, step[0], step[-1]) for i, step in enumerate(losses) if len(step)]
     values = [v for _, *pair in steps for v in pair if math.isfinite(v) and v > 0]
@@ -112,15 +128,19 @@ def loss_chart(losses: Sequence[Sequence[float]], width: int = 520, height: int 
     }
 
 
-def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int = 5) -> np.ndarray:
-    """Every photograph with its reconstruction and edits as one labelled picture, (H,W,3) uint8 on white.
+def contact_sheet(photos: Sequence[Sequence[Tile]], cell: int = CELL, columns: int = 5) -> np.ndarray:
+    """Photographs with their reconstructions and edits as one labelled picture.
 
-    cell: longer side of a picture in pixels; columns: pictures in a line before the next one begins.
+    Args:
+        photos: each photograph's `tiles`.
+        cell: longer side of a tile in pixels.
+        columns: tiles in a line before the next one begins.
+
+    Returns:
+        (H,W,3) uint8, on white.
     """
     gap, label, font = cell // 16, cell // 8, _font(cell // 13)
-    lines = [
-        tiles[i : i + columns] for tiles in (_tiles(p, cell) for p in photos) for i in range(0, len(tiles), columns)
-    ]
+    lines = [own[i : i + columns] for own in photos for i in range(0, len(own), columns)]
     width = max((sum(t.width + gap for _, t in line) for line in lines), default=0) + gap
     heights = [max(tile.height for _, tile in line) + label + gap for line in lines]
     sheet = Image.new("RGB", (width, sum(heights) + gap), "white")
@@ -135,8 +155,8 @@ def contact_sheet(photos: Sequence[PhotoResult], cell: int = 224, columns: int =
     return np.asarray(sheet)
 
 
-def _tiles(photo: PhotoResult, cell: int) -> list[tuple[str, Image.Image]]:
-    """A photograph's pictures, enlarged or reduced to `cell`, with their labels."""
+def tiles(photo: PhotoResult, cell: int = CELL) -> list[Tile]:
+    """A photograph's pictures for `contact_sheet`, enlarged or reduced to `cell` pixels, with their labels."""
     pictures = {
         "input": photo.input,
         "reconstruction": photo.reconstruction,
@@ -168,7 +188,13 @@ def bar(colormap: str) -> str:
 
 
 def inlined(pixels: np.ndarray, side: int, quality: int | None) -> Inline:
-    """A picture (H,W,3) uint8 at most `side` pixels wide and high; lossless where quality is None."""
+    """A picture for a page.
+
+    Args:
+        pixels: (H,W,3) uint8.
+        side: the longer side in pixels, at most.
+        quality: WebP's; None for lossless.
+    """
     size = fitted(pixels.shape, side)
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))

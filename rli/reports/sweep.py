@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,78 +20,86 @@ import pandas as pd
 import yaml
 
 from rli.errors import RLIError
-from rli.metrics.columns import COLUMNS, Row
-from rli.reports.outputs import TRADEOFF, read, shown_places, write_failures, write_outcome
+from rli.metrics.columns import NAMES, Row
+from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of, read_results
 from rli.reports.table import spec_of, write_table
 from rli.resources import resource_folder
 from rli.store.records import Failure, PhotoRecord, read_failures, read_record, read_status
 from rli.tracking.tracker import Tracker
 
-# Settings that tell jobs apart, and are no knobs: a row's own columns, or where things are.
+# Settings that differ between jobs and are no knobs: columns of the rows, or where things are.
 NOT_KNOBS = (
     *("defect.", "resolution.", "data.", "dataset.", "tracking.", "report.", "table.", "model.", "runtime.", "out"),
     *("task", "export", "relabel", "shard", "dry_run", "retry_failed"),
 )
-ROW_S_OWN = {"resolution.height": "resolution", "resolution.width": "resolution", "model.name": "model"}
-KNOB_AFTER_ALL = ("defect.source", "model.weights", "model.vae", "runtime.dtype", "runtime.seed", *ROW_S_OWN)
+# Settings that are columns of the rows under other names.
+ROW_COLUMNS = {"resolution.height": "resolution", "resolution.width": "resolution", "model.name": "model"}
+# Settings of those groups that are knobs all the same.
+ALWAYS_KNOBS = ("defect.source", "model.weights", "model.vae", "runtime.dtype", "runtime.seed", *ROW_COLUMNS)
 PUBLISHED = resource_folder("published") / "defect_comparison" / "published.csv"
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep, as its folder tells it.
+    """One job of a sweep, read from its folder."""
 
-    name: the folder's name below the sweep's; overrides: what was typed for it ("edit.eq=2, edit.cross=0.6");
-    settings: its whole configuration with dotted names; reason: why it failed, None where it did not; rows: its
-    results.csv, empty where there is none.
-    """
-
+    # The folder's path below the sweep's.
     name: str
     folder: Path
+    # What was typed for it: "edit.eq=2, edit.cross=0.6".
     overrides: str
+    # Its whole configuration, with dotted names.
     settings: Mapping[str, Any]
+    # Why it failed; None where it did not.
     reason: str | None
+    # Its results.csv; empty where there is none.
     rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Jobs in their order, and the settings that differ between them, with dotted names ("edit.eq")."""
+    """The jobs of one or several folders."""
 
+    # In the order of their names.
     jobs: tuple[SweepJob, ...]
+    # The settings that differ between them, with dotted names ("edit.eq").
     knobs: tuple[str, ...]
 
     @property
     def failed(self) -> tuple[SweepJob, ...]:
+        """The jobs that failed."""
         return tuple(job for job in self.jobs if job.reason)
 
 
 def gather(folders: Sequence[Path]) -> Sweep:
-    """Every job below the folders, whatever state it is in. Raises RLIError where there is none, or no folder."""
-    names = _labels(folders)
+    """Reads every job below the folders, whatever state it is in.
+
+    Raises:
+        RLIError: there are no jobs, or a folder is missing.
+    """
     jobs = tuple(
-        _job(place, f"{prefix}{place.relative_to(folder).as_posix()}")
-        for folder, prefix in zip(folders, names, strict=True)
-        for place in _places(folder)
+        _job(job, f"{prefix}{job.relative_to(folder).as_posix()}")
+        for folder, prefix in zip(folders, _prefixes(folders), strict=True)
+        for job in _job_folders(folder)
     )
     if not jobs:
-        raise RLIError(f"{' and '.join(map(str, folders))}: there are no jobs of a run in it")
+        raise RLIError(f"{' and '.join(map(str, folders))}: no jobs of a run found")
     return Sweep(jobs, _knobs([job.settings for job in jobs]))
 
 
 def frame(sweep: Sweep, settings: Sequence[str] = ()) -> pd.DataFrame:
-    """All rows of all jobs: COLUMNS, then job, then a column for each knob and each of `settings` (dotted names)."""
-    told = dict.fromkeys(name for name in (*sweep.knobs, *settings) if name not in COLUMNS)
+    """All rows of all jobs: their columns, then job, then one for each knob and each of `settings` (dotted names)."""
+    names = dict.fromkeys(name for name in (*sweep.knobs, *settings) if name not in NAMES)
     parts = [
-        frame_of(job.rows).assign(job=job.name, **{name: job.settings.get(name) for name in told})
+        frame_of(job.rows).assign(job=job.name, **{name: job.settings.get(name) for name in names})
         for job in sweep.jobs
         if job.rows
     ]
     return pd.concat(parts, ignore_index=True) if parts else frame_of(())
 
 
-def places_of(sweep: Sweep) -> list[PhotoRecord]:
+def records_of(sweep: Sweep) -> list[PhotoRecord]:
     """The record of every photograph of every job, those of the same name one after the other."""
     names = dict.fromkeys(row.image for job in sweep.jobs for row in job.rows)
     made = {job.name: {row.image for row in job.rows} for job in sweep.jobs}
@@ -109,7 +117,7 @@ def failures_of(sweep: Sweep) -> list[Failure]:
         if job.reason:
             lost.append(Failure(job.name, job.reason, " ".join(word for word in own if word not in common)))
         else:
-            lost += [Failure(f"{job.name}/{one.name}", one.reason) for one in read_failures(job.folder)]
+            lost += [Failure(f"{job.name}/{photo.name}", photo.reason) for photo in read_failures(job.folder)]
     return lost
 
 
@@ -122,57 +130,56 @@ def write_sweep(
     floor_db: float = 32.0,
     tracker: Tracker | None = None,
 ) -> Sweep:
-    """Gather the folders' jobs into `out`: tables of all rows, the experiment's own table, pictures, the page.
+    """Gathers the folders' jobs, whatever there is of them, also after a crash.
 
-    Works on whatever is there, also after a crash. published: the published comparison table, beside whose folder those
-    of other experiments lie. tracker: is told the same. The rest is `outputs.write_outcome`'s. Raises RLIError where
-    there are no jobs.
+    Args:
+        folders: of multiruns or single runs.
+        out: where everything goes that `outputs.write_outcome` writes, the experiment's own table, and the pictures.
+        published: the published comparison table; the folders beside its own hold those of other experiments.
+        edits: `outputs.write_outcome`'s.
+        floor_db: `outputs.write_outcome`'s.
+        tracker: `outputs.write_outcome`'s.
+
+    Returns:
+        The jobs.
+
+    Raises:
+        RLIError: there are no jobs.
     """
     sweep = gather(folders)
-    lost, told = failures_of(sweep), frame(sweep)
-    if told.empty:
-        write_failures(lost, out)
-        return sweep
     for job in sweep.jobs:
         for name in dict.fromkeys(row.image for row in job.rows):
             _link(job.folder / "images" / name, out / "images" / job.name / name)
-    places = places_of(sweep)
-    table = write_outcome(
-        out,
-        told,
-        places,
-        {"jobs": {job.name: job.overrides for job in sweep.jobs}},
-        published,
-        f"Sweep of {len(sweep.jobs)} jobs",
+    outcome = Outcome(
+        rows=frame(sweep),
+        records=records_of(sweep),
+        failures=failures_of(sweep),
+        settings={"jobs": {job.name: job.overrides for job in sweep.jobs}},
+        title=f"Sweep of {len(sweep.jobs)} jobs",
         knobs=sweep.knobs,
-        failures=lost,
-        edits=edits,
-        floor_db=floor_db,
     )
+    write_outcome(out, outcome, published, edits=edits, floor_db=floor_db, tracker=tracker)
     spec = spec_of([job.settings for job in sweep.jobs])
-    if spec is not None:
+    if spec is not None and not outcome.rows.empty:
         write_table(out, frame(sweep, spec.rows), spec, published.parents[1])
-    if tracker is not None:
-        plot = out / TRADEOFF
-        tracker.log_sweep(table, told, read(shown_places(told, places, edits)), plot if plot.is_file() else None, lost)
     return sweep
 
 
-def _places(folder: Path) -> list[Path]:
+def _job_folders(folder: Path) -> list[Path]:
     """The folders at or below `folder` that hold a job, in natural order."""
     if not folder.is_dir():
-        raise RLIError(f"{folder}: there is no such folder")
+        raise RLIError(f"{folder}: no such folder")
     found = [folder, *(p.parent for p in folder.rglob(".hydra"))]
-    places = {p for p in found if (p / ".hydra" / "config.yaml").is_file()}
-    return sorted(places, key=lambda p: _natural(p.relative_to(folder)))
+    jobs = {p for p in found if (p / ".hydra" / "config.yaml").is_file()}
+    return sorted(jobs, key=lambda p: _natural(p.relative_to(folder)))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part) if part.isdigit() else -1, part) for part in path.parts]
 
 
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """What precedes the jobs' names: nothing for one folder, for several their own names, numbered where they clash."""
+def _prefixes(folders: Sequence[Path]) -> list[str]:
+    """What precedes the jobs' names: nothing for a single folder, else the folder's name, numbered where two clash."""
     if len(folders) == 1:
         return [""]
     names = [folder.resolve().name for folder in folders]
@@ -217,16 +224,15 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _knobs(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Settings with more than one value among the jobs, in the configuration's order; of size and model the rows'
     own columns."""
-    names = dict.fromkeys(name for one in settings for name in one)
-    varied = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
-    told = (ROW_S_OWN.get(name, name) for name in varied if name in KNOB_AFTER_ALL or not name.startswith(NOT_KNOBS))
-    return tuple(dict.fromkeys(told))
+    names = dict.fromkeys(name for job in settings for name in job)
+    varied = [name for name in names if len({repr(job.get(name)) for job in settings}) > 1]
+    knobs = (ROW_COLUMNS.get(name, name) for name in varied if name in ALWAYS_KNOBS or not name.startswith(NOT_KNOBS))
+    return tuple(dict.fromkeys(knobs))
 
 
 def _rows(path: Path) -> tuple[Row, ...]:
-    names = {f.name for f in fields(Row)}
     return tuple(
-        Row(**{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items() if k in names})
+        Row(**{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items() if k in NAMES})
         for record in read_results(path).to_dict("records")
     )
 
@@ -245,18 +251,19 @@ def _link(source: Path, goal: Path) -> None:
         shutil.copytree(source, goal, copy_function=link, dirs_exist_ok=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
+    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
-    parser.add_argument("--out", type=Path, help="where the tables and the page go: the folder itself if it is one")
+    parser.add_argument("--out", type=Path, help="where the tables and the page go; a single folder itself by default")
     parser.add_argument("--edits", type=int, default=500, help="on the page at most")
     parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
-    asked = parser.parse_args(arguments)
-    if asked.out is None and len(asked.folders) > 1:
+    args = parser.parse_args()
+    if args.out is None and len(args.folders) > 1:
         parser.error("several folders need --out: where the tables and the page go")
-    out = asked.out or asked.folders[0]
+    out = args.out or args.folders[0]
     try:
-        sweep = write_sweep(asked.folders, out, edits=asked.edits, floor_db=asked.floor)
+        sweep = write_sweep(args.folders, out, edits=args.edits, floor_db=args.floor)
     except RLIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from rli.errors import RLIError
 from rli.files import write_whole
 from rli.photos.sources import Photo
 from rli.progress import shown
-from rli.reports.outputs import read, shown_places, write_failures, write_outcome
+from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import RunConfig, card_settings
@@ -98,24 +98,18 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         RLIError: No photograph could be done.
     """
     job, made, lost = config.job, *_outcomes(config, folder)
+    outcome_of_run = Outcome(
+        rows=frame_of([row for _, record in made for row in record.rows]),
+        records=[record for _, record in made],
+        failures=lost,
+        settings=config.settings,
+        title=f"{job.model}, {job.resolution} pixels",
+    )
+    shown_at_most = {"edits": config.edits_shown, "floor_db": config.floor_db}
+    write_outcome(folder, outcome_of_run, PUBLISHED, tracker=tracker, **shown_at_most)
     if not made:
-        write_failures(lost, folder)
         many = f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
         raise RLIError(lost[0].reason if len(lost) == 1 else many)
-    rows = [row for _, record in made for row in record.rows]
-    frame, places = frame_of(rows), [record for _, record in made]
-    write_outcome(
-        folder,
-        frame,
-        places,
-        config.settings,
-        PUBLISHED,
-        f"{job.model}, {job.resolution} pixels",
-        failures=lost,
-        edits=config.edits_shown,
-        floor_db=config.floor_db,
-    )
-    tracker.log(rows, read(shown_places(frame, places, config.edits_shown)))
     if config.dataset is not None:
         card = card_settings(config.settings)
         counts = write_dataset(made, folder, config.dataset, card, job.inversion.seed)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from rli.errors import NonFiniteError, RLIError
 from rli.method.records import Inversion
-from rli.metrics.image import Lpips, load_lpips
+from rli.metrics import lpips as lpips_metric
+from rli.metrics.columns import Judge
+from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
 from rli.runs.memory import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
-from rli.runs.stages import EditsMade, Judge, ReadPhoto, edit_together, invert_together, measure, read_photo
+from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
 from rli.store.records import Failure, PhotoResult, write_failure, write_photo
 
 
@@ -35,7 +37,7 @@ class Runner:
     @classmethod
     def open(cls, job: Job, spec: ModelSpec) -> Runner:
         """Loads the model and whatever judges its pictures. Raises RLIError where the weights cannot be had."""
-        model, lpips, judge = spec.load(), load_lpips(), None
+        model, lpips, judge = spec.load(), lpips_metric.load_lpips(), None
         if lpips is None:
             warn("warning: LPIPS stays empty: its VGG-16 weights are neither kept on this machine nor within reach")
         if spec.name == "mini":

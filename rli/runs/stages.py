@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,8 +20,8 @@ from rli.images import to_uint8
 from rli.method.editing import edit, edit_batch, reconstruct, vae_round_trip
 from rli.method.inversion import invert_batch
 from rli.method.records import Edit, EditSettings, Inversion
-from rli.metrics.columns import ORIGINAL, Row
-from rli.metrics.image import Lpips, mean_change, psnr, ssim
+from rli.metrics.columns import ORIGINAL, Judge, Measurement, row_of
+from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress
@@ -32,9 +32,6 @@ from rli.runs.variants import variant_name
 from rli.store import inversions as cache
 from rli.store.records import EditedPhoto, PhotoResult
 from rli.version import __version__
-
-# (H,W,3) uint8 and the wanted defect's name → the probability that it is seen, None for a word it does not know.
-Judge = Callable[[np.ndarray, str], float | None]
 
 
 @dataclass(frozen=True)
@@ -185,56 +182,43 @@ def measure(
         What is written to the run's folder.
     """
     photo, back = to_uint8(read.image), to_uint8(done.reconstruction)
-    ceiling, memory = psnr(to_uint8(vae_round_trip(model, inversion)), photo), peak_memory_gb(model.device)
-
-    def row(defect: str, image: np.ndarray, edited: EditedPhoto | None = None, seconds: float = 0.0) -> Row:
-        settings = edited.settings if edited else job.edit
-        shared = {
-            "image": read.photo.name,
-            "defect": defect,
-            "resolution": job.resolution,
-            "model": job.model,
-            "inversion": job.inversion.method.name,
-            "alpha": job.inversion.alpha,
-            "eq": settings.eq,
-            "cross": settings.cross,
-            "replace": settings.replace,
-            "psnr": psnr(image, photo),
-            "ssim": ssim(image, photo),
-            "lpips": lpips and lpips.published(image, photo),
-            "psnr_vae": ceiling,
-            "seconds_inversion": inversion.seconds,
-            "seconds_edit": seconds,
-            "peak_memory_gb": memory,
-            "lpips_standard": lpips and lpips.standard(image, photo),
-        }
-        if edited is None:
-            return Row(**shared)
-        return Row(
-            **shared,
-            psnr_recon=psnr(image, back),
-            ssim_recon=ssim(image, back),
-            lpips_recon=lpips and lpips.published(image, back),
-            psnr_background=psnr(image, photo, ~edited.mask),
-            ssim_background=ssim(image, photo, ~edited.mask),
-            lpips_standard_recon=lpips and lpips.standard(image, back),
-            strength=mean_change(image, back, edited.mask),
-            mask_share=float(edited.mask.mean()),
-            named=judge and judge(image, edited.label),
+    of_reconstruction = Measurement(
+        photo_name=read.photo.name,
+        defect=ORIGINAL,
+        resolution=job.resolution,
+        model=job.model,
+        inversion=job.inversion.method.name,
+        alpha=job.inversion.alpha,
+        settings=job.edit,
+        photo=photo,
+        vae_round_trip=to_uint8(vae_round_trip(model, inversion)),
+        reconstruction=back,
+        image=back,
+        lpips=lpips,
+        judge=judge,
+        seconds_inversion=inversion.seconds,
+        peak_memory_gb=peak_memory_gb(model.device),
+    )
+    edited = {made.edit.target.name: _with_retries(job, model, read, inversion, done, made) for made in done.edits}
+    of_edits = [
+        replace(
+            of_reconstruction,
+            defect=name,
+            settings=edit.settings,
+            image=edit.image,
+            mask=edit.mask,
+            label=edit.label,
+            seconds_edit=made.seconds,
         )
-
-    rows = [row(ORIGINAL, back)] if job.original else []
-    shown = {}
-    for made in done.edits:
-        edited = _with_retries(job, model, read, inversion, done.reconstruction, made, photo, back)
-        shown[made.edit.target.name] = edited
-        rows.append(row(made.edit.target.name, edited.image, edited, made.seconds))
+        for (name, edit), made in zip(edited.items(), done.edits, strict=True)
+    ]
+    measured = [of_reconstruction, *of_edits] if job.original else of_edits
     return PhotoResult(
         name=read.photo.name,
         input=photo,
         reconstruction=back,
-        edits=shown,
-        rows=tuple(rows),
+        edits=edited,
+        rows=tuple(map(row_of, measured)),
         losses=inversion.losses,
         prompts={ORIGINAL: job.source, **{made.edit.target.name: made.edit.target.prompt for made in done.edits}},
         key=job.key(read.photo),
@@ -250,19 +234,19 @@ def _with_retries(
     model: Model,
     read: ReadPhoto,
     inversion: Inversion,
-    reconstruction: Tensor,
+    done: EditsMade,
     made: EditMade,
-    photo: np.ndarray,
-    back: np.ndarray,
 ) -> EditedPhoto:
-    """The edit; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if none."""
+    """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
+    none."""
+    photo, back = to_uint8(read.image), to_uint8(done.reconstruction)
     first = last = _edited_photo(job.selection, made, photo, back)
     retries = job.selection.max_retries if job.selection and first.reason is not None else 0
     for _ in range(retries):
         settings = adjusted(last.settings, Scores(**last.scores), job.selection.gate)
         if settings is None:
             break
-        target, given = made.edit.target, {"mask": read.mask, "reconstruction": reconstruction}
+        target, given = made.edit.target, {"mask": read.mask, "reconstruction": done.reconstruction}
         (other,) = edit(model, inversion, [target], settings, **given)
         last = _edited_photo(job.selection, replace(made, edit=other, settings=settings), photo, back)
         if last.reason is None:

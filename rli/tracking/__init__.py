@@ -1,1 +1,1 @@
-"""Runs told to Weights & Biases."""
+"""Runs tracked with Weights & Biases."""

@@ -16,7 +16,15 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_log(data: bytes, path: Path) -> Iterator[bytes]:
-    """The records of a file's content; one never finished is left out. Raises RLIError for a wrong checksum."""
+    """The records of a log; the last is left out where it was never finished.
+
+    Args:
+        data: the file's content.
+        path: the file, for the message.
+
+    Raises:
+        RLIError: a wrong checksum.
+    """
     at, record = HEAD, b""
     while at + FRAGMENT.size <= len(data):
         left = BLOCK - at % BLOCK
@@ -38,7 +46,12 @@ def read_log(data: bytes, path: Path) -> Iterator[bytes]:
 
 
 def write_log(head: bytes, records: Iterable[bytes]) -> bytes:
-    """The file's content: its head, HEAD bytes, and the records in fragments, none across two blocks."""
+    """A log's content.
+
+    Args:
+        head: the file's first HEAD bytes.
+        records: what it holds; they are cut into fragments, none across two blocks.
+    """
     log = bytearray(head)
     for record in records:
         start, done = 0, False

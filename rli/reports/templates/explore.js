@@ -1,10 +1,12 @@
 "use strict";
+// The whole section in one file: its parts, the trade-off, the heat map, the best settings and the table, share the rows,
+// the choices and the few helpers at its top, and a page cannot load modules under its policy.
 (() => {
   const PAGE_OF_ROWS = 200; // how many rows of the table are in the document at first
   const BEST = 5;
   const ERRORS = 1; // Vega's level of logging
 
-  // What rli.plots.explore_context tells, as rows: {id, edit, d0 (index of a value), …, psnr (number or null), …}.
+  // What rli.reports.explore.explore_context gives, as rows: {id, edit, d0 (index of a value), …, psnr (number or null), …}.
   const read = () => {
     const data = JSON.parse(document.getElementById("explore-data").textContent);
     const names = Object.keys(data.columns);
@@ -26,7 +28,8 @@
     select.replaceChildren(...options.map(([value, text]) => new Option(text, value, value === chosen, value === chosen)));
   };
   const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-  const figure = (metric, value) => value.toFixed(metric.digits);
+  // As rli.reports.format.number writes it.
+  const figure = (metric, value) => value.toFixed(metric.digits).replace("-", "−");
   const quantity = (metric, value) => `${figure(metric, value)}${metric.unit ? ` ${metric.unit}` : ""}`;
   const card = (id) => document.getElementById(`edit-${id}`);
   const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
