@@ -180,7 +180,7 @@ def test_a_sweep_gathers_its_jobs_and_says_which_failed(monkeypatch, place):
         monkeypatch, "-m", *QUICK, "defect=rust,original", "edit.replace=0.4,8.2", "hydra.sweep.dir=sweep"
     )
     assert status == 2
-    assert "edit.replace=8.2 is out of range" in err.splitlines()[-1]
+    assert "edit.replace=8.2: out of range" in err.splitlines()[-1]
     frame = pd.read_csv("sweep/results.csv")
     assert sorted(frame["defect"]) == ["original", "rust"]
     assert pd.read_csv("sweep/failed.csv")["name"].astype(str).tolist() == ["1", "3"]
@@ -194,19 +194,19 @@ def test_the_reference_preset_runs(monkeypatch, place):
 
 
 BAD = {
-    "edit.replace=8.2": "edit.replace=8.2 is out of range",
+    "edit.replace=8.2": "edit.replace=8.2: out of range",
     "defect=hole": "Could not find 'defect/hole'",
     "inversion.steps=0": "inversion.steps=0",
     "resolution.height=500": "use a multiple of 16",
     "nonsense=1": "nonsense",
     "runtime.dtype=float16": "needs CUDA",
-    "data=image": "needs data.path",
+    "data=image": "data.path=None: image needs one: a photograph",
     "defect=custom": "needs defect.target",
     "runtime.seed=x": "runtime.seed=x",
-    "runtime.memory=middle": "runtime.memory=middle is not known: choose one of auto, low, high",
-    "runtime.memory_gb=-1": "runtime.memory_gb=-1 is out of range",
-    "runtime.checkpointing=often": "runtime.checkpointing=often is not known",
-    "runtime.vae_tiling=1": "runtime.vae_tiling=1 is not known",
+    "runtime.memory=middle": "runtime.memory=middle: unknown value; expected one of auto, low, high",
+    "runtime.memory_gb=-1": "runtime.memory_gb=-1",
+    "runtime.checkpointing=often": "runtime.checkpointing=often",
+    "runtime.vae_tiling=1": "runtime.vae_tiling=1",
     "+edit.foo=1": "edit.foo is not a setting",
     "inversion=null": "must be a string",
 }

@@ -306,7 +306,7 @@ def test_the_surfaces_lie_as_their_layout_has_it(tmp_path, layout, kind, labels)
     found = [*photos(kind, str(tmp_path / layout), **good)]
     assert len(found) == 12 and {photo.label for photo in found} == labels
     drawn = [one.surface for one in surfaces.drawn(6, size=64)]
-    truths = [photo.truth(64, 64) for photo in found if photo.truth]
+    truths = [truth for photo in found if (truth := photo.truth(64, 64)) is not None]
     cracks = [truth for truth in truths if truth.any()]
     assert {mask.tobytes() for mask in cracks} == {one.mask.tobytes() for one in drawn if one.mask.any()}
     if kind == "mvtec_ad":
@@ -518,9 +518,9 @@ def test_reconstructions_alone_need_no_defect(here):
 # --- refused ----------------------------------------------------------------------------------------------------------
 
 BAD = {
-    "export=foo": "export=foo is not known",
-    "export=3": "export=3 is not known",
-    "task=foo": "task=foo is not known: choose one of edit, reconstruct, both",
+    "export=foo": "export=foo: unknown value",
+    "export=3": "export=3: unknown value",
+    "task=foo": "task=foo: unknown value; expected one of edit, reconstruct, both",
     "defect=original": "export needs a defect to edit to, or task=reconstruct",
     "shard=4/4": "shard=4/4",
     "relabel=2": "relabel=2",
@@ -532,12 +532,12 @@ BAD = {
     "+dataset.foo=1": "dataset.foo is not a setting",
     "dataset.split=0.5/0.5": "dataset.split=0.5/0.5",
     "dataset.keep_split=2": "dataset.keep_split=2",
-    "dataset.originals=foo": "dataset.originals=foo is not known",
+    "dataset.originals=foo": "dataset.originals=foo: unknown value",
     "dataset.review=none.csv": "none.csv: there is no such file",
     "dataset.variants.count=2": "would all be the same",
     "dataset.variants.eq=3": "dataset.variants.eq=3",
     "+dataset.variants.foo=1": "dataset.variants.foo is not a setting",
-    "data=folder": "needs data.path",
+    "data=folder": "data.path=None: folder needs one: a folder of photographs",
     "+defect.all.rust_mask=photo of a crack dent image": "the defect name “rust_mask” cannot be used",
 }
 
