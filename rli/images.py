@@ -54,8 +54,8 @@ def read_image(path: str | Path, height: int, width: int, fit: str = "resize") -
 def read_mask(
     path: str | Path, height: int, width: int, fit: str = "resize", photo_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Reads a mask file: pixels brighter than half are inside, or of 1 where there is only 0 and 1; transparent ones
-    are not.
+    """Reads a mask file. Pixels brighter than half are inside, or of 1 where there are only 0 and 1; transparent
+    pixels are outside.
 
     It is resized by nearest neighbour, so that it stays a mask. It lies on the photograph as seen after EXIF rotation.
 

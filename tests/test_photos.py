@@ -255,14 +255,16 @@ def test_settings_of_other_readers_are_passed_over(tmp_path):
     assert names(photos("sample", str(tmp_path), **everything)) == ["brick"]
 
 
-def test_each_reader_has_its_configuration_with_its_own_settings():
+def test_each_reader_has_its_configuration_with_its_own_defaults():
+    shared = yaml.safe_load((ROOT / "conf" / "base" / "data.yaml").read_text())
     files = {file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "conf" / "data").glob("*.yaml")}
     assert files.keys() == READERS.keys()
-    shared = yaml.safe_load((ROOT / "conf" / "base" / "data.yaml").read_text())
     for name, config in files.items():
-        assert config.pop("kind") == name and config.pop("defaults")[0] == "/base/data@_here_"
-        own = {f.name: f.default for f in dataclasses.fields(READERS[name]) if f.name not in shared}
-        assert config == {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        assert config["kind"] == name and config["defaults"][0] == "/base/data@_here_"
+        for field in dataclasses.fields(READERS[name]):
+            value = (shared | config)[field.name]
+            default = None if field.default is dataclasses.MISSING else field.default
+            assert value == (list(default) if isinstance(default, tuple) else default), (name, field.name)
 
 
 # --- what is refused at once -----------------------------------------------------------------------------------------
@@ -284,13 +286,13 @@ def test_each_reader_has_its_configuration_with_its_own_settings():
         ("kolektor_sdd", ".", {}, "no photographs"),
         ("list", None, {}, "list needs one: a CSV or Parquet file"),
         ("list", "x.png", {}, r"a list ends in \.csv"),
-        ("list", "x.csv", {"mask_path": "."}, "list has no such setting; expected some of path"),
-        ("list", "x.csv", {"truth_path": "."}, "list has no such setting"),
+        ("list", "x.csv", {"mask_path": "."}, "mask_path=.: unknown setting of list; expected some of path"),
+        ("list", "x.csv", {"truth_path": "."}, "truth_path=.: unknown setting of list"),
         ("sample", None, {"samples": ["moon"]}, "samples=moon: unknown value"),
         ("sample", None, {"samples": ["brick", "brick"]}, "twice"),
         ("sample", None, {"samples": []}, "is empty"),
         ("sample", None, {"samples": "brick"}, "must be a list"),
-        ("sample", None, {"truth_path": "."}, "sample has no such setting"),
+        ("sample", None, {"truth_path": "."}, "truth_path=.: unknown setting of sample"),
         ("sample", None, {"limit": 0}, "out of range"),
         ("sample", None, {"limit": True}, "out of range"),
         ("sample", None, {"region": "all"}, "region=all: unknown value"),
@@ -301,7 +303,7 @@ def test_each_reader_has_its_configuration_with_its_own_settings():
             "folder",
             ".",
             {"depth": 2},
-            "depth=2: folder has no such setting; expected some of mask_path",
+            "depth=2: unknown setting of folder; expected some of mask_path",
         ),
         ("tape", None, {}, "kind=tape: unknown value"),
     ],

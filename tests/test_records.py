@@ -62,7 +62,7 @@ def test_what_a_data_set_needs_is_read_back(tmp_path):
         "label": "rust",
         "settings": EditSettings(eq=3.0),
         "scores": {"share": 0.25},
-        "reason": "share 25%, over 20%",
+        "reason": "too large",
     }
     edit = dataclasses.replace(plain.edits["rust"], change=~mask, **facts)
     made = {"model": "mini", "model_hash": "abc", "version": "1"}

@@ -118,7 +118,7 @@ def _reader(name: str, settings: Mapping[str, Any]) -> Reader:
     passed_over = {setting for other in READERS.values() for setting in _settings_of(other)} - set(MASK_PATHS)
     for setting, value in settings.items():
         if setting not in own | passed_over:
-            problem = f"{name} has no such setting; expected some of {', '.join(sorted(own))}"
+            problem = f"unknown setting of {name}; expected some of {', '.join(sorted(own))}"
             raise SettingError(setting, shown(value), problem)
     if "path" in own and "path" not in settings:
         raise SettingError("path", None, f"{name} needs one: {reader.expects}")
