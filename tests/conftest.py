@@ -1,4 +1,4 @@
-"""What the tests share: no network, a tiny model of SDXL's architecture, photographs, the reference's stored numbers."""
+"""What the tests share: no network, a tiny model of SDXL's architecture, photographs, what the reference code gave."""
 
 from collections.abc import Iterator
 from pathlib import Path
