@@ -4,6 +4,7 @@
 # test-slow   full-size shapes, and sweeps in many processes
 # lint        style, formatting and types
 # hooks       lint before every commit
+# docs        the reference of public functions, in docs/api
 # tables      every published table with our figures beside it, on the miniature
 # train-mini  train the miniature anew
 # cost-gpu    every cost figure with SDXL's shapes on the GPU at hand (random weights: time and memory do not notice)
@@ -14,7 +15,7 @@ PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist wo
 COST = .venv/bin/python -m experiments.cost
 WORK ?= .cache/mini
 
-.PHONY: demo test unit test-slow lint hooks tables train-mini cost-gpu clean
+.PHONY: demo test unit test-slow lint hooks docs tables train-mini cost-gpu clean
 
 demo: .venv/installed
 	.venv/bin/python main.py experiment=demo hydra.run.dir=outputs/demo
@@ -35,6 +36,11 @@ lint: .venv/tested
 
 hooks: .venv/tested
 	.venv/bin/pre-commit install
+
+# Every package and module by name: pdoc would go no further than what rli/__init__.py gives.
+MODULES = $(subst /,.,$(patsubst %.py,%,$(patsubst %/__init__.py,%,$(wildcard rli/*/__init__.py rli/[a-z]*.py))))
+docs: .venv/tested
+	.venv/bin/python -m pdoc --docformat google --output-directory docs/api rli $(MODULES)
 
 tables: .venv/installed
 	.venv/bin/python -m experiments.tables

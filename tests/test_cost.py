@@ -1,21 +1,17 @@
 """Two ways to the same pictures: they agree, and their UNet rows are those that their structure says."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import ROOT, run_process
 
 from experiments.cost.results import OURS, REFERENCE, SAME, Setup, keep, read, rows, table
 from experiments.cost.run import row_flops, rows_expected, spend
 from rli.metrics.image import psnr
 
-ROOT = Path(__file__).parents[1]
 SETUP = Setup(model="tiny", size=64, steps=5, inner=2, defects=2, way=SAME, dtype="float32")
 
 
@@ -89,11 +85,12 @@ def test_the_page_shows_the_kept_results():
 def test_main_job_on_the_real_shapes(tmp_path):
     """SDXL's 2.6 billion parameters, drawn at random, in bfloat16: about 3 minutes and 11 GB on one thread."""
     command = [
-        *(sys.executable, "main.py", "model=sdxl", "model.weights=random", "runtime.device=cpu"),
-        *("runtime.dtype=bfloat16", "resolution=512", "inversion.steps=2", "inversion.inner_steps=1"),
-        *("defect=corrosion", "tracking=off", f"hydra.run.dir={tmp_path}/run", f"runtime.cache={tmp_path}/cache"),
+        *(str(ROOT / "main.py"), "model=sdxl", "model.weights=random", "runtime.device=cpu", "runtime.dtype=bfloat16"),
+        *("resolution=512", "inversion.steps=2", "inversion.inner_steps=1", "defect=corrosion", "tracking=off"),
+        *("hydra.run.dir=run", "runtime.cache=cache"),
     ]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=1800)
+    answer = run_process(*command, folder=tmp_path, timeout=1800)
+    assert answer.status == 0, answer.stderr
     result = pd.read_csv(tmp_path / "run" / "results.csv").iloc[0]
     assert result.defect == "corrosion" and np.isfinite(result.psnr)
     assert result.peak_memory_gb < 12

@@ -161,7 +161,7 @@ def work(args: argparse.Namespace) -> list[tuple[str, str, str, Tensor, str]]:
     asked, seen = [], {"surface": 0, "real": 0}
     for kind, name, image in photographs(args.surfaces, args.side, args.folder):
         seen[kind] += 1
-        few = seen[kind] <= (args.few if kind == "surface" else 2)
+        few = seen[kind] <= (args.few if kind == "surface" else min(args.few, 2))
         asked += [("mini", kind, name, image, s) for s in SETTINGS if few or s in (PAPER, DEFAULT)]
         if few and kind == "surface":
             asked += [(model, kind, name, image, s) for model in list(MODELS)[1:] for s in (PAPER, DEFAULT)]
@@ -170,7 +170,9 @@ def work(args: argparse.Namespace) -> list[tuple[str, str, str, Tensor, str]]:
 
 def main() -> None:
     parser = options(__doc__, surfaces=23, side=128, steps=50, folder=None, device="auto", out=Path(__file__).parent)
-    parser.add_argument("--few", type=int, default=3, help="surfaces (and two real photographs) under every setting")
+    parser.add_argument(
+        "--few", type=int, default=3, help="surfaces, and real photographs (two at most), under every setting"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows, models = [], {}
