@@ -13,17 +13,25 @@ from rli.models.mini.surfaces import UNSEEN, surface
 
 # Files whose tests give whole commands, train, open a browser or start processes. All other tests are units.
 INTEGRATION = {
-    *(
-        "test_cli",
-        "test_cluster",
-        "test_cost",
-        "test_dashboard",
-        "test_dataset_evidence",
-        "test_docs",
-        "test_experiments",
-    ),
-    *("test_explore", "test_extending", "test_launchers", "test_main", "test_mini_train", "test_network", "test_pages"),
-    *("test_production", "test_startup", "test_tables", "test_tracking", "test_wheel"),
+    "test_cli",
+    "test_cluster",
+    "test_cost",
+    "test_dashboard",
+    "test_dataset_evidence",
+    "test_docs",
+    "test_experiments",
+    "test_explore",
+    "test_extending",
+    "test_launchers",
+    "test_main",
+    "test_mini_train",
+    "test_network",
+    "test_pages",
+    "test_production",
+    "test_startup",
+    "test_tables",
+    "test_tracking",
+    "test_wheel",
 }
 
 
