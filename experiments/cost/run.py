@@ -88,13 +88,13 @@ def theirs(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
     return torch.cat([pairs[0][:1], *(pair[1:] for pair in pairs)])
 
 
-def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
-    """Measure one way with a model at hand, on photographs (B,3,H,W)."""
+def spend(model: Model, images: Tensor, setup: Setup, matrix_side: int = 2048) -> Measured:
+    """Measures one way with a model at hand, on photographs (B,3,H,W); matrix_side as in `matrix_rate`."""
     meter = Meter(model.device)
     reset_peak(model.device)
     rest = peak_gb(model.device)
     run = theirs if setup.way == REFERENCE else ours
-    rate = matrix_rate(model)
+    rate = matrix_rate(model, matrix_side)
     with meter.watching(model.unet):
         made = run(model, images, setup, meter)
     photo, pictures = to_uint8(images[:1]), np.stack([to_uint8(x[None]) for x in made])
@@ -111,7 +111,7 @@ def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
         alone=min((psnr(a, b) for a, b in zip(pictures, alone, strict=False)), default=float("inf")),
         alone_seconds=sum(spent.seconds for spent in one.phases.values()) or float("nan"),
         row_flops=row_flops(model, images[:1]),
-        matrix_rate=max(rate, matrix_rate(model)),  # before and after: other jobs can only lower it
+        matrix_rate=max(rate, matrix_rate(model, matrix_side)),  # before and after: other jobs can only lower it
         images=pictures,
     )
 
@@ -128,8 +128,8 @@ def row_flops(model: Model, image: Tensor) -> tuple[int, int]:
     return forward.get_total_flops(), backward.get_total_flops()
 
 
-def matrix_rate(model: Model, side: int = 2048, times: int = 20) -> float:
-    """The best of many products of square matrices in the model's precision: operations a second."""
+def matrix_rate(model: Model, side: int, times: int = 20) -> float:
+    """The best of many products of matrices side×side in the model's precision: operations a second."""
     a, meter, seconds = torch.ones(side, side, dtype=model.dtype, device=model.device), Meter(model.device), []
     for k in range(times):
         with meter.phase(str(k)):
