@@ -105,9 +105,9 @@ def unmeasured(table: pd.DataFrame) -> pd.DataFrame:
     return table[[name for name in table.columns if not name.startswith(MEASURED)]]
 
 
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], words: int = 1) -> str:
-    """A table whose first `words` columns are text, the others figures."""
-    rule = ["---"] * words + ["---:"] * (len(head) - words)
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], words: int = 1, notes: int = 0) -> str:
+    """A table whose first `words` and last `notes` columns are text, and those between them figures."""
+    rule = ["---"] * words + ["---:"] * (len(head) - words - notes) + ["---"] * notes
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
 
 

@@ -111,9 +111,9 @@ def main() -> None:
             told = WAYS[name](place)
             other = differences(Path(folder, "one_process", "run"), place / "run")
             seconds = time.perf_counter() - began
-            rows.append((name, ", ".join(other[:5]) or "the same", told, f"{seconds:.0f}"))
+            rows.append((name, ", ".join(other[:5]) or "the same", f"{seconds:.0f}", told))
             print((place / "log.txt").read_text(), file=sys.stderr)
-    print(markdown(("way", "files", "", "seconds"), rows, words=3))
+    print(markdown(("way", "files", "seconds", ""), rows, words=2, notes=1))
     sys.exit(any(row["files"] != "the same" for row in rows))
 
 

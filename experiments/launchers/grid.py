@@ -97,16 +97,16 @@ def inversions(place: Path) -> int:
 
 def text(ways: Sequence[Way]) -> str:
     """A line for each way."""
-    head = ("Way", "Rows and pictures", "Points", "Runs", "Inversions", "Seconds", "CPU seconds")
+    head = ("Way", "Points", "Runs", "Inversions", "Seconds", "CPU seconds", "Rows and pictures")
     lines = [
         [
             way.way,
-            "the same" if way.equal else "others",
             *(f"{x:.0f}" for x in (way.points, way.runs, way.inversions, way.seconds, way.cpu_seconds)),
+            "the same" if way.equal else "others",
         ]
         for way in ways
     ]
-    return markdown(head, lines, words=2)
+    return markdown(head, lines, notes=1)
 
 
 def main() -> None:
