@@ -1,6 +1,6 @@
 # demo        the main job on the embedded miniature
 # test        what must hold before a change is merged: lint and all tests but the slow ones
-# unit        the tests of functions; no whole command, training or process of its own: under a minute
+# unit        the tests of functions; no inversion, command or training: under a minute
 # test-slow   full-size shapes, and sweeps in many processes
 # lint        style, formatting and types
 # hooks       lint before every commit

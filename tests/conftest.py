@@ -11,7 +11,7 @@ import torch
 from rli.models.diffusion import Model, random_model
 from rli.models.mini.surfaces import UNSEEN, surface
 
-# Files whose tests give whole commands, train, open a browser or start processes. All other tests are units.
+# Files whose tests invert photographs, give commands, train, open a browser or start processes. All others are units.
 INTEGRATION = {
     "test_cli",
     "test_cluster",
@@ -19,15 +19,20 @@ INTEGRATION = {
     "test_dashboard",
     "test_dataset_evidence",
     "test_docs",
+    "test_editing",
     "test_experiments",
     "test_explore",
     "test_extending",
+    "test_inversion",
     "test_launchers",
     "test_main",
+    "test_memory",
     "test_mini_train",
+    "test_model",
     "test_network",
     "test_pages",
     "test_production",
+    "test_reference",
     "test_startup",
     "test_tables",
     "test_tracking",
