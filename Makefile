@@ -1,39 +1,54 @@
-# demo: the main job on the embedded miniature.  test: the whole suite.  train-mini: train the miniature anew.
-# tables: every published table with our figures beside it, on the miniature.  docs: the API reference, in docs/api.
-# cost-gpu: every cost figure with SDXL's shapes (random weights: time and memory do not notice) on the GPU at hand.
+# demo        the main job on the embedded miniature
+# test        what must hold before a change is merged: lint and all tests but the slow ones
+# unit        the tests of functions; no inversion, command or training: under a minute
+# test-slow   full-size shapes, and sweeps in many processes
+# lint        style, formatting and types
+# hooks       lint before every commit
+# docs        the reference of public functions, in docs/api
+# tables      every published table with our figures beside it, on the miniature
+# train-mini  train the miniature anew
+# cost-gpu    every cost figure with SDXL's shapes on the GPU at hand (random weights: time and memory do not notice)
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
+# Two processes of one thread each: threads that wait for a busy core cost more than they give.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
+COST = .venv/bin/python -m experiments.cost
 WORK ?= .cache/mini
 
-.PHONY: demo test test-slow lint tables docs train-mini cost-gpu clean
+.PHONY: demo test unit test-slow lint hooks docs tables train-mini cost-gpu clean
 
 demo: .venv/installed
 	.venv/bin/python main.py experiment=demo hydra.run.dir=outputs/demo
 
-# One thread each: some tests run several processes, and threads that wait for a busy core cost more than they give.
-test: .venv/tested
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not slow"
+test: lint
+	$(PYTEST) -m "not slow"
+
+unit: .venv/tested
+	$(PYTEST) -m "not slow and not integration"
 
 test-slow: .venv/tested
-	.venv/bin/python -m pytest -m slow
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m slow
 
 lint: .venv/tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 
-tables: .venv/installed
-	.venv/bin/python -m experiments.tables
+hooks: .venv/tested
+	.venv/bin/pre-commit install
 
 # Every package and module by name: pdoc would go no further than what rli/__init__.py gives.
 MODULES = $(subst /,.,$(patsubst %.py,%,$(patsubst %/__init__.py,%,$(wildcard rli/*/__init__.py rli/[a-z]*.py))))
 docs: .venv/tested
 	.venv/bin/python -m pdoc --docformat google --output-directory docs/api rli $(MODULES)
 
+tables: .venv/installed
+	.venv/bin/python -m experiments.tables
+
 train-mini: .venv/installed
 	.venv/bin/python -m rli.models.mini.train --out rli/models/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
 	.venv/bin/python -m rli.models.mini.classifier --work $(WORK)
 
-COST = .venv/bin/python -m experiments.cost
 cost-gpu: .venv/installed
 	$(COST).run --device cuda --model sdxl --size 512 --dtype bfloat16 float16
 	$(COST).run --device cuda --model sdxl --size 1024 --dtype bfloat16 float16 --defects 1
@@ -46,7 +61,7 @@ cost-gpu: .venv/installed
 	$(COST).solvers --device cuda
 
 clean:
-	rm -rf .venv .cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -18,11 +18,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.readme import embed
+from experiments import harness
+from experiments.harness import embed
 from rli.files import write_whole
 
 HERE = Path(__file__).parent
-MAIN = HERE.parent / "main.py"
 EXPERIMENTS = (
     "defect_comparison",
     "reconstruction",
@@ -43,8 +43,8 @@ def command(name: str, overrides: Sequence[str] = ()) -> list[str]:
 def make(name: str, overrides: Sequence[str], work: Path) -> Path:
     """Runs one experiment in `work`/<name> and returns that folder. Raises CalledProcessError where jobs failed."""
     folder = work.absolute() / name
-    typed = [str(MAIN), *command(name, overrides)[1:]]
-    subprocess.run([sys.executable, *typed, "tracking=off", f"hydra.sweep.dir={folder}"], check=True)
+    typed = [*command(name, overrides)[1:], "tracking=off", f"hydra.sweep.dir={folder}"]
+    subprocess.run(harness.command(*typed), check=True)
     return folder
 
 

@@ -1,7 +1,9 @@
-"""What the tests share: a tiny model of SDXL's architecture, photographs of it, and the reference's stored numbers."""
+"""What the tests share: no network, a tiny model of SDXL's architecture, photographs, what the reference code gave."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import network
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,67 @@ import torch
 from rli.models.diffusion import Model
 from rli.models.loading import random_model
 from rli.models.mini.surfaces import UNSEEN, surface
+
+# Files whose tests invert photographs, give commands, train, open a browser or start processes. All others are units.
+INTEGRATION = {
+    "test_cli",
+    "test_cluster",
+    "test_cost",
+    "test_dashboard",
+    "test_dataset_evidence",
+    "test_docs",
+    "test_editing",
+    "test_experiments",
+    "test_explore",
+    "test_extending",
+    "test_inversion",
+    "test_launchers",
+    "test_main",
+    "test_memory",
+    "test_mini_train",
+    "test_model",
+    "test_network",
+    "test_pages",
+    "test_production",
+    "test_reference",
+    "test_startup",
+    "test_tables",
+    "test_tracking",
+    "test_wheel",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in INTEGRATION:
+            item.add_marker("integration")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network_log(tmp_path_factory) -> Iterator[Path]:
+    """Guards this process and its children; the file in which they note what they tried.
+
+    In torch's folder lies a file in the place of VGG-16's weights, which nobody takes for them and nobody looks for
+    elsewhere: without it every command would ask the network for LPIPS's backbone.
+    """
+    folder = tmp_path_factory.mktemp("session")
+    weights = folder / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"no weights")
+    log = folder / "network.log"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**network.surroundings(log), "TORCH_HOME": str(folder / "torch")}.items():
+            patch.setenv(name, value)
+        network.install()
+        yield log
+
+
+@pytest.fixture(autouse=True)
+def no_network(network_log) -> Iterator[None]:
+    """Fails a test that reached for the network, also where the code took it for a machine without one."""
+    yield
+    if tried := network.take(network_log):
+        pytest.fail("reached for the network:\n" + "\n".join(tried))
 
 
 @pytest.fixture(scope="session")

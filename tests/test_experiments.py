@@ -1,17 +1,34 @@
 """Every experiment runs on the miniature, smaller than recorded, and its tables hold what its README speaks of."""
 
+import importlib.util
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from experiments import harness
 from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.reconstruction import run as reconstruction
 
+FOLDER = Path(harness.__file__).parent
 
-def test_reconstruction(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["run", "--surfaces", "1", "--side", "64", "--steps", "5", "--out", str(tmp_path)])
-    reconstruction.main()
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Runs an experiment in this process, as if its options had been typed."""
+
+    def run(experiment, *options) -> None:
+        monkeypatch.setattr("sys.argv", [experiment.__name__, *map(str, options)])
+        experiment.main()
+
+    return run
+
+
+def test_reconstruction(tmp_path, typed):
+    typed(reconstruction, "--surfaces", 1, "--side", 64, "--steps", 3, "--out", tmp_path)
     table = pd.read_csv(tmp_path / "results.csv").set_index(["kind", "method"])
     assert len(table) == 2 * len(reconstruction.SETTINGS)
     assert np.allclose(table.loc[("surface", "direct"), "below_vae"], 0)
@@ -19,12 +36,8 @@ def test_reconstruction(tmp_path, monkeypatch):
     assert table.loc[("surface", "guidance 1, aligned"), "photos"] == 1
 
 
-def test_edit_quality(tmp_path, monkeypatch):
-    label = "direct"
-    monkeypatch.setattr(
-        "sys.argv", ["run", "--surfaces", "2", "--steps", "5", "--settings", label, "--out", str(tmp_path)]
-    )
-    edit_quality.main()
+def test_edit_quality(tmp_path, typed):
+    typed(edit_quality, "--surfaces", 2, "--steps", 5, "--settings", "direct", "--out", tmp_path)
     rows, table = pd.read_csv(tmp_path / "edits.csv"), pd.read_csv(tmp_path / "results.csv")
     assert len(rows) == 2 * len(edit_quality.WANTED)
     total = table[table["defect"] == "all"].iloc[0]
@@ -33,13 +46,9 @@ def test_edit_quality(tmp_path, monkeypatch):
     assert (tmp_path / "direct.png").exists()
 
 
-def test_solvers(tmp_path, monkeypatch):
+def test_solvers(tmp_path, typed):
     (tmp_path / "README.md").write_text("<!-- solvers.csv -->\n<!-- end of solvers.csv -->\n")
-    monkeypatch.setattr(
-        "sys.argv",
-        ["run", "--surfaces", "1", "--few", "1", "--side", "64", "--steps", "5", "--out", str(tmp_path)],
-    )
-    solvers.main()
+    typed(solvers, "--surfaces", 1, "--few", 1, "--side", 64, "--steps", 5, "--out", tmp_path)
     rows = pd.read_csv(tmp_path / "solvers.csv")
     mini = rows[(rows["model"] == "mini") & (rows["kind"] == "surface")].set_index("settings")
     assert set(mini.index) == set(solvers.SETTINGS)
@@ -49,31 +58,49 @@ def test_solvers(tmp_path, monkeypatch):
     surface = rows[rows["kind"] == "surface"].pivot(index="settings", columns="model", values="psnr_to_vae")
     assert surface.loc[solvers.DEFAULT].max() - surface.loc[solvers.DEFAULT].min() < 0.1
     assert surface.loc[solvers.PAPER].max() - surface.loc[solvers.PAPER].min() > 1
-    assert (tmp_path / "solvers.png").exists() and "| gauss_newton (the default) |" in (
-        tmp_path / "README.md"
-    ).read_text()
+    assert (tmp_path / "solvers.png").exists()
+    assert "| gauss_newton (the default) |" in (tmp_path / "README.md").read_text()
 
 
-def test_memory(tmp_path, monkeypatch, capsys):
-    options = {"--model": "tiny", "--size": "64", "--photos": "2", "--targets": "2", "--budgets": "0.1"}
-    monkeypatch.setattr("sys.argv", ["run", *(x for pair in options.items() for x in pair), "--out", str(tmp_path)])
-    memory.main()
+def test_memory(tmp_path, typed, capsys):
+    options = {"--model": "tiny", "--size": 64, "--photos": 2, "--targets": 2, "--budgets": 0.1}
+    typed(memory, *(word for pair in options.items() for word in pair), "--out", tmp_path)
     free, tight = capsys.readouterr().out.splitlines()[-2:]
     assert "| none | nothing spared |" in free
     assert "gradient checkpointing, photographs one by one, targets one by one" in tight
 
 
-def test_kernels(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["run", "--size", "64", "--rounds", "2", "--ways", "channels_last"])
-    kernels.main()
+def test_kernels(typed, capsys):
+    typed(kernels, "--size", 64, "--rounds", 2, "--ways", "channels_last")
     table = capsys.readouterr().out.splitlines()[-2:]
     assert [line.split("|")[1].strip() for line in table] == ["plain", "channels_last"]
     assert all(float(cell) > 0 for line in table for cell in line.split("|")[2:4])
 
 
-def test_profile(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["run", "--size", "64", "--steps", "2", "--items", "3"])
-    profile.main()
+def test_profile(typed, capsys):
+    typed(profile, "--size", 64, "--steps", 2, "--items", 3)
     table = capsys.readouterr().out.splitlines()[-3:]
     shares = [int(line.split("|")[4].strip(" %")) for line in table]
     assert shares == sorted(shares, reverse=True) and shares[0] > 5
+
+
+def test_every_experiment_is_listed_with_a_command_and_files_that_are_there():
+    text = (FOLDER / "README.md").read_text()
+    for module in re.findall(r"`python -m (experiments\S+?)[ `]", text):
+        assert importlib.util.find_spec(module), module
+    for preset in re.findall(r"experiment=(\w+)", text):
+        assert (harness.ROOT / "conf" / "experiment" / f"{preset}.yaml").is_file(), preset
+    files = re.findall(r"\]\(([^)]+)\)", text)
+    assert all((FOLDER / file).is_file() for file in files)
+    assert {Path(file).parts[0] for file in files} == {path.parent.name for path in FOLDER.glob("*/README.md")}
+
+
+def test_rows_are_recorded_as_a_file_and_between_the_page_s_marks(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("before\n<!-- x.csv -->\nold\n<!-- end of x.csv -->\nafter\n")
+    table = harness.markdown(("Setting", "PSNR"), [("a", "1.23")])
+    harness.record(tmp_path, "x", pd.DataFrame({"setting": ["a"], "psnr": [1.23456]}), table)
+    assert (tmp_path / "x.csv").read_text() == "setting,psnr\na,1.2346\n"
+    assert table == "| Setting | PSNR |\n| --- | ---: |\n| a | 1.23 |" and table in capsys.readouterr().out
+    assert (tmp_path / "README.md").read_text() == (
+        f"before\n<!-- x.csv -->\n\n{table}\n\n<!-- end of x.csv -->\nafter\n"
+    )

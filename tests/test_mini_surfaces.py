@@ -74,7 +74,7 @@ def test_captions():
 
 def test_unknown_words_are_refused_in_one_line():
     for arguments in ({"defects": ("moss",)}, {"material": "cheese"}):
-        with pytest.raises(ValueError, match="choose from") as refusal:
+        with pytest.raises(ValueError, match="expected one of") as refusal:
             surface(0, **arguments)
         assert "\n" not in str(refusal.value)
 

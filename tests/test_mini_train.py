@@ -1,7 +1,5 @@
 """The miniature's training, a few steps of it: the command runs, goes on where it was, and leaves an SDXL folder."""
 
-import sys
-
 import pytest
 import torch
 
@@ -15,24 +13,14 @@ SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mini")
-    argv, fingerprints = sys.argv, []
-    try:
-        for steps in (1, 1, 2):  # the second call finds nothing to do, the third goes on
-            sys.argv = [
-                "train",
-                "--out",
-                str(folder / "out"),
-                "--work",
-                str(folder / "work"),
-                "--steps",
-                str(steps),
-                *SMALL,
-            ]
+    """The folder of a training that was called three times, and the model's fingerprint after each."""
+    folder, fingerprints = tmp_path_factory.mktemp("mini"), []
+    for steps in (1, 1, 2):  # the second call finds nothing to do, the third goes on
+        with pytest.MonkeyPatch.context() as patch:
+            places = ["--out", str(folder / "out"), "--work", str(folder / "work")]
+            patch.setattr("sys.argv", ["train", *places, "--steps", str(steps), *SMALL])
             train.main()
-            fingerprints.append(load("mini", str(folder / "out"), device="cpu").fingerprint)
-    finally:
-        sys.argv = argv
+        fingerprints.append(load("mini", str(folder / "out"), device="cpu").fingerprint)
     return folder, fingerprints
 
 

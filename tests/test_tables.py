@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments import tables
-from experiments.readme import embed
+from experiments.harness import embed
 
 QUICK = ["inversion.steps=2", "inversion.inner_steps=1", "data.samples=[surface-1]", "runtime=cpu"]
 SMALL = ["resolution=64"]

@@ -6,24 +6,21 @@ seconds of one forward, and of one forward with its backward to the embeddings.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
 
-from experiments.cost.results import machine
+from experiments.harness import SOURCE, machine, markdown, options
 from rli.method.attention import install as attention
 from rli.method.schedule import sampling_steps
 from rli.models import text
 from rli.models.diffusion import DTYPES, Model, compiled, load, pick_device, random_model
-
-SOURCE = "photo of a crack defect image"
 
 
 def clock(work: Callable[[], None], device: torch.device) -> float:
@@ -61,11 +58,8 @@ def calls(model: Model, latent: Tensor, size: int) -> dict[str, Callable[[], Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, size=128, device="auto", dtype="float32")
     parser.add_argument("--model", default="mini", choices=["mini", "midsize", "sdxl"])
-    parser.add_argument("--size", type=int, default=128, help="pixels")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--dtype", default="float32", choices=DTYPES)
     parser.add_argument("--ways", nargs="*", default=["channels_last", "compiled"], help="beside plain")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
@@ -90,10 +84,15 @@ def main() -> None:
                 found[name].append([clock(call, model.device) for call in work.values()])
     where = machine(device)
     print(f"{args.model}, {args.size} pixels, {args.dtype}, on {where['gpu'] or where['cpu']}\n")
-    print("| | forward, ms | forward and backward, ms | first calls, s |\n| --- | ---: | ---: | ---: |")
-    for name, rounds in found.items():
-        medians = [1000 * statistics.median(column) for column in zip(*rounds, strict=True)]
-        print(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {sum(first[name]):.1f} |")
+    lines = [
+        [
+            name,
+            *(f"{1000 * median(one):.1f}" for one in zip(*rounds, strict=True)),
+            f"{sum(first[name]):.1f}",
+        ]
+        for name, rounds in found.items()
+    ]
+    print(markdown(("", "forward, ms", "forward and backward, ms", "first calls, s"), lines))
 
 
 if __name__ == "__main__":

@@ -7,21 +7,16 @@ are the same as without a budget.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from experiments.cost.meter import peak_gb, reset_peak
-from experiments.cost.results import machine
-from experiments.cost.run import SOURCE, targets
-from experiments.readme import embed
+from experiments.cost.run import WORDS
+from experiments.harness import SOURCE, apart, embed, machine, markdown, options, targets
 from rli.method.records import EditSettings, InversionSettings
 from rli.metrics.image import psnr
 from rli.models.diffusion import DTYPES, load, pick_device, random_model
@@ -30,6 +25,8 @@ from rli.runs.job import Job
 from rli.runs.memory import Memory, described, memory_manager
 from rli.runs.runner import Runner
 from rli.store.records import PhotoResult
+
+HEAD = ("Budget, GB", "Chosen", "At rest, GB", "Peak, GB", "Seconds", "Worst picture against no budget's, dB")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Kept:
 
 
 def measure(asked: Asked) -> Kept:
-    torch.set_num_threads(1)
+    """One job in this process."""
     if asked.model == "sdxl":
         model = load("sdxl", "random", device=asked.device, dtype=asked.dtype, offload=True)
     else:
@@ -70,7 +67,7 @@ def measure(asked: Asked) -> Kept:
             height=asked.size,
             width=asked.size,
             source=SOURCE,
-            targets=tuple(targets(asked.targets)),
+            targets=targets(WORDS[: asked.targets]),
             original=True,
             inversion=InversionSettings(steps=asked.steps, start="empty", stop_db=200.0, slack_db=0.0),
             edit=EditSettings(),
@@ -98,43 +95,32 @@ def _photographs(count: int) -> list[Photo]:
     return [replace(brick, name=f"brick{k}") for k in range(count)]
 
 
-def apart(asked: Asked) -> Kept:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, asked).result()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, size=512, steps=2, device="auto", dtype="float32", out=Path(__file__).parent)
     parser.add_argument("--budgets", type=float, nargs="*", default=[2.0, 1.8, 1.6], help="GB; none is always measured")
     parser.add_argument("--model", default="midsize", choices=["tiny", "midsize", "sdxl"])
-    parser.add_argument("--size", type=int, default=512, help="pixels")
     parser.add_argument("--photos", type=int, default=2)
     parser.add_argument("--targets", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--dtype", default="float32", choices=DTYPES)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
     device = str(pick_device(args.device))
     shared = (args.model, args.size, args.photos, args.targets, args.steps, device, args.dtype)
     where, lines, free = machine(device), [], None
     for budget in (None, *args.budgets):
-        kept = apart(Asked(budget, *shared))
+        kept = apart(measure, Asked(budget, *shared))
         free = free or kept
         worst = min(psnr(a, b) for a, b in zip(kept.images, free.images, strict=True))
         limit = "none" if budget is None else f"{budget:.1f}"
         same = "equal" if np.isinf(worst) else f"{worst:.1f}"
-        numbers = f"{kept.rest_gb:.2f} | {kept.peak_gb:.2f} | {kept.seconds:.1f}"
-        lines.append(f"| {limit} | {kept.plan} | {numbers} | {same} |")
-        print(lines[-1], file=sys.stderr, flush=True)
-    head = (
+        numbers = (f"{kept.rest_gb:.2f}", f"{kept.peak_gb:.2f}", f"{kept.seconds:.1f}")
+        lines.append((limit, kept.plan, *numbers, same))
+        print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
+    about = (
         f"{args.model}, {args.size} pixels, {args.dtype}, {args.photos} photographs to {args.targets} targets each, "
-        f"{args.steps} steps, on {where['gpu'] or where['cpu']}\n\n"
-        "| Budget, GB | Chosen | At rest, GB | Peak, GB | Seconds | Worst picture against no budget's, dB |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: |"
+        f"{args.steps} steps, on {where['gpu'] or where['cpu']}"
     )
-    embed(args.out, "memory", "\n".join([head, *lines]))
-    print("\n".join([head, *lines]))
+    text = f"{about}\n\n{markdown(HEAD, lines, words=2)}"
+    embed(args.out, "memory", text)
+    print(text)
 
 
 if __name__ == "__main__":

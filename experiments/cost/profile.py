@@ -6,27 +6,22 @@ the largest share of the device's own time.
 
 from __future__ import annotations
 
-import argparse
-
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from experiments.cost.results import Setup, machine
-from experiments.cost.run import SOURCE, prepare, targets
+from experiments.cost.results import Setup
+from experiments.cost.run import WORDS, prepare
+from experiments.harness import SOURCE, machine, markdown, options, targets
 from rli.method.editing import edit
 from rli.method.inversion import invert
 from rli.method.records import InversionSettings
-from rli.models.diffusion import DTYPES, pick_device
+from rli.models.diffusion import pick_device
 from rli.photos.sources import photos
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, size=128, steps=4, device="auto", dtype="float32")
     parser.add_argument("--model", default="mini", choices=["mini", "midsize", "sdxl"])
-    parser.add_argument("--size", type=int, default=128, help="pixels")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--dtype", default="float32", choices=DTYPES)
     parser.add_argument("--items", type=int, default=12, help="operators shown")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -37,7 +32,7 @@ def main() -> None:
     settings = InversionSettings(steps=args.steps, stop_db=200.0, slack_db=0.0)
 
     def work() -> None:
-        edit(model, invert(model, image, SOURCE, settings), targets(1))
+        edit(model, invert(model, image, SOURCE, settings), targets(WORDS[:1]))
 
     work()  # warm
     cuda = model.device.type == "cuda"
@@ -48,10 +43,11 @@ def main() -> None:
     whole = sum(getattr(item, own) for item in items)
     where = machine(device)
     print(f"{args.model}, {args.size} pixels, {args.steps} steps, {args.dtype}, on {where['gpu'] or where['cpu']}\n")
-    print("| Operator | Calls | Own time, ms | Share |\n| --- | ---: | ---: | ---: |")
-    for item in items[: args.items]:
-        spent = getattr(item, own)
-        print(f"| `{item.key}` | {item.count} | {spent / 1000:.0f} | {spent / whole:.0%} |")
+    lines = [
+        (f"`{item.key}`", f"{item.count}", f"{getattr(item, own) / 1000:.0f}", f"{getattr(item, own) / whole:.0%}")
+        for item in items[: args.items]
+    ]
+    print(markdown(("Operator", "Calls", "Own time, ms", "Share"), lines))
 
 
 if __name__ == "__main__":

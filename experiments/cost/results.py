@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from experiments.cost.meter import Spent
-from experiments.readme import embed
+from experiments.harness import embed, machine
 from rli.files import write_whole
 from rli.metrics.image import psnr
 
@@ -58,15 +56,6 @@ class Measured:
     row_flops: tuple[int, int]
     matrix_rate: float
     images: np.ndarray
-
-
-def machine(device: str) -> dict[str, str]:
-    """What ran: processor, torch, GPU."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
-    return {"cpu": (names or [platform.processor()])[0], "gpu": gpu, "torch": torch.__version__}
 
 
 def rows(measured: Measured, standard: Measured | None) -> list[dict]:

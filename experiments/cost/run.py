@@ -7,10 +7,8 @@ iterations: seconds, UNet rows and peak memory of every phase, and the quality o
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +20,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.cost import reference_way
 from experiments.cost.meter import Meter, peak_gb, reset_peak
 from experiments.cost.results import OURS, REFERENCE, SAME, Measured, Setup, keep, rows, table, title
-from experiments.reconstruction.run import sources
+from experiments.harness import SOURCE, apart, options, photographs, targets
 from rli.images import to_uint8
 from rli.method.editing import edit_batch, reconstruct
 from rli.method.inversion import invert_batch
-from rli.method.records import EditSettings, InversionSettings, Target
+from rli.method.records import EditSettings, InversionSettings
 from rli.method.schedule import sampling_steps
 from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.diffusion import DTYPES, Model, load, pick_device, random_model
 
-SOURCE = "photo of a crack defect image"
 WORDS = ("corrosion", "rust", "dent", "blistering", "peeling", "wear", "degradation", "scratch")
 LABELS = {"inversion": "inversion", "null": "optimization", "editing": "edits"}  # first words of rli's progress
 # size, steps, inner iterations, unless others are asked for. Few steps for the mid-size model,
@@ -55,10 +52,6 @@ def settings(setup: Setup) -> tuple[InversionSettings, EditSettings]:
         return InversionSettings(steps=setup.steps), EditSettings()
     adam = InversionSettings(steps=setup.steps, solver="adam", inner_steps=setup.inner, early_stop=0.0)
     return adam, EditSettings()
-
-
-def targets(count: int) -> list[Target]:
-    return [Target(word, f"photo of a crack {word} image") for word in WORDS[:count]]
 
 
 def prepare(setup: Setup) -> Model:
@@ -83,7 +76,7 @@ def ours(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
         inverted = invert_batch(model, images, SOURCE, inversion, shown)
     with meter.phase("decode"):
         back = [reconstruct(model, one) for one in inverted]
-        wanted = targets(setup.defects)
+        wanted = targets(WORDS[: setup.defects])
         edited = edit_batch(model, inverted, wanted, edits, batch=len(inverted) * len(wanted), progress=shown)
     return torch.cat([x for b, done in zip(back, edited, strict=True) for x in (b, *(e.image for e in done))])
 
@@ -91,17 +84,17 @@ def ours(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
 def theirs(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
     """The reference's way, target by target: images (1+N,3,H,W), the first reconstruction first."""
     inversion, edits = settings(setup)
-    pairs = reference_way.run(model, images, SOURCE, targets(setup.defects), inversion, edits, meter)
+    pairs = reference_way.run(model, images, SOURCE, targets(WORDS[: setup.defects]), inversion, edits, meter)
     return torch.cat([pairs[0][:1], *(pair[1:] for pair in pairs)])
 
 
-def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
-    """Measure one way with a model at hand, on photographs (B,3,H,W)."""
+def spend(model: Model, images: Tensor, setup: Setup, matrix_side: int = 2048) -> Measured:
+    """Measures one way with a model at hand, on photographs (B,3,H,W); matrix_side as in `matrix_rate`."""
     meter = Meter(model.device)
     reset_peak(model.device)
     rest = peak_gb(model.device)
     run = theirs if setup.way == REFERENCE else ours
-    rate = matrix_rate(model)
+    rate = matrix_rate(model, matrix_side)
     with meter.watching(model.unet):
         made = run(model, images, setup, meter)
     photo, pictures = to_uint8(images[:1]), np.stack([to_uint8(x[None]) for x in made])
@@ -118,7 +111,7 @@ def spend(model: Model, images: Tensor, setup: Setup) -> Measured:
         alone=min((psnr(a, b) for a, b in zip(pictures, alone, strict=False)), default=float("inf")),
         alone_seconds=sum(spent.seconds for spent in one.phases.values()) or float("nan"),
         row_flops=row_flops(model, images[:1]),
-        matrix_rate=max(rate, matrix_rate(model)),  # before and after: other jobs can only lower it
+        matrix_rate=max(rate, matrix_rate(model, matrix_side)),  # before and after: other jobs can only lower it
         images=pictures,
     )
 
@@ -135,8 +128,8 @@ def row_flops(model: Model, image: Tensor) -> tuple[int, int]:
     return forward.get_total_flops(), backward.get_total_flops()
 
 
-def matrix_rate(model: Model, side: int = 2048, times: int = 20) -> float:
-    """The best of many products of square matrices in the model's precision: operations a second."""
+def matrix_rate(model: Model, side: int, times: int = 20) -> float:
+    """The best of many products of matrices side×side in the model's precision: operations a second."""
     a, meter, seconds = torch.ones(side, side, dtype=model.dtype, device=model.device), Meter(model.device), []
     for k in range(times):
         with meter.phase(str(k)):
@@ -147,21 +140,19 @@ def matrix_rate(model: Model, side: int = 2048, times: int = 20) -> float:
 
 def measure(setup: Setup) -> Measured:
     """In a process of its own: load, warm up with two steps, measure."""
-    torch.set_num_threads(setup.threads)
     model = prepare(setup)
-    drawn = sources(setup.photos - 1, setup.size, None)
+    drawn = photographs(setup.photos - 1, setup.size)
     images = torch.cat([image for kind, name, image in drawn if kind == "surface" or name == "brick"])
     spend(model, images[:1], replace(setup, steps=2, inner=1, defects=1, photos=1))
     return spend(model, images, setup)
 
 
-def apart(setup: Setup) -> Measured | None:
+def measure_apart(setup: Setup) -> Measured | None:
     """`measure` in a fresh process; None when it ran out of memory."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure, setup).result()
-        except (BrokenProcessPool, torch.OutOfMemoryError):
-            return None
+    try:
+        return apart(measure, setup, threads=setup.threads)
+    except (BrokenProcessPool, torch.OutOfMemoryError):
+        return None
 
 
 def setups(args: argparse.Namespace) -> list[Setup]:
@@ -181,25 +172,22 @@ def setups(args: argparse.Namespace) -> list[Setup]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, steps=None, device="auto", out=Path(__file__).parent)
     parser.add_argument("--model", default="mini", choices=USUAL)
     parser.add_argument("--size", type=int, help="pixels of a side; each model has its own, like steps and inner")
-    parser.add_argument("--steps", type=int, help="DDIM steps")
     parser.add_argument("--inner", type=int, help="inner iterations of the null embedding optimization")
     parser.add_argument("--defects", type=int, nargs="+", default=[1, 8], help="numbers of defects, 8 at most")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=DTYPES, help="of our way")
     parser.add_argument("--photos", type=int, nargs="+", default=[1], help="photographs inverted and edited together")
     parser.add_argument("--ways", nargs="+", default=[REFERENCE, SAME, OURS], choices=[REFERENCE, SAME, OURS])
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--frugal", action="store_true", help="our way with checkpointing and VAE tiles")
-    parser.add_argument("--out", type=Path, default=Path("experiments/cost"), help="folder of results.csv")
     args = parser.parse_args()
     if not all(1 <= count <= len(WORDS) for count in args.defects):
         parser.error(f"--defects: 1 to {len(WORDS)}")
     lines, standards = [], {}
     for setup in setups(args):
-        measured = apart(setup)
+        measured = measure_apart(setup)
         name = f"{title(setup.way, setup.dtype, setup.frugal)}, {setup.photos} photographs, {setup.defects} defects"
         if measured is None:
             print(f"{name}: out of memory", flush=True)

@@ -11,16 +11,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from experiments.cost.meter import Meter
-from experiments.readme import embed
-from experiments.reconstruction.run import SOURCE, sources
-from rli.files import whole_file, write_whole
+from experiments.harness import SOURCE, markdown, options, photographs, record, save_figure, write_csv
 from rli.images import to_uint8
 from rli.method.editing import reconstruct, vae_round_trip
 from rli.method.inversion import invert
@@ -105,23 +102,31 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def markdown(table: pd.DataFrame) -> str:
+def text(table: pd.DataFrame) -> str:
+    """The summary as Markdown."""
     head = (
-        "| Model | Photographs | Setting | PSNR to round trip, dB (worst) | Passes | Share of the paper's | "
-        "Gain on the paper's, dB (worst) | CPU seconds |"
-    )
-    rows = (
-        f"| {r.model} | {r.photos} {r.kind} | {r.settings} | {r.psnr_to_vae:.1f} ({r.worst:.1f}) | {r.passes:.0f} | "
-        f"{r.share:.0%} | {r.gain:+.1f} ({r.worst_gain:+.1f}) | {r.cpu_seconds:.1f} |"
+        "Model", "Photographs", "Setting", "PSNR to round trip, dB (worst)", "Passes", "Share of the paper's",
+        "Gain on the paper's, dB (worst)", "CPU seconds",
+    )  # fmt: skip
+    lines = [
+        [
+            r.model,
+            f"{r.photos} {r.kind}",
+            r.settings,
+            f"{r.psnr_to_vae:.1f} ({r.worst:.1f})",
+            f"{r.passes:.0f}",
+            f"{r.share:.0%}",
+            f"{r.gain:+.1f} ({r.worst_gain:+.1f})",
+            f"{r.cpu_seconds:.1f}",
+        ]
         for r in table.itertuples()
-    )
-    return "\n".join([head, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |", *rows])
+    ]
+    return markdown(head, lines, words=3)
 
 
 def picture(rows: pd.DataFrame, path: Path) -> None:
     """PSNR against seconds and against passes, of the surfaces that saw every setting: a colour for each setting, a
     shape for each model."""
-    matplotlib.use("Agg")
     counts = rows[rows["model"] == "mini"].groupby(["kind", "image"]).size()
     complete = counts[counts == len(SETTINGS)].index
     table = summary(rows[pd.MultiIndex.from_frame(rows[["kind", "image"]]).isin(complete)])
@@ -148,18 +153,15 @@ def picture(rows: pd.DataFrame, path: Path) -> None:
     handles += [plt.Line2D([], [], color="grey", marker=SHAPES[m], linestyle="") for m in MODELS]
     figure.legend(handles, [*labels, *MODELS], loc="lower center", ncol=3, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0.2, 1, 1))
-    with whole_file(path) as part:
-        figure.savefig(part, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path, dpi=130)
 
 
 def work(args: argparse.Namespace) -> list[tuple[str, str, str, Tensor, str]]:
     """(model, kind, image, pixels, setting): every photograph under the paper's and the default, `--few` under all."""
     asked, seen = [], {"surface": 0, "real": 0}
-    photos = sources(args.surfaces, args.side, args.folder)
-    for kind, name, image in photos:
+    for kind, name, image in photographs(args.surfaces, args.side, args.folder):
         seen[kind] += 1
-        few = seen[kind] <= (args.few if kind == "surface" else 2)
+        few = seen[kind] <= (args.few if kind == "surface" else min(args.few, 2))
         asked += [("mini", kind, name, image, s) for s in SETTINGS if few or s in (PAPER, DEFAULT)]
         if few and kind == "surface":
             asked += [(model, kind, name, image, s) for model in list(MODELS)[1:] for s in (PAPER, DEFAULT)]
@@ -167,24 +169,20 @@ def work(args: argparse.Namespace) -> list[tuple[str, str, str, Tensor, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=23)
-    parser.add_argument("--few", type=int, default=3, help="surfaces (and two real photographs) under every setting")
-    parser.add_argument("--side", type=int, default=128, help="pixels")
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--folder", type=Path, help="further real photographs")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser = options(__doc__, surfaces=23, side=128, steps=50, folder=None, device="auto", out=Path(__file__).parent)
+    parser.add_argument(
+        "--few", type=int, default=3, help="surfaces, and real photographs (two at most), under every setting"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    path, rows, models = args.out / "solvers.csv", [], {}
+    rows, models = [], {}
     for name, kind, image_name, image, label in shown(work(args), "solvers"):
         if name not in models:
             models = {name: rescale(load("mini", device=str(pick_device(args.device))), MODELS[name])}
         settings = replace(SETTINGS[label], steps=args.steps)
         found = measure(models[name], image, settings)
         rows.append({"model": name, "kind": kind, "image": image_name, "settings": label, **found})
-        write_whole(path, pd.DataFrame(rows).round(4).to_csv(index=False))
+        write_csv(args.out / "solvers.csv", pd.DataFrame(rows))  # at once: what was measured stays
     report(pd.DataFrame(rows), args.out)
 
 
@@ -195,8 +193,7 @@ def report(rows: pd.DataFrame, folder: Path) -> None:
         ["model", "settings"], key=lambda c: c.map(order[c.name == "settings"].index), kind="stable"
     )
     picture(rows, folder / "solvers.png")
-    embed(folder, "solvers.csv", markdown(table))
-    print(markdown(table))
+    record(folder, "solvers", rows, text(table))
 
 
 if __name__ == "__main__":

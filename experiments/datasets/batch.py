@@ -6,7 +6,6 @@ empty cache of its own; every picture is held against the one that was made alon
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.datasets.evidence import EDITS, OPEN, job, markdown, photo, publish
+from experiments.datasets.evidence import EDITS, OPEN, job, photo, publish
+from experiments.harness import markdown, options
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model, load
 from rli.photos.sources import Photo
@@ -92,11 +92,8 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=50)
+    parser = options(__doc__, surfaces=8, steps=50, out=Path(__file__).parent)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8], help="the first is what others are to")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     asked = parser.parse_args()
     model, photos = load("mini"), [photo(k) for k in range(asked.surfaces)]
     work = job(Path("unused"), EDITS["table"], OPEN, asked.steps, ["corrosion"])

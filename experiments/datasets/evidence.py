@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from rli.files import write_whole
+from experiments import harness
+from experiments.harness import SOURCE, targets
 from rli.images import to_tensor
-from rli.method.records import EditSettings, InversionSettings, Target
+from rli.method.records import EditSettings, InversionSettings
 from rli.models.diffusion import Model
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.models.mini.surfaces import UNSEEN, Surface, surface
@@ -26,7 +26,6 @@ from rli.runs.runner import Runner
 from rli.runs.shards import pending
 from rli.store.records import PhotoResult, read_photo
 
-SOURCE = "photo of a crack defect image"
 WORDS = ("rust", "corrosion", "dent", "blistering", "peeling")
 # The published table's settings, which come from SDXL, and the demo's, with which the miniature shows more.
 EDITS = {"table": EditSettings(), "demo": EditSettings(cross=0.4, replace=0.0)}
@@ -72,7 +71,7 @@ def job(cache: Path, edit: EditSettings, selection: Selection, steps: int, words
         height=SIDE,
         width=SIDE,
         source=SOURCE,
-        targets=tuple(Target(word, f"photo of a crack {word} image") for word in words),
+        targets=targets(words),
         original=True,
         inversion=InversionSettings(steps=steps),
         edit=edit,
@@ -91,27 +90,12 @@ def results(model: Model, work: Job, photos: Sequence[Photo], folder: Path) -> I
 
 def options(doc: str, surfaces: int) -> argparse.ArgumentParser:
     """What every one of the experiments can be asked."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=surfaces)
-    parser.add_argument("--steps", type=int, default=50)
+    parser = harness.options(doc, surfaces=surfaces, steps=50, out=Path(__file__).parent)
     parser.add_argument("--cache", type=Path, default=Path("outputs/cache"), help="of inversions")
     parser.add_argument("--work", type=Path, default=Path("outputs/evidence"), help="pictures; a stopped run goes on")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     return parser
 
 
 def publish(folder: Path, name: str, rows: pd.DataFrame, table: str) -> None:
-    """rows as <name>.csv in the folder, and the Markdown table in its evidence.md, where there is one with this name's
-    marks."""
-    write_whole(folder / f"{name}.csv", rows.round(4).to_csv(index=False, lineterminator="\n"))
-    page = folder / "evidence.md"
-    if page.is_file():
-        marks = re.compile(rf"(<!-- {name}\.csv -->\n).*?(<!-- end of {name}\.csv -->)", re.DOTALL)
-        write_whole(page, marks.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page.read_text()))
-    print(table)
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], words: int = 1) -> str:
-    """A table whose first `words` columns are text, the others figures."""
-    rule = ["---"] * words + ["---:"] * (len(head) - words)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
+    """rows as <name>.csv in the folder, and the table in its evidence.md."""
+    harness.record(folder, name, rows, table, page="evidence.md")

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from experiments.datasets.evidence import EDITS, OPEN, job, markdown, options, photo, publish, results
-from rli.files import whole_file
+from experiments.datasets.evidence import EDITS, OPEN, job, options, photo, publish, results
+from experiments.harness import markdown, save_figure
 from rli.method.records import EditSettings
 from rli.metrics.columns import ORIGINAL
 from rli.models.diffusion import Model, load
@@ -147,7 +146,6 @@ def scores(rows: pd.DataFrame) -> str:
 def sheet(path: Path, pictures: dict[str, list[PhotoResult]], rows: pd.DataFrame, count: int = 8) -> None:
     """Edits that a gate keeps and that it sets aside, each below its reconstruction, with the worst reason and the
     classifier's opinion."""
-    matplotlib.use("Agg")
     found = {(label, result.name): result for label, some in pictures.items() for result in some}
     is_kept = rows["reason"] == ""
     parts = [(word, part) for word, part in (("kept", rows[is_kept]), ("set aside", rows[~is_kept])) if len(part)]
@@ -165,9 +163,7 @@ def sheet(path: Path, pictures: dict[str, list[PhotoResult]], rows: pd.DataFrame
             reason = row["reason"].split(";")[0].replace(", ", "\n")
             below.set_title(f"{reason}\nnamed {row['named']:.0%}".strip(), fontsize=7.5)
     figure.tight_layout(pad=0.4)
-    with whole_file(path) as part:
-        figure.savefig(part, dpi=90)
-    plt.close(figure)
+    save_figure(figure, path, dpi=90)
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.datasets.runs import command, differences, environment, markdown, prepare
+from experiments.datasets.runs import command, differences, environment, prepare
+from experiments.harness import markdown
 
 
 def undisturbed(place: Path) -> tuple[int, int]:
@@ -69,7 +70,7 @@ def main() -> None:
             path.unlink()  # what runs do themselves when these are ten minutes old
         other = differences(calm / "run", wild / "run")
         counts = json.loads((wild / "run" / "dataset" / "export.json").read_text())["formats"]
-        print(markdown([{"killed while": name, "times": count} for name, count in Counter(met).items()]))
+        print(markdown(("killed while", "times"), [(name, f"{count}") for name, count in Counter(met).items()]))
         print(f"\nimages: {json.dumps({name: told['images'] for name, told in counts.items()})}")
         print(f"half-written files that kills left beside the others: {len(left)}")
         print("the same, byte for byte" if not other else f"not the same: {', '.join(other[:10])}")

@@ -19,18 +19,8 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import disk
 from skimage.registration import phase_cross_correlation
 
-from experiments.datasets.evidence import (
-    EDITS,
-    OPEN,
-    clean,
-    drawn,
-    job,
-    markdown,
-    options,
-    photo,
-    publish,
-    results,
-)
+from experiments.datasets.evidence import EDITS, OPEN, clean, drawn, job, options, photo, publish, results
+from experiments.harness import markdown
 from rli.models.diffusion import load
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.runs.stages import Judge

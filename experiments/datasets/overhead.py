@@ -7,15 +7,12 @@ decoding, the classifier and LPIPS are replaced by something that costs nothing.
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import pstats
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,7 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from experiments.cost.meter import Meter
-from experiments.datasets.evidence import markdown, publish
+from experiments.datasets.evidence import publish
+from experiments.harness import apart, markdown, options
 from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, NullEmbeddings, Target
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.progress import shown
@@ -134,12 +132,6 @@ def profile(photos: Path, folder: Path, formats: Sequence[str], lines: int = 45)
     stats.sort_stats("cumtime").print_stats(str(Path(story.__file__).parents[1]), 2 * lines)
 
 
-def apart(function: Callable, *arguments: Any) -> Any:
-    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), **one_thread) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def table(rows: pd.DataFrame) -> str:
     """Milliseconds a photograph by stage, by the clock and of the processor, and memory."""
     stages = [*STAGES.values(), REST]
@@ -162,11 +154,10 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, out=Path(__file__).parent)
     parser.add_argument("--count", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--formats", nargs="+", default=["coco", "yolo"])
     parser.add_argument("--profile", action="store_true", help="print where the time goes instead")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     asked = parser.parse_args()
     rows = []
     for count in asked.count:

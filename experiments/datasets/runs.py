@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from safetensors import safe_open
 
+from experiments import harness
 from experiments.datasets import surfaces
+from experiments.harness import MEASURED, ROOT, unmeasured
 
-ROOT = Path(__file__).parents[2]
-# What no two runs share.
-MEASURED = ("seconds", "peak_memory")
 # Where it was typed, what Hydra keeps of that, and the page, which has the measured seconds on it.
 ASIDE = ("rli.log", "report.html", ".hydra")
 SETTINGS = (
@@ -52,7 +48,8 @@ def prepare(place: Path, count: int) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "main.py"), *SETTINGS, *arguments]
+    """The command that makes the data set."""
+    return harness.command(*SETTINGS, *arguments)
 
 
 def environment() -> dict[str, str]:
@@ -74,26 +71,14 @@ def differences(one: Path, other: Path) -> list[str]:
     return sorted(name for name in {*a, *b} if a.get(name) != b.get(name))
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table; numbers to the right."""
-    names = list(rows[0])
-    sides = ["---:" if isinstance(rows[0][name], (int, float)) else "---" for name in names]
-    lines = [
-        names,
-        sides,
-        *([f"{row[name]:.0f}" if isinstance(row[name], float) else str(row[name]) for name in names] for row in rows),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _digest(path: Path) -> str:
     data = path.read_bytes()
     if path.name in ("results.csv", "manifest.csv"):
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        data = frame[_unmeasured(frame.columns)].to_csv(index=False).encode()
+        data = unmeasured(frame).to_csv(index=False).encode()
     elif path.name == "manifest.parquet":
         frame = pd.read_parquet(path)
-        data = frame[_unmeasured(frame.columns)].to_csv(index=False).encode()
+        data = unmeasured(frame).to_csv(index=False).encode()
     elif path.name == "README.md":
         lines = data.decode().splitlines()
         data = "\n".join(line for line in lines if not line.startswith(tuple(f"| {m}" for m in MEASURED))).encode()
@@ -102,13 +87,11 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _unmeasured(names: Sequence[str]) -> list[str]:
-    return [name for name in names if not name.startswith(MEASURED)]
-
-
 def _record(path: Path) -> bytes:
     with safe_open(path, "np") as file:
         facts = json.loads(file.metadata()["photo"])
         tensors = {name: file.get_tensor(name).tobytes() for name in sorted(file.keys())}
-    facts["rows"] = [{name: row[name] for name in _unmeasured(list(row))} for row in facts["rows"]]
+    facts["rows"] = [
+        {name: value for name, value in row.items() if not name.startswith(MEASURED)} for row in facts["rows"]
+    ]
     return json.dumps(facts, sort_keys=True).encode() + b"".join(tensors.values())

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from experiments.datasets.runs import command, differences, environment, markdown, prepare
+from experiments.datasets.runs import command, differences, environment, prepare
+from experiments.harness import markdown
 
 PARTS = [f"shard={k}/4" for k in range(4)]
 # Ray's own processes.
@@ -110,9 +111,9 @@ def main() -> None:
             told = WAYS[name](place)
             other = differences(Path(folder, "one_process", "run"), place / "run")
             seconds = time.perf_counter() - began
-            rows.append({"way": name, "files": ", ".join(other[:5]) or "the same", "seconds": seconds, "": told})
+            rows.append((name, ", ".join(other[:5]) or "the same", f"{seconds:.0f}", told))
             print((place / "log.txt").read_text(), file=sys.stderr)
-    print(markdown(rows))
+    print(markdown(("way", "files", "seconds", ""), rows, words=2, notes=1))
     sys.exit(any(row["files"] != "the same" for row in rows))
 
 

@@ -7,11 +7,9 @@ the true mask of the crack.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,18 +17,17 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import nn
 
-from rli.files import whole_file, write_whole
+from experiments.harness import SOURCE, markdown, options, save_figure, targets, write_csv
 from rli.images import to_tensor, to_uint8
 from rli.method.editing import edit, reconstruct
 from rli.method.inversion import invert
-from rli.method.records import EditSettings, Inversion, InversionSettings, Target
+from rli.method.records import EditSettings, Inversion, InversionSettings
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model, load
 from rli.models.mini.classifier import defect_probabilities, load_classifier
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
 from rli.progress import shown
 
-SOURCE = "photo of a crack defect image"
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
 MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
@@ -59,8 +56,7 @@ def measure(
     model: Model, classifier: nn.Module, drawn: Surface, name: str, label: str, inversion: Inversion
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Rows and pictures (photograph, reconstruction, edits) of one surface under one setting."""
-    targets = [Target(word, f"photo of a crack {word} image") for word in WANTED]
-    edits = edit(model, inversion, targets, SETTINGS[label][1])
+    edits = edit(model, inversion, targets(WANTED), SETTINGS[label][1])
     back = reconstruct(model, inversion)
     named = defect_probabilities(classifier, torch.cat([back, *(e.image for e in edits)])).numpy()
     far = distance_transform_edt(~drawn.mask) > MARGIN
@@ -108,22 +104,27 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(background_median=[m for g in medians for m in g["background"].median()]).round(4)
 
 
-def markdown(table: pd.DataFrame) -> str:
+def text(table: pd.DataFrame) -> str:
+    """The summary as Markdown."""
     head = (
-        "| Settings | Defect | Named before | Named after | Likeliest word | "
-        "Background dB, mean | median | 30 dB or more | Mask |"
-    )
-    rows = (
-        f"| {r.settings} | {r.defect} | {r.named_before:.0%} | {r.named_after:.0%} | {r.first:.0%} | "
-        f"{r.background:.1f} | {r.background_median:.1f} | {r.background_30:.0%} | {r.mask_share:.0%} |"
+        "Settings", "Defect", "Named before", "Named after", "Likeliest word",
+        "Background dB, mean", "median", "30 dB or more", "Mask",
+    )  # fmt: skip
+    lines = [
+        [
+            r.settings,
+            r.defect,
+            *(f"{share:.0%}" for share in (r.named_before, r.named_after, r.first)),
+            *(f"{decibels:.1f}" for decibels in (r.background, r.background_median)),
+            *(f"{share:.0%}" for share in (r.background_30, r.mask_share)),
+        ]
         for r in table.itertuples()
-    )
-    return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", *rows])
+    ]
+    return markdown(head, lines, words=2)
 
 
 def picture(path: Path, pictures: list[list[np.ndarray]]) -> None:
     """A row for each surface: photograph, reconstruction, edits."""
-    matplotlib.use("Agg")
     heads = ("photograph", "reconstruction", *WANTED)
     figure, axes = plt.subplots(
         len(pictures), len(heads), figsize=(1.6 * len(heads), 1.65 * len(pictures)), squeeze=False
@@ -135,9 +136,7 @@ def picture(path: Path, pictures: list[list[np.ndarray]]) -> None:
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=10)
     figure.tight_layout(pad=0.3)
-    with whole_file(path) as part:
-        figure.savefig(part, dpi=110)
-    plt.close(figure)
+    save_figure(figure, path, dpi=110)
 
 
 def kept(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
@@ -149,13 +148,10 @@ def kept(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=20)
+    parser = options(__doc__, surfaces=20, steps=50, out=Path(__file__).parent)
     parser.add_argument(
         "--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS), help="none: tables of what is there"
     )
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     asked = parser.parse_args()
     model, classifier = load("mini"), load_classifier()
     surfaces = [surface(UNSEEN + 1000 + k, ("crack",)) for k in range(asked.surfaces)]
@@ -171,14 +167,14 @@ def main() -> None:
             pictures[label].append(images)
     edits = kept(asked.out / "edits.csv", pd.DataFrame(rows).round(4))
     table = summary(edits)
-    write_whole(asked.out / "edits.csv", edits.to_csv(index=False))
-    write_whole(asked.out / "results.csv", table.to_csv(index=False))
+    write_csv(asked.out / "edits.csv", edits)
+    write_csv(asked.out / "results.csv", table)
     for label, images in pictures.items():
         picture(asked.out / f"{''.join(c if c.isalnum() else '_' for c in label)}.png", images[:8])
     if set(SIDE_BY_SIDE) <= set(pictures):
         pairs = zip(*(pictures[label] for label in SIDE_BY_SIDE), strict=True)
         picture(asked.out / "solvers.png", [line for pair in pairs for line in pair][:8])
-    print(markdown(table))
+    print(text(table))
 
 
 if __name__ == "__main__":

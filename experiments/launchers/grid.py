@@ -8,11 +8,9 @@ run.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,9 +20,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from experiments.launchers.twelve import ROOT, unmeasured
-from experiments.readme import embed
-from rli.files import write_whole
+from experiments import harness
+from experiments.harness import ROOT, embed, markdown, options, unmeasured, write_csv
 from rli.metrics.columns import NAMES
 from rli.progress import shown
 
@@ -54,9 +51,9 @@ def knobs(counts: Sequence[int]) -> dict[str, list[str]]:
 def run(folder: Path, *arguments: str) -> None:
     """One command in `folder`, everything that it leaves below it. Raises CalledProcessError where it fails."""
     folder.mkdir(parents=True)
-    command = [sys.executable, str(ROOT / "main.py"), "model=mini", "runtime=cpu", "tracking=off", *arguments]
-    where = ["runtime.cache=cache", "hydra.run.dir=out", "hydra.sweep.dir=out"]
-    subprocess.run([*command, *where], cwd=folder, check=True, capture_output=True)
+    where = ("runtime.cache=cache", "hydra.run.dir=out", "hydra.sweep.dir=out")
+    command = harness.command("model=mini", "runtime=cpu", "tracking=off", *arguments, *where)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 def spent() -> tuple[float, float]:
@@ -98,31 +95,29 @@ def inversions(place: Path) -> int:
     return len(list(place.rglob("cache/*.safetensors")))
 
 
-def markdown(ways: Sequence[Way]) -> str:
+def text(ways: Sequence[Way]) -> str:
+    """A line for each way."""
+    head = ("Way", "Points", "Runs", "Inversions", "Seconds", "CPU seconds", "Rows and pictures")
     lines = [
-        "| Way | Points | Runs | Inversions | Seconds | CPU seconds | Rows and pictures |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        [
+            way.way,
+            *(f"{x:.0f}" for x in (way.points, way.runs, way.inversions, way.seconds, way.cpu_seconds)),
+            "the same" if way.equal else "others",
+        ]
+        for way in ways
     ]
-    for way in ways:
-        same = "the same" if way.equal else "others"
-        lines.append(
-            f"| {way.way} | {way.points} | {way.runs} | {way.inversions} | {way.seconds:.0f} | {way.cpu_seconds:.0f} | "
-            f"{same} |"
-        )
-    return "\n".join(lines)
+    return markdown(head, lines, notes=1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=50)
+    parser = options(__doc__, steps=50, out=PLACE)
     parser.add_argument("--points", type=int, nargs=3, default=[3, 3, 3], help="values of eq, cross and replace")
-    parser.add_argument("--out", type=Path, default=PLACE)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         ways = compare(Path(place), args.points, args.steps)
-    write_whole(args.out / "grid.csv", pd.DataFrame(map(asdict, ways)).to_csv(index=False))
-    embed(args.out, "grid", markdown(ways))
-    print(markdown(ways))
+    write_csv(args.out / "grid.csv", pd.DataFrame(map(asdict, ways)))
+    embed(args.out, "grid", text(ways))
+    print(text(ways))
 
 
 if __name__ == "__main__":

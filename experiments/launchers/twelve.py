@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).parents[2]
+from experiments import harness
+from experiments.harness import markdown, unmeasured
+
 # Word amplifiers; the second is none.
 EQ = (0.25, -1, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 6, 8)
 QUICK = ("model=mini", "runtime=cpu", "tracking=off", "inversion.steps=2", "inversion.inner_steps=1")
@@ -30,8 +32,6 @@ LAUNCHERS = {
         "hydra.launcher.cpus_per_task=1",
     ),
 }
-# What no two runs share.
-MEASURED = ("seconds", "peak_memory")
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,9 @@ class Outcome:
         return unmeasured(self.results).equals(unmeasured(other.results)) and self.failed.equals(other.failed)
 
 
-def unmeasured(results: pd.DataFrame) -> pd.DataFrame:
-    return results[[name for name in results.columns if not name.startswith(MEASURED)]]
-
-
 def sweep(launcher: str, folder: Path, *arguments: str) -> Outcome:
     """One command, `main.py -m` with the arguments, in `folder`; its cache is empty at first if the folder is."""
-    command = [sys.executable, str(ROOT / "main.py"), *QUICK, *LAUNCHERS[launcher], *arguments]
+    command = harness.command(*QUICK, *LAUNCHERS[launcher], *arguments)
     where = ["hydra.sweep.dir=sweep", "runtime.cache=cache", "-m"]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("w") as log:
@@ -79,20 +75,19 @@ def edits(values: Sequence[float]) -> str:
     return "edit.eq=" + ",".join(map(str, values))
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
+def text(outcomes: Sequence[Outcome]) -> str:
     """A line for each launcher, compared with the first."""
+    head = ("Launcher", "Table", "Reason", "Results", "Failed", "Inversions", "Exit status")
     lines = [
-        "| Launcher | Results | Failed | Reason | Inversions | Table | Exit status |",
-        "| --- | ---: | ---: | --- | ---: | --- | ---: |",
+        [
+            one.launcher,
+            "the same" if one.same_as(outcomes[0]) else "another",
+            one.failed["reason"][0] if len(one.failed) else "",
+            *(f"{count}" for count in (len(one.results), len(one.failed), one.inversions, one.status)),
+        ]
+        for one in outcomes
     ]
-    for one in outcomes:
-        table = "the same" if one.same_as(outcomes[0]) else "another"
-        reason = one.failed["reason"][0] if len(one.failed) else ""
-        lines.append(
-            f"| {one.launcher} | {len(one.results)} | {len(one.failed)} | {reason} | {one.inversions} | {table} | "
-            f"{one.status} |"
-        )
-    return "\n".join(lines)
+    return markdown(head, lines, words=3)
 
 
 def main() -> None:
@@ -104,7 +99,7 @@ def main() -> None:
         parser.error(f"{args.out} is not empty")
     outcomes = [sweep(name, args.out.resolve() / name, *SMALL, edits(EQ)) for name in args.launchers]
     print(unmeasured(outcomes[0].results).to_csv(index=False, sep="\t", float_format="%.3f"))
-    print(markdown(outcomes))
+    print(text(outcomes))
     right = all(o.same_as(outcomes[0]) and len(o.results) == len(EQ) - 1 and len(o.failed) == 1 for o in outcomes)
     sys.exit(0 if right else 1)
 

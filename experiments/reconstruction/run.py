@@ -6,24 +6,21 @@ PSNR against the photograph and against the VAE round trip, and seconds.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from torch import Tensor
 
-from rli.files import write_whole
-from rli.images import to_tensor, to_uint8
+from experiments.harness import SOURCE, markdown, options, photographs, write_csv
+from rli.images import to_uint8
 from rli.method.editing import reconstruct, vae_round_trip
 from rli.method.inversion import invert
 from rli.method.records import InversionSettings
 from rli.metrics.image import psnr, ssim
 from rli.models.diffusion import Model, load
-from rli.models.mini.surfaces import UNSEEN, surface
-from rli.photos.sources import photos
 from rli.progress import shown
 
-SOURCE = "photo of a crack defect image"
 SETTINGS = {
     "guidance 1, aligned": InversionSettings(method="ddim", guidance=1.0),
     "guidance 1, reference alignment": InversionSettings(method="ddim", guidance=1.0, alignment="reference"),
@@ -35,15 +32,6 @@ SETTINGS = {
     "null_text with residual": InversionSettings(residual=True),
     "direct": InversionSettings(method="direct"),
 }
-
-
-def sources(count: int, side: int, folder: Path | None) -> list[tuple[str, str, Tensor]]:
-    """(kind, name, image): drawn surfaces that no training saw, and real photographs."""
-    drawn = [("surface", str(k), to_tensor(surface(UNSEEN + k, ("crack",), side, side).image)) for k in range(count)]
-    real = [*photos("sample", samples=["brick", "gravel"])]
-    if folder is not None and folder.is_dir():
-        real += photos("folder", str(folder))
-    return drawn + [("real", photo.name, photo.read(side, side)) for photo in real]
 
 
 def measure(model: Model, kind: str, name: str, image: Tensor, label: str, settings: InversionSettings) -> dict:
@@ -72,34 +60,37 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(worst_below_vae=grouped["below_vae"].max(), photos=grouped.size()).round(3).reset_index()
 
 
-def markdown(table: pd.DataFrame) -> str:
-    head = "| Kind | Method | PSNR to photo | VAE ceiling | Below it (worst) | PSNR to round trip | Seconds | Photos |"
-    rows = (
-        f"| {r.kind} | {r.method} | {r.psnr:.2f} | {r.psnr_vae:.2f} | {r.below_vae:.2f} ({r.worst_below_vae:.2f}) | "
-        f"{r.psnr_to_vae:.1f} | {r.seconds:.1f} | {r.photos} |"
+def text(table: pd.DataFrame) -> str:
+    """The summary as Markdown."""
+    head = "Kind|Method|PSNR to photo|VAE ceiling|Below it (worst)|PSNR to round trip|Seconds|Photos".split("|")
+    lines = [
+        [
+            r.kind,
+            r.method,
+            f"{r.psnr:.2f}",
+            f"{r.psnr_vae:.2f}",
+            f"{r.below_vae:.2f} ({r.worst_below_vae:.2f})",
+            f"{r.psnr_to_vae:.1f}",
+            f"{r.seconds:.1f}",
+            f"{r.photos}",
+        ]
         for r in table.itertuples()
-    )
-    return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *rows])
+    ]
+    return markdown(head, lines, words=2)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=10)
-    parser.add_argument("--side", type=int, default=128, help="pixels")
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--folder", type=Path, help="further real photographs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    asked = parser.parse_args()
-    model = load("mini")
-    work = [(source, item) for source in sources(asked.surfaces, asked.side, asked.folder) for item in SETTINGS.items()]
+    asked = options(__doc__, surfaces=10, side=128, steps=50, folder=None, out=Path(__file__).parent).parse_args()
+    model, images = load("mini"), photographs(asked.surfaces, asked.side, asked.folder)
+    work = [(image, item) for image in images for item in SETTINGS.items()]
     rows = pd.DataFrame(
-        measure(model, *source, label, InversionSettings(**{**vars(settings), "steps": asked.steps}))
-        for source, (label, settings) in shown(work, "reconstruction")
+        measure(model, *image, label, replace(settings, steps=asked.steps))
+        for image, (label, settings) in shown(work, "reconstruction")
     )
     table = summary(rows)
-    write_whole(asked.out / "photos.csv", rows.round(4).to_csv(index=False))
-    write_whole(asked.out / "results.csv", table.to_csv(index=False))
-    print(markdown(table))
+    write_csv(asked.out / "photos.csv", rows)
+    write_csv(asked.out / "results.csv", table)
+    print(text(table))
 
 
 if __name__ == "__main__":

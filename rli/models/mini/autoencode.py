@@ -43,7 +43,7 @@ def _crops(rng: np.random.Generator, pool: np.ndarray, count: int) -> torch.Tens
     crops = []
     for _ in range(count):
         y, x = rng.integers(0, pool.shape[1] - CROP + 1), rng.integers(0, pool.shape[2] - CROP + 1)
-        crop = np.rot90(pool[rng.integers(len(pool)), y : y + CROP, x : x + CROP], rng.integers(4))
+        crop = np.rot90(pool[rng.integers(len(pool)), y : y + CROP, x : x + CROP], int(rng.integers(4)))
         crop = crop[..., rng.permutation(3)] if rng.random() < 0.3 else crop
         crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
     return to_tensor(np.stack(crops))

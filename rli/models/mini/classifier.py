@@ -80,7 +80,9 @@ def labels(defects: list[tuple[str, ...]]) -> torch.Tensor:
 @torch.no_grad()
 def round_trip(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     """Encode and decode (B, 3, H, W) in [-1, 1], twenty at a time."""
-    return torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in images.split(20)])
+    return torch.cat(
+        [vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in torch.split(images, 20)]
+    )
 
 
 def _examples(vae: AutoencoderKL, count: int, offset: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,15 +153,16 @@ def accuracy(classifier: Classifier, vae: AutoencoderKL, count: int = 40) -> dic
     """
     images, truths = _examples(vae, 9 * count, UNSEEN)
     right = ((defect_probabilities(classifier, images.float() / 127.5 - 1) > 0.5) == truths.bool()).float().mean(0)
-    shares = {}
+    shares: dict[str, tuple[float, float, float]] = {}
     for k, word in enumerate(DEFECTS):
-        named = []
-        for words in ((word,), ("crack", word) if word != "crack" else (word,)):
+
+        def named(words: tuple[str, ...], k: int = k) -> float:
             seeds = range(UNSEEN + 100_000 * (k + 1), UNSEEN + 100_000 * (k + 1) + count)
             drawn = to_tensor(np.stack([surface(seed, words).image for seed in seeds]))
             both = torch.cat([drawn[::2], round_trip(vae, drawn[1::2])])
-            named.append((defect_probabilities(classifier, both)[:, k] > 0.5).float().mean().item())
-        shares[word] = (right[k].item(), *named)
+            return (defect_probabilities(classifier, both)[:, k] > 0.5).float().mean().item()
+
+        shares[word] = right[k].item(), named((word,)), named(("crack", word) if word != "crack" else (word,))
     return shares
 
 

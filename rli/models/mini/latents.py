@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from tqdm import tqdm
+from transformers import CLIPTokenizer
 
 from rli.models.mini.autoencode import to_tensor
 from rli.models.mini.loop import load, save
@@ -22,17 +23,18 @@ SIZES = ((128, 128), (96, 160), (160, 96))  # height, width of the training phot
 
 @dataclass
 class Pool:
-    """Examples of one size. latents (N, 4, h, w) float16; masks (N, 2, h, w) bool; words (N, 2) int8, -1 for none."""
+    """Training examples whose pictures have one size."""
 
-    size: tuple[int, int]
-    latents: torch.Tensor
-    masks: torch.Tensor
-    words: torch.Tensor
+    size: tuple[int, int]  # height, width
+    latents: torch.Tensor  # (N, 4, h, w) float16
+    masks: torch.Tensor  # (N, 2, h, w) bool: where the first and the second defect are
+    words: torch.Tensor  # (N, 2) int8: the defects' indices in DEFECTS, -1 for none
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def put(self, index: int, other: Pool, source: int) -> None:
+        """Replaces an example by another pool's."""
         for name in ("latents", "masks", "words"):
             getattr(self, name)[index] = getattr(other, name)[source]
 
@@ -88,10 +90,11 @@ class Captions:
         return self.known[words]
 
     def empty(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of an empty caption."""
         return torch.stack([self._ids(tokenizer, "") for tokenizer in self.tokenizers]), torch.zeros(2, LENGTH)
 
     @staticmethod
-    def _ids(tokenizer, text: str) -> torch.Tensor:
+    def _ids(tokenizer: CLIPTokenizer, text: str) -> torch.Tensor:
         ids = tokenizer(text, padding="max_length", max_length=LENGTH, truncation=True).input_ids
         assert EOS in ids and len(ids) == LENGTH
         return torch.tensor(ids)
@@ -99,13 +102,13 @@ class Captions:
 
 @dataclass(frozen=True)
 class Batch:
-    """latents (B, 4, h, w) float32; masks (B, 2, h, w) float32; tokens (2, B, 77); marks (B, 2, 77); picture size."""
+    """What one training step sees."""
 
-    latents: torch.Tensor
-    masks: torch.Tensor
-    tokens: torch.Tensor
-    marks: torch.Tensor
-    size: tuple[int, int]
+    latents: torch.Tensor  # (B, 4, h, w) float32
+    masks: torch.Tensor  # (B, 2, h, w) float32 in {0, 1}: where the first and the second defect are
+    tokens: torch.Tensor  # (2, B, 77) ids, a row for each tokenizer
+    marks: torch.Tensor  # (B, 2, 77): which tokens speak of the first and of the second defect
+    size: tuple[int, int]  # of the pictures, height and width
 
 
 def draw(rng: np.random.Generator, pool: Pool, captions: Captions, count: int, empty: float) -> Batch:

@@ -8,8 +8,8 @@ outside its object's mask is penalised.
 from __future__ import annotations
 
 import torch
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
-from torch import nn
 
 
 class Recorder:
@@ -41,7 +41,7 @@ class Recorder:
         return attn.to_out[1](attn.to_out[0](out))
 
 
-def record(unet: nn.Module) -> Recorder:
+def record(unet: UNet2DConditionModel) -> Recorder:
     """Put one recorder on every attention layer of the UNet."""
     recorder = Recorder([])
     unet.set_attn_processor(recorder)

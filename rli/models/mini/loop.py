@@ -9,10 +9,14 @@ import pathlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 from tqdm import tqdm
+
+Trained = TypeVar("Trained", bound=nn.Module)
+_BAR = "{desc}: {percentage:5.1f} %|{bar}| {elapsed} so far, {remaining} left{postfix}"
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def rate(progress: float, step: int, warmup: int = 150, constant: float = 0.5, l
     return min(1.0, (step + 1) / warmup) * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * t)))
 
 
-def save(state: dict, path: pathlib.Path) -> None:
+def save(state: dict[str, Any], path: pathlib.Path) -> None:
     """Write a dictionary of plain tensors and numbers, whole: a kill leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -41,7 +45,8 @@ def save(state: dict, path: pathlib.Path) -> None:
     os.replace(partial, path)
 
 
-def load(path: pathlib.Path) -> dict | None:
+def load(path: pathlib.Path) -> dict[str, Any] | None:
+    """What `save` wrote; None where there is nothing yet."""
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
@@ -54,18 +59,18 @@ def follow(average: nn.Module, model: nn.Module, step: int, decay: float = 0.999
 
 
 @dataclass
-class Stage:
+class Stage(Generic[Trained]):
     """A model, its moving average and its optimizer on the way through a budget."""
 
-    name: str
-    model: nn.Module
-    average: nn.Module
-    peak: float  # peak learning rate
+    name: str  # in the progress bar
+    model: Trained
+    average: Trained  # a copy of the model, which follows it
+    peak: float  # the highest learning rate
     budget: Budget
-    checkpoint: pathlib.Path
+    checkpoint: pathlib.Path  # where a killed training goes on from
     every: float = 120.0  # seconds between checkpoints
-    step: int = 0
-    seconds: float = 0.0
+    step: int = 0  # steps done
+    seconds: float = 0.0  # spent on them
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), self.peak, betas=(0.9, 0.99), weight_decay=0.01)
@@ -78,9 +83,11 @@ class Stage:
 
     @property
     def progress(self) -> float:
+        """How much of the budget is spent, 0 to 1."""
         return self.budget.progress(self.step, self.seconds)
 
     def keep(self) -> None:
+        """Writes the checkpoint."""
         parts = {part: getattr(self, part).state_dict() for part in ("model", "average", "optimizer")}
         save({**parts, "step": self.step, "seconds": self.seconds}, self.checkpoint)
 
@@ -110,9 +117,6 @@ class Stage:
         follow(self.average, self.model, self.step)
 
 
-_BAR = "{desc}: {percentage:5.1f} %|{bar}| {elapsed} so far, {remaining} left{postfix}"
-
-
-def bfloat16() -> contextlib.AbstractContextManager:
+def bfloat16() -> contextlib.AbstractContextManager[Any]:
     """Autocast for the CPU: 1.8 times faster here with plain memory layout, and no worse."""
     return torch.autocast("cpu", torch.bfloat16)

@@ -83,8 +83,11 @@ def main() -> None:
         print(path.name, *(f"{side}: {decibels(pipe.vae, photograph(path, side))[0]:.2f} dB" for side in (128, 256)))
     print(f"vividness of unseen surfaces {vividness(surfaces):.1f}")
     classifier = load_classifier(asked.weights) if (asked.weights / FILE).exists() else None
-    kinds = {"alone": [(word,) for word in DEFECTS], "over a crack": [("crack", word) for word in DEFECTS[1:]]}
-    rows = []
+    kinds: dict[str, list[tuple[str, ...]]] = {
+        "alone": [(word,) for word in DEFECTS],
+        "over a crack": [("crack", word) for word in DEFECTS[1:]],
+    }
+    rows: list[np.ndarray] = []
     for guidance in asked.guidance:
         for kind, prompts in kinds.items():
             made = [samples(pipe, caption(words), guidance, asked.count, 7) for words in tqdm(prompts, leave=False)]

@@ -20,6 +20,7 @@ SCALING = 0.13025  # SDXL's own; the trained autoencoder is rescaled to it
 
 
 def autoencoder() -> AutoencoderKL:
+    """With fresh weights: SDXL's class, four instead of eight pixels in a latent."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -35,6 +36,7 @@ def autoencoder() -> AutoencoderKL:
 
 
 def unet() -> UNet2DConditionModel:
+    """With fresh weights: SDXL's blocks, each as narrow and as short as still learns the task."""
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=4,
@@ -55,6 +57,7 @@ def unet() -> UNet2DConditionModel:
 
 
 def text_encoders() -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
+    """With fresh weights: SDXL's pair, of which the second gives the pooled text."""
     shared = {
         "vocab_size": SIZE,
         "max_position_embeddings": LENGTH,
@@ -104,6 +107,7 @@ class Denoiser(nn.Module):
 
 
 def scheduler() -> DDIMScheduler:
+    """SDXL's noise schedule."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,

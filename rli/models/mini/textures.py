@@ -9,17 +9,17 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from rli.models.mini.surfaces import Grid, _generator, _grid, _mix, _noise, _slope, _step, _tint
+from rli.models.mini.drawing import Grid, layer_generator, mix, noise, pixel_grid, slope, smoothstep, tint
 
 
 def texture(seed: int, height: int = 128, width: int = 128) -> np.ndarray:
     """One random texture, (H, W, 3) uint8, deterministic in its arguments."""
-    rng, grid = _generator(seed, "texture"), _grid(height, width)
+    rng, grid = layer_generator(seed, "texture"), pixel_grid(height, width)
     painters = (_spectrum, _spectrum, _pebbles, _masonry, _polygons, _stripes)
     picture = painters[rng.integers(len(painters))](rng, grid)
     if rng.random() < 0.3:
         other = painters[rng.integers(len(painters))](rng, grid)
-        picture = _mix(picture, other, _step(_noise(rng, grid, rng.uniform(1, 8)), -0.1, 0.1))
+        picture = mix(picture, other, smoothstep(noise(rng, grid, rng.uniform(1, 8)), -0.1, 0.1))
     picture = picture.mean(-1, keepdims=True).repeat(3, -1) if rng.random() < 0.3 else picture
     picture = 0.5 + (picture - picture.mean()) * rng.uniform(0.5, 1.3) + rng.uniform(-0.15, 0.15)
     picture = ndimage.gaussian_filter(picture, (*[rng.uniform(0, 0.9)] * 2, 0), truncate=2.5)
@@ -43,7 +43,7 @@ def _spectrum(rng: np.random.Generator, grid: Grid) -> np.ndarray:
     level = np.abs(level) - 0.8 if rng.random() < 0.3 else level
     spread = rng.uniform(0.05, 0.22)
     first, second = _any_colour(rng), _any_colour(rng)
-    picture = _mix(np.broadcast_to(first, (height, width, 3)), second, _step(hue, -1.5, 1.5) * rng.uniform(0, 1))
+    picture = mix(np.broadcast_to(first, (height, width, 3)), second, smoothstep(hue, -1.5, 1.5) * rng.uniform(0, 1))
     return (picture + (spread * level)[..., None]).astype(np.float32)
 
 
@@ -52,7 +52,7 @@ def _cells(rng: np.random.Generator, grid: Grid, count: float) -> tuple[np.ndarr
     extent = np.array([grid.y[-1, -1], grid.x[-1, -1]])
     points = rng.uniform(-0.1, 1.1, (int(count * extent.prod()) + 2, 2)) * extent
     points[:, 0] *= rng.uniform(0.6, 1.4)
-    warp = 0.012 * np.stack([_noise(rng, grid, 12), _noise(rng, grid, 12)], -1)
+    warp = 0.012 * np.stack([noise(rng, grid, 12), noise(rng, grid, 12)], -1)
     near, index = cKDTree(points).query(np.stack([grid.y, grid.x], -1) + warp, k=2)
     return index[..., 0], (near[..., 1] - near[..., 0]).astype(np.float32)
 
@@ -60,39 +60,39 @@ def _cells(rng: np.random.Generator, grid: Grid, count: float) -> tuple[np.ndarr
 def _pebbles(rng: np.random.Generator, grid: Grid) -> np.ndarray:
     """Rounded stones lit from one side, dark gaps between them."""
     index, border = _cells(rng, grid, rng.uniform(30, 600))
-    dome = np.sqrt(np.clip(border, 0, 0.06)) + 0.004 * _noise(rng, grid, 40)
+    dome = np.sqrt(np.clip(border, 0, 0.06)) + 0.004 * noise(rng, grid, 40)
     level = 0.3 + 0.5 * rng.random(index.max() + 1, dtype=np.float32)[index]
-    level = level * _step(border, 0.0, 0.02) + _slope(dome, grid, rng.uniform(0, 6.28)) * rng.uniform(0.01, 0.05)
-    return _tint(level + 0.05 * _noise(rng, grid, 60), _any_colour(rng) + 0.4)
+    level = level * smoothstep(border, 0.0, 0.02) + slope(dome, grid, rng.uniform(0, 6.28)) * rng.uniform(0.01, 0.05)
+    return tint(level + 0.05 * noise(rng, grid, 60), _any_colour(rng) + 0.4)
 
 
 def _masonry(rng: np.random.Generator, grid: Grid) -> np.ndarray:
     """Bricks in mortar, upright or turned."""
     y, x = (grid.y, grid.x) if rng.random() < 0.7 else (grid.x, grid.y)
     rows, ratio, joint = rng.uniform(3, 14), rng.uniform(0.3, 1), rng.uniform(0.03, 0.12)
-    v = (y + 0.006 * _noise(rng, grid, 8)) * rows + rng.uniform(0, 1)
-    u = (x + 0.006 * _noise(rng, grid, 8)) * rows * ratio + 0.5 * (np.floor(v) % 2)
+    v = (y + 0.006 * noise(rng, grid, 8)) * rows + rng.uniform(0, 1)
+    u = (x + 0.006 * noise(rng, grid, 8)) * rows * ratio + 0.5 * (np.floor(v) % 2)
     gap = np.minimum(np.minimum(v % 1, 1 - v % 1), np.minimum(u % 1, 1 - u % 1) / ratio)
     shade = rng.normal(1, 0.12, (97,)).astype(np.float32)[(np.floor(v) * 31 + np.floor(u) * 17).astype(int) % 97]
-    brick = _tint(shade + 0.10 * _noise(rng, grid, 45) + 0.10 * _noise(rng, grid, 15), _any_colour(rng))
-    mortar = _tint(1 + 0.10 * _noise(rng, grid, 60), _any_colour(rng))
-    return _mix(mortar, brick, _step(gap, joint * 0.6, joint * 1.4))
+    brick = tint(shade + 0.10 * noise(rng, grid, 45) + 0.10 * noise(rng, grid, 15), _any_colour(rng))
+    mortar = tint(1 + 0.10 * noise(rng, grid, 60), _any_colour(rng))
+    return mix(mortar, brick, smoothstep(gap, joint * 0.6, joint * 1.4))
 
 
 def _polygons(rng: np.random.Generator, grid: Grid) -> np.ndarray:
     """Flat or shaded patches with sharp borders, some outlined."""
     index, border = _cells(rng, grid, rng.uniform(4, 60))
     palette = np.stack([_any_colour(rng) for _ in range(index.max() + 1)])
-    shading = 1 + rng.uniform(0, 0.2) * _noise(rng, grid, 3) + rng.uniform(0, 0.1) * _noise(rng, grid, 50)
-    line = (1 - _step(border, 0.004, 0.014)) * rng.choice([0, 1])
-    return _mix(palette[index] * shading[..., None], _any_colour(rng), line)
+    shading = 1 + rng.uniform(0, 0.2) * noise(rng, grid, 3) + rng.uniform(0, 0.1) * noise(rng, grid, 50)
+    line = (1 - smoothstep(border, 0.004, 0.014)) * rng.choice([0, 1])
+    return mix(palette[index] * shading[..., None], _any_colour(rng), line)
 
 
 def _stripes(rng: np.random.Generator, grid: Grid) -> np.ndarray:
     """Waves or bars of a random direction over a gradient."""
     angle, pitch = rng.uniform(0, 2 * np.pi), rng.uniform(4, 40)
-    along = grid.x * np.cos(angle) + grid.y * np.sin(angle) + rng.uniform(0, 0.03) * _noise(rng, grid, 4)
+    along = grid.x * np.cos(angle) + grid.y * np.sin(angle) + rng.uniform(0, 0.03) * noise(rng, grid, 4)
     wave = np.sin(along * pitch * 2 * np.pi)
-    wave = np.clip(wave * rng.uniform(1, 6), -1, 1) * _step(_noise(rng, grid, 3), -1.5, 0.5)
-    base = _mix(np.broadcast_to(_any_colour(rng), (*wave.shape, 3)), _any_colour(rng), _step(grid.y + grid.x, 0, 2))
-    return base + (wave * rng.uniform(0.03, 0.25))[..., None] + 0.03 * _noise(rng, grid, 50)[..., None]
+    wave = np.clip(wave * rng.uniform(1, 6), -1, 1) * smoothstep(noise(rng, grid, 3), -1.5, 0.5)
+    base = mix(np.broadcast_to(_any_colour(rng), (*wave.shape, 3)), _any_colour(rng), smoothstep(grid.y + grid.x, 0, 2))
+    return base + (wave * rng.uniform(0.03, 0.25))[..., None] + 0.03 * noise(rng, grid, 50)[..., None]
