@@ -25,7 +25,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 def sweep_frame(knobs=KNOBS, photos=3, defects=("rust", EVIL), seed=0):
-    """What `rli.sweep.frame` gives: plausible figures, one infinite PSNR and one missing figure among them."""
+    """What `rli.reports.sweep.frame` gives: plausible figures, one infinite PSNR and one missing figure among them."""
     random = np.random.default_rng(seed)
     rows = []
     for job, values in enumerate(itertools.product(*knobs.values())):
