@@ -155,15 +155,19 @@ def accuracy(classifier: Classifier, vae: AutoencoderKL, count: int = 40) -> dic
     right = ((defect_probabilities(classifier, images.float() / 127.5 - 1) > 0.5) == truths.bool()).float().mean(0)
     shares: dict[str, tuple[float, float, float]] = {}
     for k, word in enumerate(DEFECTS):
-
-        def named(words: tuple[str, ...], k: int = k) -> float:
-            seeds = range(UNSEEN + 100_000 * (k + 1), UNSEEN + 100_000 * (k + 1) + count)
-            drawn = to_tensor(np.stack([surface(seed, words).image for seed in seeds]))
-            both = torch.cat([drawn[::2], round_trip(vae, drawn[1::2])])
-            return (defect_probabilities(classifier, both)[:, k] > 0.5).float().mean().item()
-
-        shares[word] = right[k].item(), named((word,)), named(("crack", word) if word != "crack" else (word,))
+        alone, over_a_crack = (word,), ("crack", word) if word != "crack" else (word,)
+        named = [_named(classifier, vae, words, word, count) for words in (alone, over_a_crack)]
+        shares[word] = right[k].item(), named[0], named[1]
     return shares
+
+
+def _named(classifier: Classifier, vae: AutoencoderKL, words: tuple[str, ...], word: str, count: int) -> float:
+    """The share of unseen surfaces with these defects, every second one decoded, in which the word is named."""
+    k = DEFECTS.index(word)
+    first = UNSEEN + 100_000 * (k + 1)
+    drawn = to_tensor(np.stack([surface(seed, words).image for seed in range(first, first + count)]))
+    both = torch.cat([drawn[::2], round_trip(vae, drawn[1::2])])
+    return (defect_probabilities(classifier, both)[:, k] > 0.5).float().mean().item()
 
 
 def main() -> None:
