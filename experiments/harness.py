@@ -20,7 +20,7 @@ from torch import Tensor
 from rli.files import whole_file, write_whole
 from rli.images import to_tensor
 from rli.method.records import Target
-from rli.models.diffusion import DTYPES
+from rli.models.device import DTYPES
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.sources import photos
 

@@ -11,7 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from rli.images import write_png
-from rli.method.records import EditSettings, InversionSettings, Target, TokenMap
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings, Target, TokenMap
+from rli.method.solvers import GaussNewton
 from rli.metrics.columns import ORIGINAL, Row
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.sources import Photo
@@ -122,7 +125,8 @@ def targets(*names: str) -> tuple[Target, ...]:
 def job(cache: Path, **changes: Any) -> Job:
     """A job of few steps at 64×64 pixels: the reconstruction alone, where no targets are named."""
     common = {"model": "mini", "height": 64, "width": 64, "source": SOURCE, "targets": (), "original": True}
-    settings = {"inversion": InversionSettings(steps=2, inner_steps=1), "edit": EditSettings(), "cache": cache}
+    inversion = InversionSettings(NullText(GaussNewton(inner_steps=1)), steps=2)
+    settings = {"inversion": inversion, "edit": EditSettings(), "cache": cache}
     return Job(**{**common, **settings, **changes})
 
 

@@ -26,7 +26,7 @@ QUICK = ["model=mini", "inversion.steps=4", "inversion.inner_steps=1", "tracking
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rli.runs.runner.load_lpips", lambda: None)
+    monkeypatch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
     return tmp_path
 
 

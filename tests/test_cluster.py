@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rli.errors import RLIError
-from rli.method.records import EditSettings, InversionSettings
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings
 from rli.photos.sources import photos
 from rli.runs import ray_cluster
 from rli.runs.config import RayCluster
@@ -148,7 +149,7 @@ def test_a_worker_makes_what_one_process_makes(tmp_path, monkeypatch):
     monkeypatch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    job = Job("mini", 64, 64, "photo", (), True, InversionSettings(steps=2, inner_steps=1), EditSettings(), Path("c"))
+    job = Job("mini", 64, 64, "photo", (), True, InversionSettings(steps=2), EditSettings(), Path("c"))
     (photo,) = photos("sample", samples=["surface"])
     write_failure(tmp_path / "run", photo.name, job.key(photo), "once")  # tried again: the driver asked for it
     monkeypatch.chdir(tmp_path / "elsewhere")

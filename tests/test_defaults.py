@@ -9,8 +9,11 @@ from command import composed
 from omegaconf import OmegaConf
 
 from rli.datasets.dataset import Dataset
-from rli.method.records import EditSettings, InversionSettings
-from rli.photos.sources import photos
+from rli.method.attention.rli import RLI
+from rli.method.inversion.settings import INVERTERS, InversionSettings
+from rli.method.records import EditSettings
+from rli.method.solvers import SOLVERS
+from rli.photos.sources import READERS, photos
 from rli.reports.outputs import write_outcome
 from rli.reports.sweep import write_sweep
 from rli.runs.config import RayCluster
@@ -23,8 +26,8 @@ from rli.tracking.tracker import open_tracker
 
 # Where the values of a group of keys go: what takes them, and arguments with other names than their keys.
 TAKERS = {
-    "inversion": [InversionSettings, Job],
-    "rli": [InversionSettings],
+    "inversion": [InversionSettings, *INVERTERS.values(), *SOLVERS.values(), Job],
+    "rli": [RLI],
     "edit": [EditSettings],
     "runtime": [
         InversionSettings,
@@ -33,7 +36,7 @@ TAKERS = {
         (Memory, {"mode": "memory", "limit": "memory_gb"}),
         RayCluster,
     ],
-    "data": [photos],
+    "data": [photos, *READERS.values()],
     "dataset": [Dataset, Selection],
     "dataset.gate": [Gate],
     "dataset.variants": [Variants],
@@ -75,7 +78,8 @@ def test_a_group_s_defaults_are_the_code_s(cfg, group):
     said = [(key, value) for taker, names in takers for key, value in defaults(taker, names).items() if key in values]
     for key, value in said:
         # Of a nested group the values are compared where that group's own turn is.
-        if f"{group}.{key}" not in TAKERS:
+        # Null is the default of whichever solver is chosen.
+        if f"{group}.{key}" not in TAKERS and not (values[key] is None and group == "inversion"):
             assert same(values[key]) == same(value), f"{group}.{key}"
     left = {f"{group}.{key}" for key in values} - {f"{group}.{key}" for key, _ in said}
     assert left <= CONF_ALONE
@@ -84,7 +88,9 @@ def test_a_group_s_defaults_are_the_code_s(cfg, group):
 def test_every_setting_of_the_records_has_its_key(cfg):
     """What the library can be told, the command can be told."""
     groups = {
-        InversionSettings: {*cfg["inversion"], *cfg["rli"], "seed"},
+        InversionSettings: {*cfg["inversion"], "seed", "hooks"},
+        **{kind: {*cfg["inversion"]} for kind in (*INVERTERS.values(), *SOLVERS.values())},
+        RLI: {*cfg["rli"]},
         EditSettings: {*cfg["edit"]},
         Gate: {*cfg["dataset"]["gate"]},
         Variants: {*cfg["dataset"]["variants"]},
@@ -94,4 +100,5 @@ def test_every_setting_of_the_records_has_its_key(cfg):
     }
     for record, keys in groups.items():
         assert {field.name for field in fields(record)} <= keys, record
-    assert {*signature(photos).parameters} <= {*cfg["data"]}
+    own = {field.name for reader in READERS.values() for field in fields(reader)}
+    assert {*signature(photos).parameters, *own} - {"settings"} <= {*cfg["data"]}

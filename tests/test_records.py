@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rli.errors import RLIError
-from rli.method.records import EditSettings, InversionSettings, Target, TokenMap
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings, Target, TokenMap
 from rli.metrics.columns import Row
 from rli.photos.sources import Photo
 from rli.runs.job import Job

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from experiments.harness import SOURCE, machine, markdown, options
-from rli.method.attention import install as attention
+from rli.method.attention.install import install
 from rli.method.schedule import sampling_steps
 from rli.models import text
-from rli.models.diffusion import DTYPES, Model, compiled, load, pick_device, random_model
+from rli.models.device import DTYPES, pick_device
+from rli.models.diffusion import Model, compiled
+from rli.models.loading import load, random_model
 
 
 def clock(work: Callable[[], None], device: torch.device) -> float:
@@ -70,13 +72,13 @@ def main() -> None:
         model = random_model("midsize", dtype=DTYPES[args.dtype], device=device)
     else:
         model = load(args.model, weights[args.model], device=device, dtype=args.dtype)
-    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
-    latent = torch.randn(1, 4, args.size // factor, args.size // factor, generator=torch.Generator().manual_seed(0))
+    side = args.size // model.pixels_per_latent
+    latent = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(0))
     models = ways(model, args.ways)
     works = {name: calls(way, latent.to(model.device), args.size) for name, way in models.items()}
     with ExitStack() as stack:
         for way in models.values():
-            stack.enter_context(attention.install(way.unet))
+            stack.enter_context(install(way.unet, (), (side, side)))
         first = {name: [clock(call, model.device) for call in work.values()] for name, work in works.items()}
         found = {name: [] for name in works}
         for _ in range(args.rounds):

@@ -17,9 +17,13 @@ import numpy as np
 from experiments.cost.meter import peak_gb, reset_peak
 from experiments.cost.run import WORDS
 from experiments.harness import SOURCE, apart, embed, machine, markdown, options, targets
-from rli.method.records import EditSettings, InversionSettings
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings
+from rli.method.solvers import GaussNewton
 from rli.metrics.image import psnr
-from rli.models.diffusion import DTYPES, load, pick_device, random_model
+from rli.models.device import DTYPES, pick_device
+from rli.models.loading import load, random_model
 from rli.photos.sources import Photo, photos
 from rli.runs.job import Job
 from rli.runs.memory import Memory, described, memory_manager
@@ -69,7 +73,9 @@ def measure(asked: Asked) -> Kept:
             source=SOURCE,
             targets=targets(WORDS[: asked.targets]),
             original=True,
-            inversion=InversionSettings(steps=asked.steps, start="empty", stop_db=200.0, slack_db=0.0),
+            inversion=InversionSettings(
+                NullText(GaussNewton(start="empty", stop_db=200.0, slack_db=0.0)), steps=asked.steps
+            ),
             edit=EditSettings(),
             cache=Path(cache),
             batch_size=asked.photos,

@@ -14,8 +14,10 @@ from experiments.cost.run import WORDS, prepare
 from experiments.harness import SOURCE, machine, markdown, options, targets
 from rli.method.editing import edit
 from rli.method.inversion import invert
-from rli.method.records import InversionSettings
-from rli.models.diffusion import pick_device
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.solvers import GaussNewton
+from rli.models.device import pick_device
 from rli.photos.sources import photos
 
 
@@ -29,7 +31,7 @@ def main() -> None:
     setup = Setup(args.model, args.size, args.steps, 2, 1, "ours", args.dtype, device=device)
     (sample,) = photos("sample")
     model, image = prepare(setup), sample.read(args.size, args.size)
-    settings = InversionSettings(steps=args.steps, stop_db=200.0, slack_db=0.0)
+    settings = InversionSettings(NullText(GaussNewton(stop_db=200.0, slack_db=0.0)), steps=args.steps)
 
     def work() -> None:
         edit(model, invert(model, image, SOURCE, settings), targets(WORDS[:1]))

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from experiments.cost.meter import Meter
 from rli.method import blend as masks
-from rli.method import prompts as alignment
 from rli.method import schedule as ddim
-from rli.method.attention import install as attention
-from rli.method.attention.install import SIDE, inject
+from rli.method.attention.install import SMALL_SIDE, Attend, AttentionHook, Layer, install
+from rli.method.attention.prompt_to_prompt import inject, map_size
 from rli.method.editing import BLEND_START
-from rli.method.null_text import PUBLISHED_STEPS
-from rli.method.records import EditSettings, InversionSettings, NullEmbeddings, Target
+from rli.method.inversion.settings import InversionSettings
+from rli.method.prompts import TokenAlignment, align
+from rli.method.records import EditSettings, NullEmbeddings, Target
+from rli.method.solvers import PUBLISHED_STEPS
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.conditioning import Conditioning
@@ -31,29 +32,41 @@ from rli.models.diffusion import Model
 from rli.models.noise import Step
 
 
+class Materialised(AttentionHook):
+    """Attention whose probabilities are a tensor in every layer of every call."""
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, layer: Layer, attend: Attend) -> Tensor:
+        maps = (q @ k.transpose(-1, -2) * layer.scale).softmax(-1)
+        return self.edited(maps, layer) @ v
+
+    def edited(self, maps: Tensor, layer: Layer) -> Tensor:
+        """The maps (B,heads,n,m) that are used in their place."""
+        return maps
+
+
 @dataclass
-class MapKeeper:
+class MapKeeper(Materialised):
     """The edit of one UNet call, and the reference's store: maps (2,heads,hw,S) of one call, and their sums over calls.
 
     Rows of a call: source and target under the null embedding, then source and target under their prompts.
     """
 
-    wishes: alignment.Plan
-    cross: bool = False
-    self_: bool = False
+    alignment: TokenAlignment
+    inject_cross: bool = False
+    inject_self: bool = False
     call: list[tuple[bool, Tensor]] = field(default_factory=list)
     sums: list[tuple[bool, Tensor]] = field(default_factory=list)
 
-    def __call__(self, probs: Tensor, is_self: bool) -> Tensor:
-        null, maps = probs.chunk(2)
-        small = maps.shape[2] <= SIDE**2
-        if is_self and self.self_ and small:
+    def edited(self, maps: Tensor, layer: Layer) -> Tensor:
+        null, maps = maps.chunk(2)
+        small = maps.shape[2] <= SMALL_SIDE**2
+        if layer.is_self and self.inject_self and small:
             maps = torch.cat([maps[:1], maps[:1]])
-        elif not is_self and self.cross:
-            wishes = self.wishes
-            maps = torch.cat([maps[:1], inject(maps[:1], maps[1:], wishes.mapper, wishes.own, wishes.factor)])
+        elif not layer.is_self and self.inject_cross:
+            a = self.alignment
+            maps = torch.cat([maps[:1], inject(maps[:1], maps[1:], a.mapper, a.keep_own_map, a.equalizer)])
         if small:
-            self.call.append((is_self, maps))
+            self.call.append((layer.is_self, maps))
         return torch.cat([null, maps])
 
     def close_call(self) -> None:
@@ -72,39 +85,14 @@ class MapKeeper:
         return torch.stack([maps.mean(1) for maps in chosen]).sum(0).unflatten(1, size)
 
 
-class Materialised:
-    """Attention whose probabilities are a tensor in every layer of every call; RLI as in rli.attention.Processor."""
-
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-
-    def __call__(
-        self,
-        attn: nn.Module,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-        control: MapKeeper | None = None,
-    ) -> Tensor:
-        x, is_self = hidden_states, encoder_hidden_states is None
-        context = x if is_self else encoder_hidden_states
-        q, k, v = (
-            project(states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for project, states in ((attn.to_q, x), (attn.to_k, context), (attn.to_v, context))
-        )
-        probs = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
-        if control is not None:
-            probs = control(probs, is_self)
-        out = attn.to_out[0]((probs @ v).transpose(1, 2).flatten(2))
-        return torch.lerp(out, x, self.alpha) if is_self and self.alpha else out
+# Of every call that edits nothing.
+PLAIN = (Materialised(),)
 
 
 @contextmanager
-def spending(unet: nn.Module, location: str, alpha: float) -> Iterator[None]:
-    """Within the scope attention is materialised and the weights collect gradients."""
-    with attention.install(unet, location, alpha):
-        unet.set_attn_processor({name: Materialised(p.alpha) for name, p in unet.attn_processors.items()})
+def spending(unet: nn.Module, hooks: Sequence[AttentionHook], latent: tuple[int, int]) -> Iterator[None]:
+    """Within the scope hooks are installed and the weights collect gradients."""
+    with install(unet, hooks, latent):
         unet.requires_grad_(True)
         try:
             yield
@@ -123,7 +111,8 @@ def run(
     meter: Meter,
 ) -> list[Tensor]:
     """Every target by itself, from the photograph on: images [reconstruction, edit] (2,3,H,W) in [-1,1] of each."""
-    with spending(model.unet, inversion.location, inversion.alpha):
+    latent = (image.shape[-2] // model.pixels_per_latent, image.shape[-1] // model.pixels_per_latent)
+    with spending(model.unet, inversion.hooks, latent):
         return [_one(model, image, prompt, target, inversion, edits, meter) for target in targets]
 
 
@@ -153,7 +142,7 @@ def _one(
 def _walk_up(model: Model, latent: Tensor, source: Conditioning, settings: InversionSettings) -> list[Tensor]:
     trajectory = [latent]
     for step in ddim.inversion_steps(settings.steps, settings.alignment, len(model.abar)):
-        eps = model.predict(latent, step, source, "inversion")
+        eps = model.predict(latent, step, source, "inversion", PLAIN)
         latent = ddim.move(latent, eps, model.abar[step.start], model.abar[step.end])
         trajectory.append(latent)
     return trajectory
@@ -168,6 +157,7 @@ def _optimize(
     meter: Meter,
 ) -> NullEmbeddings:
     """Algorithm 1 of Mokady et al. 2023, the identity at the last level included (metered by itself)."""
+    solver = settings.method.solver
     latent, tokens, pooled, kept = trajectory[-1], null.tokens, null.pooled, []
     for step in ddim.sampling_steps(settings.steps, len(model.abar)):
         goal = trajectory[-2 - step.index]
@@ -175,18 +165,18 @@ def _optimize(
             tokens, pooled = (v.detach().clone().requires_grad_() for v in (tokens, pooled))
             candidate = Conditioning(tokens, pooled, null.time_ids)
             clock = step.index * PUBLISHED_STEPS / step.total
-            adam = torch.optim.Adam([tokens, pooled], lr=settings.learning_rate * (1 - clock / (2 * PUBLISHED_STEPS)))
+            adam = torch.optim.Adam([tokens, pooled], lr=solver.learning_rate * (1 - clock / (2 * PUBLISHED_STEPS)))
             with torch.no_grad():
-                eps_text = model.predict(latent, step, source, "null optimization")
-            for _ in range(settings.inner_steps):
-                eps_null = model.predict(latent, step, candidate, "null optimization")
+                eps_text = model.predict(latent, step, source, "null optimization", PLAIN)
+            for _ in range(solver.inner_steps):
+                eps_null = model.predict(latent, step, candidate, "null optimization", PLAIN)
                 loss = F.mse_loss(_move(model, step, latent, eps_null, eps_text, settings.guidance), goal)
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
             with torch.no_grad():
                 both = Conditioning.cat([candidate, source])
-                eps = model.predict(torch.cat([latent, latent]), step, both, "null optimization")
+                eps = model.predict(torch.cat([latent, latent]), step, both, "null optimization", PLAIN)
                 latent = _move(model, step, latent, eps[:1], eps[1:], settings.guidance)
         kept.append((tokens.detach(), pooled.detach()))
     return NullEmbeddings(*(torch.stack(values) for values in zip(*kept, strict=True)))
@@ -204,22 +194,22 @@ def _edit(
     settings: EditSettings,
 ) -> Tensor:
     """Source and target sampled side by side: latents (2,C,h,w)."""
-    wishes = alignment.plan(model.tokenizers[0], prompt, [target], settings).to(model.device)
+    alignment = align(model.tokenizers[0], prompt, [target], settings).to(model.device)
     size = tuple(noisiest.shape[-2:])
-    map_size = attention.map_size(model.unet, size)
-    keeper, z = MapKeeper(wishes), noisiest.repeat(2, 1, 1, 1)
-    chosen = torch.cat([wishes.source_words, wishes.target_words])
+    watched = map_size(model.unet, size)
+    keeper, z = MapKeeper(alignment), noisiest.repeat(2, 1, 1, 1)
+    chosen = torch.cat([alignment.source_words, alignment.target_words])
     for step in ddim.sampling_steps(inversion.steps, len(model.abar)):
-        keeper.cross = step.index < settings.cross * step.total
-        keeper.self_ = step.index < settings.replace * step.total
+        keeper.inject_cross = step.index < settings.cross * step.total
+        keeper.inject_self = step.index < settings.replace * step.total
         both = Conditioning.cat([nulls.at(step.index, texts.time_ids[:1]).repeat(2), texts])
-        eps = model.predict(torch.cat([z, z]), step, both, "editing", keeper)
+        eps = model.predict(torch.cat([z, z]), step, both, "editing", (keeper,))
         keeper.close_call()
         if step.is_identity:
             continue  # predicted, as published; used by nothing, as in rli
         z = _move(model, step, z, *eps.chunk(2), inversion.guidance)
         if settings.local_blend and step.index >= BLEND_START * step.total:
-            seen = masks.local_blend_mask(keeper.words(map_size), chosen, size, settings.threshold)
+            seen = masks.local_blend_mask(keeper.words(watched), chosen, size, settings.threshold)
             z = torch.where(seen.any(0), z, z[:1])
     return z
 

@@ -24,12 +24,17 @@ from experiments.harness import SOURCE, apart, options, photographs, targets
 from rli.images import to_uint8
 from rli.method.editing import edit_batch, reconstruct
 from rli.method.inversion import invert_batch
-from rli.method.records import EditSettings, InversionSettings
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings
 from rli.method.schedule import sampling_steps
+from rli.method.solvers import Adam
 from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec
-from rli.models.diffusion import DTYPES, Model, load, pick_device, random_model
+from rli.models.device import DTYPES, pick_device
+from rli.models.diffusion import Model
+from rli.models.loading import load, random_model
 
 WORDS = ("corrosion", "rust", "dent", "blistering", "peeling", "wear", "degradation", "scratch")
 LABELS = {"inversion": "inversion", "null": "optimization", "editing": "edits"}  # first words of rli's progress
@@ -50,7 +55,7 @@ def settings(setup: Setup) -> tuple[InversionSettings, EditSettings]:
     """Our defaults; or the paper's solver without early stop, so that two ways do the same iterations."""
     if setup.way == OURS:
         return InversionSettings(steps=setup.steps), EditSettings()
-    adam = InversionSettings(steps=setup.steps, solver="adam", inner_steps=setup.inner, early_stop=0.0)
+    adam = InversionSettings(NullText(Adam(inner_steps=setup.inner, early_stop=0.0)), steps=setup.steps)
     return adam, EditSettings()
 
 

@@ -21,26 +21,33 @@ from experiments.harness import SOURCE, markdown, options, photographs, record, 
 from rli.images import to_uint8
 from rli.method.editing import reconstruct, vae_round_trip
 from rli.method.inversion import invert
-from rli.method.records import InversionSettings
+from rli.method.inversion.negative_prompt import NegativePrompt
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.solvers import Adam, GaussNewton
 from rli.metrics.image import psnr
-from rli.models.diffusion import Model, load, pick_device
+from rli.models.device import pick_device
+from rli.models.diffusion import Model
+from rli.models.loading import load
 from rli.progress import shown
 
-ADAM, NEWTON = InversionSettings(solver="adam"), InversionSettings()
 PAPER, DEFAULT = "adam (the paper's)", "gauss_newton (the default)"
+SOLVERS = {
+    PAPER: Adam(),
+    "adam, no early stop": Adam(early_stop=0.0),
+    "adam, 3 iterations": Adam(inner_steps=3),
+    "adam, 1 iteration": Adam(inner_steps=1),
+    "adam from the source prompt": Adam(start="source"),
+    DEFAULT: GaussNewton(),
+    "gauss_newton, slack 90 dB": GaussNewton(slack_db=90.0),
+    "gauss_newton, 3 iterations, slack 30 dB": GaussNewton(inner_steps=3, slack_db=30.0),
+    "gauss_newton, every move": GaussNewton(stop_db=200.0, slack_db=0.0),
+    "gauss_newton, 2 conjugate-gradient steps": GaussNewton(cg_steps=2),
+    "gauss_newton from the empty prompt, every move": GaussNewton(start="empty", stop_db=200.0, slack_db=0.0),
+}
 SETTINGS = {
-    PAPER: ADAM,
-    "adam, no early stop": replace(ADAM, early_stop=0.0),
-    "adam, 3 iterations": replace(ADAM, inner_steps=3),
-    "adam, 1 iteration": replace(ADAM, inner_steps=1),
-    "adam from the source prompt": replace(ADAM, start="source"),
-    DEFAULT: NEWTON,
-    "gauss_newton, slack 90 dB": replace(NEWTON, slack_db=90.0),
-    "gauss_newton, 3 iterations, slack 30 dB": replace(NEWTON, inner_steps=3, slack_db=30.0),
-    "gauss_newton, every move": replace(NEWTON, stop_db=200.0, slack_db=0.0),
-    "gauss_newton, 2 conjugate-gradient steps": replace(NEWTON, cg_steps=2),
-    "gauss_newton from the empty prompt, every move": replace(NEWTON, start="empty", stop_db=200.0, slack_db=0.0),
-    "null = source prompt": InversionSettings(method="negative_prompt"),
+    **{name: InversionSettings(NullText(solver)) for name, solver in SOLVERS.items()},
+    "null = source prompt": InversionSettings(NegativePrompt()),
 }
 MODELS = {"mini": 1.0, "mini, embeddings x8": 8.0, "mini, embeddings /8": 1 / 8}
 # Photographs that the default's settings were chosen on: what they show is no proof.

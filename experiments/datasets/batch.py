@@ -18,7 +18,8 @@ import pandas as pd
 from experiments.datasets.evidence import EDITS, OPEN, job, photo, publish
 from experiments.harness import markdown, options
 from rli.metrics.image import psnr
-from rli.models.diffusion import Model, load
+from rli.models.diffusion import Model
+from rli.models.loading import load
 from rli.photos.sources import Photo
 from rli.progress import shown
 from rli.runs.job import Job

@@ -14,7 +14,8 @@ from torch import Tensor
 from experiments import harness
 from experiments.harness import SOURCE, targets
 from rli.images import to_tensor
-from rli.method.records import EditSettings, InversionSettings
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings
 from rli.models.diffusion import Model
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.models.mini.surfaces import UNSEEN, Surface, surface

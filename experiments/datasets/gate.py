@@ -20,7 +20,8 @@ from experiments.datasets.evidence import EDITS, OPEN, job, options, photo, publ
 from experiments.harness import markdown, save_figure
 from rli.method.records import EditSettings
 from rli.metrics.columns import ORIGINAL
-from rli.models.diffusion import Model, load
+from rli.models.diffusion import Model
+from rli.models.loading import load
 from rli.runs.job import Job
 from rli.runs.quality_gate import Gate, Scores, adjusted, reject_reason
 from rli.store.records import PhotoResult

@@ -28,7 +28,8 @@ from torch import Tensor
 from experiments.cost.meter import Meter
 from experiments.datasets.evidence import publish
 from experiments.harness import apart, markdown, options
-from rli.method.records import Edit, EditSettings, Inversion, InversionSettings, NullEmbeddings, Target
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import Edit, EditSettings, Inversion, NullEmbeddings, Target
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.progress import shown
 from rli.resources import resource_folder
@@ -53,10 +54,9 @@ def write_photos(folder: Path, count: int) -> None:
 
 
 def inverted(_model: Any, images: Tensor, prompt: str, settings: InversionSettings, _progress: Any) -> list[Inversion]:
-    """Inversions that hold the photographs themselves, and nothing of a walk's size."""
+    """Inversions that hold the photographs themselves, and nothing of a source branch's size."""
     return [
-        Inversion(prompt, settings.chosen(), x, torch.zeros(1), NullEmbeddings(torch.zeros(1), None))
-        for x in images.split(1)
+        Inversion(prompt, settings, x, torch.zeros(1), NullEmbeddings(torch.zeros(1), None)) for x in images.split(1)
     ]
 
 

@@ -21,9 +21,15 @@ from experiments.harness import SOURCE, markdown, options, save_figure, targets,
 from rli.images import to_tensor, to_uint8
 from rli.method.editing import edit, reconstruct
 from rli.method.inversion import invert
-from rli.method.records import EditSettings, Inversion, InversionSettings
+from rli.method.inversion.direct import Direct
+from rli.method.inversion.negative_prompt import NegativePrompt
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.records import EditSettings, Inversion
+from rli.method.solvers import Adam
 from rli.metrics.image import psnr
-from rli.models.diffusion import Model, load
+from rli.models.diffusion import Model
+from rli.models.loading import load
 from rli.models.mini.classifier import defect_probabilities, load_classifier
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
 from rli.progress import shown
@@ -32,8 +38,8 @@ WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
 MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
 TIGHT = replace(STRONG, threshold=0.45)
-ADAM = InversionSettings(solver="adam")
-RESIDUAL = replace(ADAM, residual=True)
+ADAM = InversionSettings(NullText(Adam()))
+RESIDUAL = InversionSettings(NullText(Adam(), residual=True))
 SETTINGS = {
     "gauss_newton": (InversionSettings(), EditSettings()),
     "gauss_newton, cross 0.4, replace 0": (InversionSettings(), STRONG),
@@ -43,9 +49,9 @@ SETTINGS = {
     "adam, cross 0.4, replace 0, threshold 0.45": (ADAM, TIGHT),
     "adam with residual": (RESIDUAL, EditSettings()),
     "adam with residual, cross 0.4, replace 0": (RESIDUAL, STRONG),
-    "direct": (InversionSettings(method="direct"), EditSettings()),
-    "direct, cross 0.4, replace 0": (InversionSettings(method="direct"), STRONG),
-    "negative_prompt": (InversionSettings(method="negative_prompt"), EditSettings()),
+    "direct": (InversionSettings(Direct()), EditSettings()),
+    "direct, cross 0.4, replace 0": (InversionSettings(Direct()), STRONG),
+    "negative_prompt": (InversionSettings(NegativePrompt()), EditSettings()),
     "adam with residual, no local blend": (RESIDUAL, EditSettings(local_blend=False)),
 }
 # What the picture of both solvers shows.

@@ -16,21 +16,27 @@ from experiments.harness import SOURCE, markdown, options, photographs, write_cs
 from rli.images import to_uint8
 from rli.method.editing import reconstruct, vae_round_trip
 from rli.method.inversion import invert
-from rli.method.records import InversionSettings
+from rli.method.inversion.ddim import Ddim
+from rli.method.inversion.direct import Direct
+from rli.method.inversion.negative_prompt import NegativePrompt
+from rli.method.inversion.null_text import NullText
+from rli.method.inversion.settings import InversionSettings
+from rli.method.solvers import Adam
 from rli.metrics.image import psnr, ssim
-from rli.models.diffusion import Model, load
+from rli.models.diffusion import Model
+from rli.models.loading import load
 from rli.progress import shown
 
 SETTINGS = {
-    "guidance 1, aligned": InversionSettings(method="ddim", guidance=1.0),
-    "guidance 1, reference alignment": InversionSettings(method="ddim", guidance=1.0, alignment="reference"),
-    "ddim": InversionSettings(method="ddim"),
-    "negative_prompt": InversionSettings(method="negative_prompt"),
+    "guidance 1, aligned": InversionSettings(Ddim(), guidance=1.0),
+    "guidance 1, reference alignment": InversionSettings(Ddim(), guidance=1.0, alignment="reference"),
+    "ddim": InversionSettings(Ddim()),
+    "negative_prompt": InversionSettings(NegativePrompt()),
     "null_text": InversionSettings(),
-    "null_text, adam": InversionSettings(solver="adam"),
-    "null_text, adam, no early stop": InversionSettings(solver="adam", early_stop=0.0),
-    "null_text with residual": InversionSettings(residual=True),
-    "direct": InversionSettings(method="direct"),
+    "null_text, adam": InversionSettings(NullText(Adam())),
+    "null_text, adam, no early stop": InversionSettings(NullText(Adam(early_stop=0.0))),
+    "null_text with residual": InversionSettings(NullText(residual=True)),
+    "direct": InversionSettings(Direct()),
 }
 
 

@@ -6,23 +6,21 @@ What is wrong with it is said here, in one line that names the key, before a mod
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
-from inspect import Parameter, signature
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
+from rli.errors import RLIError, one_of, true_or_false, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
 from rli.photos.sources import PhotoSource, photos
+from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory import Memory
 from rli.runs.model_spec import ModelSpec
@@ -118,68 +116,6 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
     )
 
 
-# --- from a group of plain values to what it makes --------------------------------------------------------------------
-
-
-def build(
-    make: Callable[..., Built], group: str, values: Any, keys: Mapping[str, str] | None = None, **given: Any
-) -> Built:
-    """What a group's values make, with errors that name the group's keys.
-
-    Args:
-        make: A dataclass, or a function, whose arguments the group's keys are.
-        group: The group's name, such as `dataset.gate`.
-        values: The group's values by name.
-        keys: For arguments that the group does not hold: the keys that they come from.
-        **given: The values of such arguments.
-
-    Returns:
-        What `make` returns.
-
-    Raises:
-        RLIError: The values are no group, a key is not an argument, an argument that is True or False by default is
-            given something else, or `make` refuses a value.
-    """
-    check_names(make, group, values)
-    arguments = {**values, **given}
-    with keyed(group, keys):
-        for name, parameter in signature(make).parameters.items():
-            if isinstance(parameter.default, bool) and name in arguments:
-                true_or_false(name, arguments[name])
-        return make(**arguments)
-
-
-def check_names(make: Callable[..., Any], group: str, values: Any) -> None:
-    """Raises RLIError unless the values are a group of the function's or the dataclass's arguments."""
-    if not isinstance(values, Mapping):
-        raise SettingError(group, values, "expected a group of settings")
-    parameters = signature(make).parameters
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return  # it looks itself
-    for name in values:
-        if name not in parameters:
-            raise RLIError(f"{group}.{name}: unknown setting")
-
-
-@contextmanager
-def keyed(group: str, keys: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Within the scope, an error about an argument becomes one about the key that its value comes from.
-
-    Args:
-        group: Where keys are named as the arguments are. A name with a dot is a key already.
-        keys: Arguments whose keys have other names.
-    """
-    try:
-        yield
-    except SettingError as error:
-        if "." in error.name:
-            raise
-        raise error.renamed((keys or {}).get(error.name, f"{group}.{error.name}")) from None
-
-
-# --- the records ------------------------------------------------------------------------------------------------------
-
-
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
     one_of("task", cfg["task"], TASKS)
@@ -239,32 +175,6 @@ def _attention_hooks(cfg: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
         settings = {name: value for name, value in cfg["attention"].items() if name != "hook"}
         hooks.append(build(named_class("attention.hook", cfg["attention"]["hook"], {}), "attention", settings))
     return tuple(hooks)
-
-
-def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
-    """A dataclass by its short name, or by its dotted one, such as my_package.my_file.MyMethod.
-
-    Args:
-        key: The setting that names it.
-        name: One of the classes' names, or a dotted name.
-        classes: Those that have short names.
-
-    Raises:
-        SettingError: There is none of that name.
-    """
-    if name in classes:
-        return classes[name]
-    module, _, own = str(name).rpartition(".")
-    if not module:
-        short = f"one of {', '.join(classes)}, or " if classes else ""
-        raise SettingError(key, name, f"unknown value; expected {short}a dotted name")
-    try:
-        found = getattr(importlib.import_module(module), own)
-    except (ImportError, AttributeError) as error:
-        raise SettingError(key, name, f"cannot be imported: {error}") from None
-    if not is_dataclass(found):
-        raise SettingError(key, name, "is no dataclass")
-    return found
 
 
 def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
@@ -334,9 +244,6 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
         first[0].read(job.height, job.width)
         first[0].region(job.height, job.width)
     return source
-
-
-# --- what follows from the configuration ------------------------------------------------------------------------------
 
 
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -181,25 +181,8 @@ def measure(
     Returns:
         What is written to the run's folder.
     """
-    photo, back = to_uint8(read.image), to_uint8(done.reconstruction)
-    of_reconstruction = Measurement(
-        photo_name=read.photo.name,
-        defect=ORIGINAL,
-        resolution=job.resolution,
-        model=job.model,
-        inversion=job.inversion.method.name,
-        alpha=job.inversion.alpha,
-        settings=job.edit,
-        photo=photo,
-        vae_round_trip=to_uint8(vae_round_trip(model, inversion)),
-        reconstruction=back,
-        image=back,
-        lpips=lpips,
-        judge=judge,
-        seconds_inversion=inversion.seconds,
-        peak_memory_gb=peak_memory_gb(model.device),
-    )
     edited = {made.edit.target.name: _with_retries(job, model, read, inversion, done, made) for made in done.edits}
+    of_reconstruction = _measurement(model, job, read, inversion, done, lpips, judge)
     of_edits = [
         replace(
             of_reconstruction,
@@ -215,8 +198,8 @@ def measure(
     measured = [of_reconstruction, *of_edits] if job.original else of_edits
     return PhotoResult(
         name=read.photo.name,
-        input=photo,
-        reconstruction=back,
+        input=of_reconstruction.photo,
+        reconstruction=of_reconstruction.reconstruction,
         edits=edited,
         rows=tuple(map(row_of, measured)),
         losses=inversion.losses,
@@ -226,6 +209,36 @@ def measure(
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,
         truth=read.truth,
+    )
+
+
+def _measurement(
+    model: Model,
+    job: Job,
+    read: ReadPhoto,
+    inversion: Inversion,
+    done: EditsMade,
+    lpips: Lpips | None,
+    judge: Judge | None,
+) -> Measurement:
+    """What the reconstruction's row is measured from."""
+    back = to_uint8(done.reconstruction)
+    return Measurement(
+        photo_name=read.photo.name,
+        defect=ORIGINAL,
+        resolution=job.resolution,
+        model=job.model,
+        inversion=job.inversion.method.name,
+        alpha=job.inversion.alpha,
+        settings=job.edit,
+        photo=to_uint8(read.image),
+        vae_round_trip=to_uint8(vae_round_trip(model, inversion)),
+        reconstruction=back,
+        image=back,
+        lpips=lpips,
+        judge=judge,
+        seconds_inversion=inversion.seconds,
+        peak_memory_gb=peak_memory_gb(model.device),
     )
 
 
