@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from rli.errors import RLIError, one_of
+from rli.errors import RLIError, one_of, shown
 from rli.files import whole_file
 
 # How an image is brought to a size: stretched, or with its aspect ratio kept.
@@ -98,11 +98,6 @@ def image_size(path: str | Path) -> tuple[int, int]:
         RLIError: There is no readable, complete image.
     """
     return _open(path).size
-
-
-def shown(text: object) -> str:
-    """A path or a message on one line that can be written anywhere: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:

@@ -24,12 +24,15 @@ from omegaconf import DictConfig, OmegaConf
 from rli.cli import sweep_callback
 from rli.cli.errors import (
     errors_pass_through_hydra,
+    hint,
     is_mendable,
     one_line,
     print_error,
     print_traceback_if_due,
     wants_traceback,
 )
+from rli.cli.typed import as_hydra_reads
+from rli.errors import RLIError
 from rli.resources import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
@@ -49,7 +52,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] in TOOLS:
         return import_module(TOOLS[arguments[0]]).main(arguments[1:])
     # Hydra reads the command line itself.
-    sys.argv[1:] = map(quoted, arguments)
+    sys.argv[1:] = as_hydra_reads(arguments)
     with errors_pass_through_hydra():
         return _runs()
 
@@ -67,8 +70,7 @@ def _runs() -> int:
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
             raise
-        hint = ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""
-        print_error(one_line(error) + hint)
+        print_error(one_line(error) + hint(error))
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
             sweep_callback.gather(OmegaConf.load(folder / "multirun.yaml"), folder)
@@ -87,20 +89,20 @@ def run(cfg: DictConfig) -> None:
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
     settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    group = Path(hydra_cfg.sweep.dir).name if is_job else None
+    group, dry_run = Path(hydra_cfg.sweep.dir).name if is_job else None, settings.get("dry_run") is True
     try:
         complete = _work(settings, folder, group)
     except Exception as error:
         print_traceback_if_due(error)
-        if not settings["dry_run"]:
+        if not dry_run:
             with suppress(OSError):  # where the disk is full this cannot be written either
                 _write_status(folder, one_line(error))
         _end(error, hydra_cfg.job.num if is_job else None)
     else:
-        if complete or (is_job and not settings["dry_run"]):
+        if complete or (is_job and not dry_run):
             _write_status(folder)
     finally:
-        if settings["dry_run"] and not (folder / "records").exists():
+        if dry_run and not (folder / "records").exists():
             _leave_nothing(folder, f"{hydra_cfg.job.name}.log")
 
 
@@ -140,26 +142,16 @@ def _leave_nothing(folder: Path, log: str) -> None:
             place.rmdir()
 
 
-def quoted(argument: str) -> str:
-    """An argument as Hydra wants it.
-
-    A group's option must be a string, and Hydra reads digits as a number: resolution=512,1024 becomes
-    resolution="512","1024".
-    """
-    key, _, value = argument.partition("=")
-    if key != "resolution":
-        return argument
-    return f"{key}=" + ",".join(f'"{option}"' if option.isdigit() else option for option in value.split(","))
-
-
 def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
     """Where a run's files go, for conf/config.yaml: those of a data set, or of a shard, where the settings say."""
-    if not _root_.export and _root_.shard is None:
+    if not _root_.get("export") and _root_.get("shard") is None:
         return otherwise
     from rli.runs.config import dataset_folder
 
     settings = OmegaConf.masked_copy(_root_, [*_root_.keys() - {"out", "hydra"}])
-    return dataset_folder(OmegaConf.to_container(settings))
+    with suppress(RLIError):  # the run says it, in a line of its own
+        return dataset_folder(OmegaConf.to_container(settings))
+    return otherwise
 
 
 # Here, so that a launcher's processes, which import this module for `run`, have it too.

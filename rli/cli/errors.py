@@ -8,7 +8,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rli.errors import RLIError
+from hydra.errors import OverrideParseException
+from omegaconf.errors import GrammarParseError, InterpolationResolutionError
+
+from rli.errors import RLIError, shown
 
 # Hydra's own: where it is "1", Hydra lets errors pass instead of printing a page of its own.
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -21,9 +24,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
 
 
+def hint(error: BaseException) -> str:
+    """What to do about an error of Hydra's, which does not say it; "" where nothing is known."""
+    if isinstance(error, OverrideParseException):
+        return """; put a value that holds , : = ( ) [ ] { } or quotes in quotes: 'key="the value"'"""
+    if isinstance(error, InterpolationResolutionError | GrammarParseError):
+        return r"; ${ takes another setting's value: to mean these two characters, quote them with a backslash: \${"
+    return ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""
+
+
 def print_error(line: str) -> None:
-    """The one line that a bad command ends in, on stderr."""
-    print(f"error: {line}", file=sys.stderr)
+    """The one line that a bad command ends in, on stderr, whatever the terminal can show."""
+    text = shown(f"error: {line}")
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
 
 
 def is_mendable(error: BaseException) -> bool:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from rli.errors import RLIError, SettingError
-from rli.images import shown
+from rli.errors import RLIError, SettingError, shown
 from rli.photos.image import check_file
 from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo

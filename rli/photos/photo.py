@@ -11,8 +11,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from rli.errors import RLIError
-from rli.images import image_size, read_image, read_mask, shown
+from rli.errors import RLIError, shown
+from rli.images import image_size, read_image, read_mask
 
 # The label of a photograph without a defect.
 GOOD = "good"

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rli.errors import RLIError, one_of, true_or_false, whole, within
+from rli.errors import RLIError, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
@@ -25,6 +25,7 @@ from rli.runs.job import Job, Selection
 from rli.runs.memory import Memory
 from rli.runs.model_spec import ModelSpec
 from rli.runs.quality_gate import Gate
+from rli.runs.schema import check_settings
 from rli.runs.shards import Shard
 from rli.runs.variants import Variants
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 Built = TypeVar("Built")
 
-TASKS = ("edit", "reconstruct", "both")
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
@@ -92,13 +92,11 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
     Raises:
         RLIError: Something cannot be; one line that names the key.
     """
+    check_settings(cfg)
     job, runtime, report = job_of(cfg), cfg["runtime"], cfg["report"]
     dataset, shard = _dataset(cfg), Shard.parse(cfg["shard"])
-    for name in ("dry_run", "retry_failed"):
-        true_or_false(name, cfg[name])
     whole("report.edits", report["edits"], 1, 1_000_000)
     within("report.floor_db", report["floor_db"], 0, 100)
-    one_of("runtime.kind", runtime["kind"], ("local", "ray"))
     cluster = {name: runtime[name] for name in ("address", "workers")}
     return RunConfig(
         job=job,
@@ -118,9 +116,9 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
 
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
-    one_of("task", cfg["task"], TASKS)
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
     keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
+    selection = _selection(cfg["dataset"])
     with keyed("inversion", keys):
         return Job(
             model=cfg["model"]["name"],
@@ -136,7 +134,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
-            selection=_selection(cfg["dataset"]) if cfg["export"] else None,
+            selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
             weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
             f"{runtime['dtype']}",
@@ -144,14 +142,9 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
-    """A setting of another method or solver than the chosen ones is not used, so that a sweep over methods may set
-    it."""
     group, keys = cfg["inversion"], {"seed": "runtime.seed", "method": "inversion", "solver": "inversion.solver"}
     method = named_class("inversion", group["method"], INVERTERS)
     solver = named_class("inversion.solver", group["solver"], SOLVERS)
-    kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
-    for name in {*group} - {field.name for kind in kinds for field in fields(kind)} - {"batch_size"}:
-        raise RLIError(f"inversion.{name}: unknown setting")
 
     def own(kind: type) -> dict[str, Any]:
         """The values of its fields; null is its own default."""
@@ -212,7 +205,6 @@ def _model(cfg: Mapping[str, Any]) -> ModelSpec:
 
 def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
     """The data set that is asked for; None where none is."""
-    true_or_false("relabel", cfg["relabel"])
     if not cfg["export"]:
         return None
     if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
@@ -252,7 +244,12 @@ def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:
-    """Where a data set's files go unless something else is said: it follows from what its pictures depend on."""
+    """Where a data set's files go unless something else is said: it follows from what its pictures depend on.
+
+    Raises:
+        RLIError: The configuration, which has no `out` yet, is not as it must be.
+    """
+    check_settings({**cfg, "out": ""})
     facts = {name: value for name, value in cfg.items() if name not in NOT_IN_PICTURES}
     facts["dataset"] = {name: cfg["dataset"][name] for name in SELECTION_KEYS}
     facts["runtime"] = {name: cfg["runtime"][name] for name in ("seed", "dtype")}

@@ -23,8 +23,10 @@ from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
+from rli.runs.groups import check_group
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
+from rli.runs.schema import GROUPS
 from rli.runs.shards import exclusive, is_complete, outcome, pending
 from rli.store.records import Failure, PhotoRecord, write_status
 from rli.tracking.tracker import Tracker, open_tracker
@@ -140,6 +142,8 @@ def gather(settings: Mapping[str, Any], folder: Path) -> None:
     Raises:
         RLIError: There are no jobs, or some failed; the others are gathered all the same.
     """
+    for name in ("model", "tracking", "report"):
+        check_group(GROUPS[name], name, settings.get(name))
     report, model = settings["report"], settings["model"]["name"]
     tracking = _tracking(settings, folder.name, [model], f"{folder.name} summary", "summary")
     with open_tracker(folder=folder, config=settings, **tracking) as tracker:
@@ -170,10 +174,11 @@ def _tracking(
 ) -> dict[str, Any]:
     """The tracker's options: the configuration's, with what a run adds to them."""
     options = dict(settings["tracking"])
+    own_tags = [options["tags"]] if isinstance(options["tags"], str) else options["tags"]
     return {
         **options,
         "group": options["group"] or group,
-        "tags": [*options["tags"], *tags],
+        "tags": [*own_tags, *tags],
         "name": name,
         "job_type": job_type,
         "floor_db": settings["report"]["floor_db"],
