@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 # The most characters of a value that a message shows.
 SHOWN = 80
 

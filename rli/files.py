@@ -1,12 +1,15 @@
-"""Files that are written whole or not at all, so that an interrupted run never leaves half of one."""
+"""Files that are looked at before they are read, and written whole or not at all: an interrupted run leaves no half."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from rli.errors import RLIError, shown
 
 
 @contextmanager
@@ -28,6 +31,28 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def look_at(path: str | Path, most: int | None = None) -> os.stat_result:
+    """Looks at a file before it is opened: a pipe would be waited for, and a device never ends.
+
+    Args:
+        path: The file; links are followed.
+        most: The most bytes that are read of it at once; None where it is read piece by piece.
+
+    Returns:
+        What the system says of it.
+
+    Raises:
+        OSError: There is none.
+        RLIError: It is a folder, a pipe or a device, or larger.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise RLIError(f"{shown(path)} is not a file")
+    if most is not None and status.st_size > most:
+        raise RLIError(f"{shown(path)} is too large for what it should be: {status.st_size} bytes")
+    return status
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from rli.errors import RLIError, one_of, shown
-from rli.files import whole_file
+from rli.files import look_at, whole_file
 
 # How an image is brought to a size: stretched, or with its aspect ratio kept.
 FITS = ("resize", "letterbox")
@@ -153,10 +151,7 @@ def _inside(path: str | Path) -> np.ndarray:
 def _open(path: str | Path, behind: str = "white") -> Image.Image:
     """The first frame, fully decoded, upright, in 8-bit colours laid over `behind`."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise RLIError(f"{shown(path)} is not a file")
-        if not status.st_size:
+        if not look_at(path).st_size:
             raise ValueError("it is empty")
         with Image.open(path, formats=FORMATS) as image:
             image.seek(0)

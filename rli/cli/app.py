@@ -24,7 +24,6 @@ from omegaconf import DictConfig, OmegaConf
 from rli.cli import sweep_callback
 from rli.cli.errors import (
     errors_pass_through_hydra,
-    hint,
     is_mendable,
     one_line,
     print_error,
@@ -70,7 +69,7 @@ def _runs() -> int:
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
             raise
-        print_error(one_line(error) + hint(error))
+        print_error(one_line(error))
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
             sweep_callback.gather(OmegaConf.load(folder / "multirun.yaml"), folder)
@@ -88,9 +87,9 @@ def run(cfg: DictConfig) -> None:
     """
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
-    settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    group, dry_run = Path(hydra_cfg.sweep.dir).name if is_job else None, settings.get("dry_run") is True
+    group, dry_run = Path(hydra_cfg.sweep.dir).name if is_job else None, cfg.get("dry_run") is True
     try:
+        settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         complete = _work(settings, folder, group)
     except Exception as error:
         print_traceback_if_due(error)

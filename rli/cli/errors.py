@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import OverrideParseException
-from omegaconf.errors import GrammarParseError, InterpolationResolutionError
+from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
 from rli.errors import RLIError, shown
 
@@ -20,17 +20,9 @@ FULL_ERROR = "RLI_FULL_ERROR"
 
 
 def one_line(error: BaseException) -> str:
-    """The message on one line, without where Hydra looked; the error's type where there is no message."""
-    return " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
-
-
-def hint(error: BaseException) -> str:
-    """What to do about an error of Hydra's, which does not say it; "" where nothing is known."""
-    if isinstance(error, OverrideParseException):
-        return """; put a value that holds , : = ( ) [ ] { } or quotes in quotes: 'key="the value"'"""
-    if isinstance(error, InterpolationResolutionError | GrammarParseError):
-        return r"; ${ takes another setting's value: to mean these two characters, quote them with a backslash: \${"
-    return ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""
+    """The message on one line, without where Hydra looked, with what to do; the error's type where it has no message."""
+    said = " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
+    return said + _hint(error)
 
 
 def print_error(line: str) -> None:
@@ -42,7 +34,7 @@ def print_error(line: str) -> None:
 
 def is_mendable(error: BaseException) -> bool:
     """Whether the user can mend it: a bad value, file or combination, or a full disk."""
-    return isinstance(error, (RLIError, OSError))
+    return isinstance(error, (RLIError, OSError, OmegaConfBaseException))
 
 
 def wants_traceback() -> bool:
@@ -70,3 +62,12 @@ def errors_pass_through_hydra() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an error of Hydra's, which does not say it; "" where nothing is known."""
+    if isinstance(error, OverrideParseException):
+        return """; put a value that holds , : = ( ) [ ] { } or quotes in quotes: 'key="the value"'"""
+    if isinstance(error, InterpolationResolutionError | GrammarParseError):
+        return r"; ${ takes another setting's value: to mean these two characters, quote them with a backslash: \${"
+    return ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""

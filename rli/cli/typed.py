@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+MULTIRUN = ("-m", "--multirun")
 # The settings that are free texts: prompts, names, paths. Those that take one of a few words are as Hydra reads them.
 TEXTS = {
     *("defect.name", "defect.source", "defect.target", "defect.source_word", "defect.target_word"),
@@ -34,8 +35,9 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
     A text is quoted where it is not. In a multirun a comma separates values; where one value holds it, the user quotes.
     null stays null, and so does ${…}, which takes another setting's value.
     """
-    is_sweep = any(argument in ("-m", "--multirun") for argument in arguments)
-    return [quoted(argument, is_sweep) for argument in arguments]
+    sweep = [argument for argument in arguments if argument in MULTIRUN]
+    # Hydra reads no settings after a flag that comes between settings.
+    return [*sweep, *(quoted(argument, bool(sweep)) for argument in arguments if argument not in MULTIRUN)]
 
 
 def quoted(argument: str, is_sweep: bool = False) -> str:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rli.errors import RLIError
+from rli.files import look_at
 
 COLUMNS = ("image", "defect", "job", "decision")
+# A line of a review has a few hundred bytes.
+MOST_BYTES = 2**30
 KEEP = {"keep": True, "reject": False}
 
 
@@ -41,6 +44,7 @@ def read_review(path: str | Path) -> dict[tuple[str, str, str], bool]:
     """
     kept: dict[tuple[str, str, str], bool] = {}
     try:
+        look_at(path, MOST_BYTES)
         for decision in _decisions(Path(path)):
             if kept.setdefault(decision.key, decision.keep) != decision.keep:
                 raise RLIError(f"{path}: {_named(decision)} is both kept and rejected: leave one of its lines")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +11,27 @@ from typing import Any
 
 import torch
 
-from rli.errors import RLIError
+from rli.errors import RLIError, shortened
 from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
+from rli.models.checkpoint import (
+    INDEX,
+    STEMS,
+    check_config,
+    check_index,
+    check_not_distilled,
+    check_parts,
+    part_names,
+    read_index,
+    read_json,
+    weight_variant,
+)
 from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
 from rli.models.noise import cumulative_alphas
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
+from rli.models.soundness import check_finite, check_parts_fit, check_report
 
 
 def load(
@@ -116,36 +128,42 @@ def check_weights(name: str, weights: str | None) -> None:
     """What can be said of weights before anything is loaded.
 
     Raises:
-        RLIError: for a local folder of the wrong kind.
+        RLIError: for a local folder that is of the wrong kind, or not whole.
     """
     base = base_model(name)
     weights = weights or base.weights
     if weights == "random" or not _looks_local(weights):
         return
-    index = Path(weights).expanduser() / "model_index.json"
-    if not index.is_file():
-        raise RLIError(f"model.weights={weights} is not a diffusers folder: it has no model_index.json")
-    try:
-        kind = json.loads(index.read_text())["_class_name"]
-    except (ValueError, KeyError, TypeError):
-        raise RLIError(f"model.weights={weights}: model_index.json cannot be read") from None
-    if kind != base.architecture.pipeline:
-        raise RLIError(f"model.weights={weights} holds a {kind}; model={name} needs a {base.architecture.pipeline}")
+    _check_folder(Path(weights).expanduser(), name, weights)
+
+
+def _check_folder(folder: Path, name: str, weights: str) -> None:
+    base, what = base_model(name), f"model.weights={shortened(weights)}"
+    index = read_index(folder, what)
+    check_index(index, base.architecture, what, name)
+    check_parts(folder, base.architecture, what)
+    if weights != base.weights:  # a base model of this name is what it is meant to be
+        check_not_distilled(index, read_json(folder / "scheduler" / "scheduler_config.json", what), what)
 
 
 def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
-    """The parts of a diffusers pipeline; half-precision files where the model is used in half precision."""
-    check_weights(name, weights)
-    architecture, local = base_model(name).architecture, _looks_local(weights)
-    variants = [None] if local or dtype == torch.float32 else ["fp16", None]
-    source = str(Path(weights).expanduser()) if local else weights
-    loaders = [partial(_pipeline, architecture, source, dtype, variant) for variant in variants]
-    pipe = _first(loaders, f"model.weights={weights}")
+    """The parts of a diffusers pipeline; half-precision files where the model is used in half precision.
+
+    Raises:
+        RLIError: The weights are not to be had, of another kind, damaged, or do not fit each other.
+    """
+    architecture, what = base_model(name).architecture, f"model.weights={shortened(weights)}"
+    if local := _looks_local(weights):
+        folder = Path(weights).expanduser()
+    else:
+        folder = _fetched(name, weights, dtype)
+    _check_folder(folder, name, weights)
+    pipe = _first([partial(_pipeline, architecture, folder, dtype, what, not local and dtype != torch.float32)], what)
     tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]
-    if hasattr(pipe, "text_encoder_2"):
+    if architecture.encoders == 2:
         tokenizers.append(pipe.tokenizer_2)
         encoders.append(pipe.text_encoder_2)
-    return Parts(
+    parts = Parts(
         architecture=architecture,
         unet=pipe.unet,
         vae=pipe.vae,
@@ -153,28 +171,81 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
         text_encoders=tuple(encoders),
         scheduler=dict(pipe.scheduler.config),
     )
+    check_parts_fit(parts, what)
+    return parts
 
 
-def _pipeline(architecture: Architecture, source: str, dtype: torch.dtype, variant: str | None) -> Any:
+def tokenizer_at_hand(name: str, weights: str | None) -> Any:
+    """The tokenizer of a model that lies on this machine, without the model; None where there is none.
+
+    Args:
+        name: As of `load`.
+        weights: As of `load`.
+    """
+    from transformers import CLIPTokenizer
+
+    source = weights or base_model(name).weights
+    source = str(Path(source).expanduser()) if _looks_local(source) else source
+    try:
+        with _quietly():
+            return CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", local_files_only=True)
+    except Exception:  # loading the model will say what is wrong
+        return None
+
+
+def _fetched(name: str, weights: str, dtype: torch.dtype) -> Path:
+    """The folder of a pipeline from the hub; its index is looked at first, for the rest is gigabytes."""
     import diffusers
 
-    return getattr(diffusers, architecture.pipeline).from_pretrained(
-        source,
+    architecture, what = base_model(name).architecture, f"model.weights={shortened(weights)}"
+    pipeline = getattr(diffusers, architecture.pipeline)
+    index = _first([lambda: pipeline.load_config(weights)], what)
+    check_index(index, architecture, what, name)
+    if weights != base_model(name).weights:
+        check_not_distilled(index, {}, what)
+    variants = [None] if dtype == torch.float32 else ["fp16", None]
+    options = {"use_safetensors": True, **architecture.options}
+    return Path(_first([partial(pipeline.download, weights, variant=one, **options) for one in variants], what))
+
+
+def _pipeline(architecture: Architecture, folder: Path, dtype: torch.dtype, what: str, half: bool) -> Any:
+    import diffusers
+    import transformers
+
+    index, parts = read_json(folder / INDEX, what), {}
+    for part, group in part_names(architecture):
+        kind = index[part][1]
+        if group == "tokenizer":
+            parts[part] = transformers.CLIPTokenizer.from_pretrained(folder, subfolder=part, local_files_only=True)
+            continue
+        make = getattr(transformers if group == "text_encoder" else diffusers, kind)
         # The VAE in float32 from the start: rounded to bfloat16 its weights would stay rounded.
-        dtype={"default": dtype, "vae": torch.float32},
-        use_safetensors=True,
-        variant=variant,
-        **architecture.options,
-    )
+        precision = torch.float32 if group == "vae" else dtype
+        variant = weight_variant(folder / part, STEMS[group], what, half=half)
+        parts[part] = _part(make, folder, f"{what}: {part}", subfolder=part, dtype=precision, variant=variant)
+    return getattr(diffusers, architecture.pipeline).from_pretrained(folder, **parts, **architecture.options)
+
+
+def _part(make: Any, source: str | Path, what: str, **options: Any) -> Any:
+    """A part with all of its weights, and with no others."""
+    part, report = make.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
+    check_report(report, what)
+    check_finite(part, what)
+    return part
 
 
 def load_vae(weights: str) -> Any:
     """A VAE from a hub or a local folder. Raises RLIError where it cannot be loaded."""
     import diffusers
 
-    return _first(
-        [lambda: diffusers.AutoencoderKL.from_pretrained(weights, use_safetensors=True)], f"model.vae={weights}"
-    )
+    what, options, source = f"model.vae={shortened(weights)}", {}, weights
+    if _looks_local(weights):
+        folder = Path(weights).expanduser()
+        if not folder.is_dir():
+            raise RLIError(f"{what} is no folder: a diffusers folder with a VAE's config.json is needed")
+        check_config(folder, "vae", what)
+        options, source = {"variant": weight_variant(folder, STEMS["vae"], what, half=False)}, str(folder)
+    return _first([partial(_part, diffusers.AutoencoderKL, source, what, **options)], what)
 
 
 def _looks_local(weights: str) -> bool:
@@ -189,9 +260,11 @@ def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
         try:
             with _quietly():
                 return loader()
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (MemoryError, RLIError):
+            raise
+        except Exception as error:  # libraries meet damaged files with errors of every type
             reason = reason or error
-    line = " ".join(str(reason).split())[:200]
+    line = shortened(" ".join(str(reason).split()) or type(reason).__name__, 200)
     raise RLIError(
         f"{what} cannot be loaded: give a local diffusers folder with safetensors, or a hub id that this machine can "
         f"reach ({line})"

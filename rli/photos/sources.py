@@ -28,8 +28,8 @@ READERS: dict[str, type[Reader]] = {
     "kolektor_sdd": KolektorSddReader,
     "list": ListReader,
 }
-# Refused where a reader has no use for them: whoever names photographs or masks wants them used.
-PATHS = ("path", "mask_path", "truth_path")
+# Refused where a reader has no use for them: whoever names masks wants them used.
+MASK_PATHS = ("mask_path", "truth_path")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _reader(name: str, settings: Mapping[str, Any]) -> Reader:
     one_of("kind", name, tuple(READERS))
     reader = READERS[name]
     own = _settings_of(reader)
-    passed_over = {setting for other in READERS.values() for setting in _settings_of(other)} - set(PATHS)
+    passed_over = {setting for other in READERS.values() for setting in _settings_of(other)} - set(MASK_PATHS)
     for setting, value in settings.items():
         if setting not in own | passed_over:
             problem = f"unknown setting of {name}; expected some of {', '.join(sorted(own))}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from rli.errors import RLIError, whole, within
 from rli.keys import key_of
 from rli.method.inversion.settings import InversionSettings
-from rli.method.prompts import check_target
+from rli.method.prompts import check_prompt, check_target
 from rli.method.records import EditSettings, Target
 from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
@@ -76,6 +76,7 @@ class Job:
 
     def __post_init__(self) -> None:
         check_size(self.model, self.height, self.width)
+        check_prompt(self.source)
         for target in self.targets:
             check_target(self.source, target, self.edit.method)
         self._check_names()

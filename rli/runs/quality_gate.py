@@ -9,7 +9,6 @@ import numpy as np
 from rli.errors import SettingError, within
 from rli.method.records import EditSettings
 
-
 # What each limit may be.
 RANGES = (
     ("min_background_psnr", 0, 200),

@@ -6,6 +6,7 @@ any of them may stop.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from rli.store.records import Failure, PhotoRecord, read_failure, read_record
 
 # Seconds after which nobody is writing a file that still has its temporary name.
 STALE = 600
+DECIMAL = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Shard:
         if text is None:
             return cls()
         index, _, count = str(text).partition("/")
-        if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        if not (DECIMAL.fullmatch(index) and DECIMAL.fullmatch(count) and int(index) < int(count)):
             raise SettingError("shard", text, "expected which shard of how many, from 0/4 to 3/4 for four")
         return cls(int(index), int(count))
 
