@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from rli.errors import RLIError, shown
 
@@ -55,10 +58,30 @@ def look_at(path: str | Path, most: int | None = None) -> os.stat_result:
     return status
 
 
+@contextmanager
+def locked(path: Path, why: str) -> Iterator[None]:
+    """Holds a lock, which is the operating system's: a process that dies releases it.
+
+    Args:
+        path: The lock's file.
+        why: What another process does while it holds it; said where it has to be waited for.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"waiting: {why}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Writes bytes, or text as UTF-8 with its line ends untouched, whole or not at all."""
+    """Writes bytes, or text as UTF-8 with its line ends untouched, whole or not at all. What is no UTF-8 is escaped."""
     with whole_file(path) as part:
-        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        part.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
 def _mode(path: Path) -> int:

@@ -27,6 +27,7 @@ from rli.cli.errors import (
     is_mendable,
     one_line,
     print_error,
+    print_on_any_terminal,
     print_traceback_if_due,
     wants_traceback,
 )
@@ -47,6 +48,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 2 after one line for what the user can mend, 1 after a traceback for a bug, 130 where stopped.
     """
+    print_on_any_terminal()
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments and arguments[0] in TOOLS:
         return import_module(TOOLS[arguments[0]]).main(arguments[1:])
@@ -85,6 +87,7 @@ def run(cfg: DictConfig) -> None:
     A job that fails says so in its own folder, so that the others go on. A single run ends the process here, because
     Hydra would print lines of its own around an error that passes through it.
     """
+    print_on_any_terminal()  # here too, for a launcher's processes
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
     group, dry_run = Path(hydra_cfg.sweep.dir).name if is_job else None, cfg.get("dry_run") is True

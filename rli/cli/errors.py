@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from hydra.errors import OverrideParseException
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
@@ -20,16 +21,21 @@ FULL_ERROR = "RLI_FULL_ERROR"
 
 
 def one_line(error: BaseException) -> str:
-    """The message on one line, without where Hydra looked, with what to do; the error's type where it has no message."""
+    """The message on one line with what to do, without where Hydra looked; the error's type where it has none."""
     said = " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
-    return said + _hint(error)
+    return shown(said + _hint(error))
 
 
 def print_error(line: str) -> None:
-    """The one line that a bad command ends in, on stderr, whatever the terminal can show."""
-    text = shown(f"error: {line}")
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+    """The one line that a bad command ends in, on stderr."""
+    print(shown(f"error: {line}"), file=sys.stderr)
+
+
+def print_on_any_terminal() -> None:
+    """From now on what a terminal has no letters for is escaped, where printing it would be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def is_mendable(error: BaseException) -> bool:

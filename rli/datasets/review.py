@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rli.cells import as_written
 from rli.errors import RLIError
 from rli.files import look_at
 
@@ -63,7 +64,7 @@ def _decisions(path: Path) -> Iterator[Decision]:
         if missing:
             raise RLIError(f"{path}: the column {missing[0]} is missing; a review has {', '.join(COLUMNS)}")
         for record in table:
-            image, defect, job, decision = (record[name] or "" for name in COLUMNS)
+            image, defect, job, decision = (as_written(record[name] or "") for name in COLUMNS)
             if decision not in KEEP:
                 raise RLIError(
                     f"{path}: unknown decision “{decision}” in line {table.line_num}; expected keep or reject"

@@ -144,12 +144,23 @@ def check_parts(folder: Path, architecture: Architecture, what: str) -> None:
         if group in STEMS:
             check_config(folder / part, group, f"{what}: {part}")
             weight_variant(folder / part, STEMS[group], what, half=False)
-    read_json(folder / "scheduler" / "scheduler_config.json", what)
+    _check_scheduler(read_json(folder / "scheduler" / "scheduler_config.json", what), what)
     unet, vae = (read_json(folder / part / "config.json", what) for part in ("unet", "vae"))
     channels, latent = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels != latent:
         kind = "an inpainting UNet" if channels == 9 else "another UNet"
         raise RLIError(f"{what} holds {kind}: its UNet has {shortened(channels)} input channels, its VAE {latent}")
+
+
+def _check_scheduler(config: Mapping[str, Any], what: str) -> None:
+    """Without these a library would take its own defaults, which are no diffusion model's."""
+    kind = shortened(config.get("_class_name", "scheduler"))
+    for key in ("beta_start", "beta_end"):
+        value = config.get(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
+            raise RLIError(f"{what}: the noise schedule cannot be read: its {kind} has {key}={shortened(value)}")
+    if not isinstance(config.get("beta_schedule"), str):
+        raise RLIError(f"{what}: the noise schedule cannot be read: its {kind} has no beta_schedule")
 
 
 def check_config(folder: Path, group: str, what: str) -> None:

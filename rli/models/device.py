@@ -21,6 +21,8 @@ def pick_device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise RLIError(f"runtime.device={device} is not a device: use auto, cpu, cuda or cuda:N") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise RLIError(f"runtime.device={device} is not supported: use auto, cpu, cuda or cuda:N")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise RLIError(f"runtime.device={device}: no CUDA device is available; use runtime=cpu")
     return chosen

@@ -153,10 +153,8 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
         RLIError: The weights are not to be had, of another kind, damaged, or do not fit each other.
     """
     architecture, what = base_model(name).architecture, f"model.weights={shortened(weights)}"
-    if local := _looks_local(weights):
-        folder = Path(weights).expanduser()
-    else:
-        folder = _fetched(name, weights, dtype)
+    local = _looks_local(weights)
+    folder = Path(weights).expanduser() if local else _fetched(name, weights, dtype)
     _check_folder(folder, name, weights)
     pipe = _first([partial(_pipeline, architecture, folder, dtype, what, not local and dtype != torch.float32)], what)
     tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from rli.datasets.dataset import write_dataset
+from rli.datasets.dataset import check_names, write_dataset
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.photos.sources import Photo
@@ -51,6 +51,9 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     """
     folder = folder if config.shard.is_all else config.out
     _check_folder(config, folder)
+    if config.dataset is not None:
+        classes = [target.name for target in config.job.targets]
+        check_names(config.source, config.job.edits, classes, config.dataset)
     if config.dry_run:
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False

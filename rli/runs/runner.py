@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rli.errors import NonFiniteError, RLIError
+from rli.errors import NonFiniteError, RLIError, shown
 from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
 from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model
+from rli.models.loading import tokenizer_at_hand
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
@@ -36,8 +37,16 @@ class Runner:
 
     @classmethod
     def open(cls, job: Job, spec: ModelSpec) -> Runner:
-        """Loads the model and whatever judges its pictures. Raises RLIError where the weights cannot be had."""
+        """Loads the model and whatever judges its pictures.
+
+        Raises:
+            RLIError: The weights cannot be had, or a prompt is longer than the text encoder reads; where its tokenizer
+                lies on this machine, this is found before the model is loaded.
+        """
+        if (tokenizer := tokenizer_at_hand(spec.name, spec.weights)) is not None:
+            job.check_length(tokenizer)
         model, lpips, judge = spec.load(), lpips_metric.load_lpips(), None
+        job.check_length(model.tokenizers[0])
         if lpips is None:
             warn("warning: LPIPS stays empty: its VGG-16 weights are neither kept on this machine nor within reach")
         if spec.name == "mini":
@@ -157,4 +166,4 @@ class Runner:
 
 def warn(line: str) -> None:
     """One line on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(shown(line), file=sys.stderr, flush=True)

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock
-
-from rli.errors import SettingError
+from rli.errors import SettingError, shown
+from rli.files import locked
 from rli.photos.sources import Photo, PhotoSource
 from rli.runs.job import Job
 from rli.store.records import Failure, PhotoRecord, read_failure, read_record
@@ -83,7 +82,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     place = folder / "records"
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
+    with locked(place / ".lock", f"another process writes the tables of {shown(folder)}"):
         for part in folder.rglob(".part-*"):
             with suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > STALE:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rli.files import write_whole
+from rli.files import locked, write_whole
 from rli.keys import key_of, plain
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import Inversion, NullEmbeddings
@@ -102,7 +101,7 @@ def get(folder: Path, name: str, prompt: str, settings: InversionSettings, make:
     found = read(path, prompt, settings)
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with locked(path.with_suffix(".lock"), "another process inverts the same photograph"):
             found = read(path, prompt, settings)
             if found is None:
                 found = make()

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from rli.cells import as_written
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
@@ -282,7 +283,7 @@ def read_failures(folder: Path) -> list[Failure]:
     path = folder / "failed.csv"
     if not path.is_file():
         return []
-    lines = pd.read_csv(path, dtype="str", keep_default_na=False)
+    lines = pd.read_csv(path, dtype="str", keep_default_na=False).map(as_written)
     return [Failure(name, reason) for name, reason in zip(lines["name"], lines["reason"], strict=True)]
 
 

@@ -24,7 +24,7 @@ from rli.datasets.formats.yolo import Yolo
 from rli.errors import RLIError, one_of
 from rli.photos.photo import GOOD
 
-__all__ = ["FORMATS", "ORIGINALS", "Count", "write"]
+__all__ = ["FORMATS", "ORIGINALS", "Count", "check_classes", "write"]
 
 FORMATS: dict[str, type[Writer]] = {
     "mvtec_ad": MvtecAd,
@@ -83,7 +83,7 @@ def write(
     for name in formats:
         one_of("formats", name, tuple(FORMATS))
     one_of("originals", originals, ORIGINALS)
-    _check_classes(classes)
+    check_classes(classes)
     out = Path(os.path.realpath(out))
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
     if old.is_dir() and not out.exists():  # killed between the two moves below
@@ -171,8 +171,8 @@ def stem_of(name: str) -> str:
     return stem
 
 
-def _check_classes(classes: Sequence[str]) -> None:
-    """RLIError where the classes cannot be told apart in every format."""
+def check_classes(classes: Sequence[str]) -> None:
+    """Raises RLIError where the classes cannot be told apart in every format."""
     if len(classes) >= IGNORE:
         raise RLIError(f"{len(classes)} classes are more than masks of bytes can hold: at most {IGNORE - 1}")
     taken = {GOOD}
