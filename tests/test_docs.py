@@ -114,8 +114,8 @@ def test_the_reference_of_public_functions_is_built_from_their_docstrings(tmp_pa
         "google",
         "--output-directory",
         str(tmp_path),
-        "rli.method.schedule",
+        "rli.method.sampler",
     ]
-    built = subprocess.run([*command, "rli.method.schedule"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    built = subprocess.run([*command, "rli.method.sampler"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
     assert "sampling_steps" in (tmp_path / "rli" / "method" / "schedule.html").read_text()
