@@ -25,6 +25,8 @@ from rli.reports.gallery import HEADINGS, Rows, digest, plan_of, rows_of, sectio
 from rli.reports.pixels import EDGE_SCALE, PIXEL_SCALE, bar
 from rli.store.records import PhotoResult
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 def write_report(
     path: Path,
@@ -90,7 +92,7 @@ def write_report(
 
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -102,7 +104,7 @@ def _scripts(environment: Environment, explore: Mapping[str, Any] | None) -> lis
     """The page's scripts in their order. The page's own come first, for the others speak to it as soon as they run."""
     texts = [environment.get_template("page.js.j2").render()]
     if explore is not None:
-        texts += [*explore["libraries"], environment.loader.get_source(environment, "explore.js")[0]]
+        texts += [*explore["libraries"], (TEMPLATES / "explore.js").read_text(encoding="utf-8")]
     for text in texts:
         # Either would end the element, or change how its end is found.
         assert "</script" not in text.lower() and "<!--" not in text
@@ -213,14 +215,16 @@ def _all_rows(frame: pd.DataFrame, columns: Sequence[Column], limit: int = 300) 
     digits = {column.name: column.digits if column.kind == "number" else None for column in columns}
     digits |= {"job": None} if frame["job"].any() else {}
     lines = frame[[*digits]].to_dict("records") if len(frame) <= limit else []
+
+    def cell(name: str, value: Any) -> str:
+        decimals = digits[name]
+        return as_text(value) if decimals is None else number(value, decimals)
+
     return {
         "columns": [(name, digits[name] is not None) for name in digits],
         "total": len(frame),
         "title": "The one row" if len(frame) == 1 else f"All {len(frame)} rows",
-        "lines": [
-            [as_text(v) if digits[name] is None else number(v, digits[name]) for name, v in line.items()]
-            for line in lines
-        ],
+        "lines": [[cell(name, value) for name, value in line.items()] for line in lines],
     }
 
 

@@ -187,7 +187,8 @@ def _prefixes(folders: Sequence[Path]) -> list[str]:
 
 
 def _job(folder: Path, name: str) -> SweepJob:
-    reason, rows = read_status(folder), ()
+    reason = read_status(folder)
+    rows: tuple[Row, ...] = ()
     try:
         if (folder / "results.csv").is_file():
             rows = _rows(folder / "results.csv")
