@@ -3,16 +3,15 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 import yaml
+from builders import box, grey, photo_result
 
 from rli.errors import RLIError
 from rli.files import write_whole
-from rli.metrics.columns import Row
 from rli.reports import sweep
 from rli.reports.results import frame_of, read_results, write_results
-from rli.store.records import EditedPhoto, PhotoResult, write_photo, write_status
+from rli.store.records import EditedPhoto, write_photo, write_status
 
 
 def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=None):
@@ -22,20 +21,21 @@ def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=
     cfg |= {"table": table} if table else {}
     write_whole(place / ".hydra" / "config.yaml", yaml.safe_dump(cfg))
     write_whole(place / ".hydra" / "overrides.yaml", yaml.safe_dump(["model=mini", f"edit.eq={eq}"]))
-    rows = []
-    for photo in photos if reason is None else ():
-        picture = np.full((32, 32, 3), 100, np.uint8)
-        mask = np.zeros((32, 32), bool)
-        mask[8:20, 8:20] = True
-        edits = {"rust": EditedPhoto(picture + np.uint8(10 * eq), mask)}
-        own = [
-            Row(photo, d, "32", "mini", "null_text", 0.1, eq, 1.0, 0.8, 30.0, 0.9, psnr_background=b, strength=s)
-            for d, b, s in (("original", None, None), ("rust", 40.0 - eq, 10.0 * eq))
-        ]
-        write_photo(place, PhotoResult(photo, picture, picture, edits, tuple(own)))
-        rows += own
-    if rows:
-        write_results(frame_of(rows), place / "results.csv")
+    measured = {"psnr_background": 40.0 - eq, "strength": 10.0 * eq}
+    edits = {"rust": EditedPhoto(grey(32, 32, 100 + int(10 * eq)), box(32, 32))}
+    made = [
+        photo_result(
+            photo,
+            picture=grey(32, 32, 100),
+            edits=edits,
+            figures=lambda defect: {"eq": eq, **(measured if defect in edits else {})},
+        )
+        for photo in (photos if reason is None else ())
+    ]
+    for photo in made:
+        write_photo(place, photo)
+    if made:
+        write_results(frame_of([row for photo in made for row in photo.rows]), place / "results.csv")
     if status:
         write_status(place, reason)
     return place
@@ -71,9 +71,9 @@ def test_failures_say_what_was_typed_for_them_alone(folder):
 
 
 def test_photographs_of_one_name_lie_side_by_side(folder):
-    places = sweep.places_of(sweep.gather([folder]))
-    assert [(p.name, p.job) for p in places] == [("plate", "0"), ("plate", "2"), ("plate", "10"), ("bolt", "0")]
-    assert places[1].read().edits["rust"].image[0, 0, 0] == 120
+    records = sweep.records_of(sweep.gather([folder]))
+    assert [(one.name, one.job) for one in records] == [("plate", "0"), ("plate", "2"), ("plate", "10"), ("bolt", "0")]
+    assert records[1].read().edits["rust"].image[0, 0, 0] == 120
 
 
 def test_everything_is_gathered_and_gathering_again_changes_nothing(folder):
