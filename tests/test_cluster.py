@@ -16,6 +16,8 @@ from rli.runs.model_spec import ModelSpec
 from rli.runs.shards import outcome
 from rli.store.records import Failure, write_failure
 
+pytestmark = pytest.mark.integration
+
 NAMES = ["surface", *(f"surface-{k}" for k in range(1, 6))]
 
 

@@ -13,6 +13,8 @@ from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.reconstruction import run as reconstruction
 
+pytestmark = pytest.mark.integration
+
 FOLDER = Path(harness.__file__).parent
 
 

@@ -23,6 +23,8 @@ from rli.models import vae as codec
 from rli.models.loading import load
 from rli.models.mini.surfaces import UNSEEN, surface
 
+pytestmark = pytest.mark.integration
+
 SOURCE = "photo of a crack defect image"
 ADAM, GAUSS_NEWTON = NullText(Adam(inner_steps=2)), NullText(GaussNewton(inner_steps=2))
 

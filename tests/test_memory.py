@@ -36,6 +36,8 @@ from rli.runs.memory import (
 from rli.runs.runner import Runner
 from rli.store.records import Failure, PhotoResult
 
+pytestmark = pytest.mark.integration
+
 TARGETS = targets("rust", "dent", "wear", "hole")
 SETTINGS = InversionSettings(steps=3)
 GENEROUS = Plan(photos=8, targets=8)
@@ -135,7 +137,7 @@ def test_the_footprint_is_the_real_peak(dtype):
         arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
         cond = text.encode_prompts(model, [SOURCE], (256, 256))
         tokens = cond.tokens.requires_grad_()
-        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (8, 8)):
+        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (32, 32)):
             out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
             torch.autograd.grad(out, tokens, torch.ones_like(out))
         assert footprint.optimize[saving] == pytest.approx(live.peak, rel=0.05)

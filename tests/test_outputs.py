@@ -18,6 +18,8 @@ from rli.reports.results import frame_of, read_results
 from rli.store.records import Failure
 from rli.tracking.tracker import Untracked
 
+pytestmark = pytest.mark.integration
+
 PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 

@@ -13,6 +13,8 @@ from rli.reports import sweep
 from rli.reports.results import frame_of, read_results, write_results
 from rli.store.records import EditedPhoto, write_photo, write_status
 
+pytestmark = pytest.mark.integration
+
 
 def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=None):
     """A job's folder as main.py leaves it."""
