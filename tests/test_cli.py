@@ -16,7 +16,7 @@ from PIL import Image
 from rli.cli.app import TOOLS, command, quoted
 from rli.cli.errors import HYDRA_FULL_ERROR
 from rli.images import write_png
-from rli.metrics.columns import COLUMNS
+from rli.metrics.columns import NAMES
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.runs import config
 from rli.runs.config import job_of
@@ -64,7 +64,7 @@ def test_the_miniature_has_its_own_resolution_and_the_command_line_the_last_word
 def test_one_run_leaves_what_the_contract_says(place, photo):
     answer = done(*QUICK, "data=image", f"data.path={photo}", "defect=all", "hydra.run.dir=out", "tracking=wandb")
     frame = pd.read_csv("out/results.csv")
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == NAMES
     assert list(frame["defect"]) == "original blistering dent rust peeling corrosion wear degradation".split()
     assert frame["psnr_recon"].isna().tolist() == [True] + [False] * 7
     assert (frame["resolution"] == 128).all()
@@ -166,7 +166,7 @@ BAD = {
     "resolution.height=500": "use a multiple of 16",
     "nonsense=1": "nonsense",
     "runtime.dtype=float16": "needs CUDA",
-    "data=image": "needs data.path",
+    "data=image": "data.path=None: image needs one: a photograph",
     "defect=custom": "needs defect.target",
     "runtime.seed=x": "runtime.seed=x",
     "runtime.memory=middle": "runtime.memory=middle: unknown value; expected one of auto, low, high",
@@ -181,8 +181,8 @@ BAD = {
     "runtime.target_batch=x": "runtime.target_batch=x: out of range",
     "rli.alpha=2": "rli.alpha=2: out of range",
     "report.edits=0": "report.edits=0: out of range",
-    "data.recursive=2": "data.recursive=2",
-    "+data.foo=1": "data.foo: unknown setting",
+    "data.limit=0": "data.limit=0: out of range",
+    "+data.foo=1": "data.foo=1: unknown setting of sample",
     "+rli.foo=1": "rli.foo: unknown setting",
     "+edit.foo=1": "edit.foo: unknown setting",
     "inversion=null": "must be a string",

@@ -93,7 +93,7 @@ def test_memory_holds_no_images_and_no_annotations(tmp_path):
         return found[0]
 
     held(10)  # what is imported and kept once
-    assert held(500) - held(50) < 400_000  # 300 bytes of names each; an annotation alone would be over a thousand
+    assert held(220) - held(20) < 180_000  # 300 bytes of names each; an annotation alone would be over a thousand
 
 
 def test_originals(items, tmp_path):

@@ -222,7 +222,7 @@ def test_every_picture_of_an_edit_can_be_chosen(visit):
     labels = page.locator("select.left option").all_inner_texts()
     told = ("photograph", "reconstruction", "edit", "mask", "pixel difference", "edge difference")
     assert labels[: len(told)] == list(told)
-    assert {"“crack” in the source prompt", "“crack” in the target prompt", "dent"} <= set(labels)
+    assert {"“crack” in the source prompt", "“rust” in the target prompt", "dent"} <= set(labels)
     for value in page.locator("select.left option").evaluate_all("options => options.map(o => o.value)"):
         page.select_option("select.left", value)
         assert page.locator(".layer.left img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0

@@ -220,7 +220,7 @@ BAD = {
     "dataset.variants.count=2": "dataset.variants.count=2: all these edits would be the same",
     "dataset.variants.eq=3": "dataset.variants.eq=3",
     "+dataset.variants.foo=1": "dataset.variants.foo: unknown setting",
-    "data=folder": "needs data.path",
+    "data=folder": "data.path=None: folder needs one",
     "+defect.all.rust_mask=photo of a crack dent image": "the defect name “rust_mask” cannot be used",
 }
 

@@ -1,7 +1,6 @@
 """A sweep is what its jobs' own files say, whatever state they are in."""
 
 import json
-import sys
 
 import pytest
 import yaml
@@ -97,12 +96,11 @@ def test_an_experiment_s_table_is_written_with_its_published_figures(tmp_path):
     assert lines[2:] == ["| 1 | 39.00 | 10.0 | 1 |", "| 2 | 38.00 | 20.0 | 1 |"]
 
 
-def test_several_folders_and_a_damaged_job(folder, tmp_path, monkeypatch, capsys):
+def test_several_folders_and_a_damaged_job(folder, tmp_path, capsys):
     other = tmp_path / "tuesday"
     job(other, "0", 3.0)
     (job(other, "1", 5.0) / "results.csv").write_text("image,defect\n\xff")
-    monkeypatch.setattr(sys, "argv", ["sweep", str(folder), str(other), "--out", str(tmp_path / "both")])
-    assert sweep.main() == 0
+    assert sweep.main([str(folder), str(other), "--out", str(tmp_path / "both")]) == 0
     back = read_results(tmp_path / "both" / "results.csv")
     assert set(back["job"]) == {"sweep/0", "sweep/2", "sweep/10", "tuesday/0"}
     assert "failed: job tuesday/1: results.csv cannot be read" in capsys.readouterr().err
@@ -113,11 +111,10 @@ def test_a_single_run_is_a_sweep_of_one(folder):
     assert len(told.jobs) == 1 and told.knobs == ()
 
 
-def test_what_is_no_sweep_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+def test_what_is_no_sweep_is_said_in_one_line(tmp_path, capsys):
     with pytest.raises(RLIError, match="no jobs"):
         sweep.gather([tmp_path])
-    monkeypatch.setattr(sys, "argv", ["sweep", str(tmp_path / "none")])
-    assert sweep.main() == 2
+    assert sweep.main([str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.strip().endswith("no such folder")
 
 
