@@ -18,6 +18,8 @@ from rli.method.solvers import Adam
 from rli.models import vae
 from rli.models.mini.surfaces import UNSEEN, surface
 
+pytestmark = pytest.mark.integration
+
 SOURCE = "photo of a crack defect image"
 RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"
 

@@ -1,11 +1,12 @@
 """What a job needs is known beforehand, memory savings change no picture, and running out of memory ends no run."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE, job, photographs, targets
 from torch import nn
 
 from rli.errors import RLIError
@@ -13,15 +14,12 @@ from rli.method import editing, inversion
 from rli.method.attention.install import install
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.settings import InversionSettings
-from rli.method.records import EditSettings, Target
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
 from rli.models.noise_schedule import Step
-from rli.photos.sources import Photo
 from rli.runs import memory_plan
-from rli.runs.job import Job
 from rli.runs.memory_estimate import Footprint, Live, measure, weight_bytes
 from rli.runs.memory_plan import (
     EDITING,
@@ -38,8 +36,9 @@ from rli.runs.memory_plan import (
 from rli.runs.runner import Runner
 from rli.store.records import Failure, PhotoResult
 
-SOURCE = "photo of a crack defect image"
-TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))
+pytestmark = pytest.mark.integration
+
+TARGETS = targets("rust", "dent", "wear", "hole")
 SETTINGS = InversionSettings(steps=3)
 GENEROUS = Plan(photos=8, targets=8)
 # About what SDXL takes at 1024 pixels in bfloat16, in MB.
@@ -55,24 +54,9 @@ def model(tiny):
 
 @pytest.fixture
 def task(tmp_path):
-    def make(**changes) -> Job:
-        common = {"model": "sdxl", "height": 64, "width": 64, "source": SOURCE, "targets": TARGETS, "original": False}
-        settings = {"inversion": SETTINGS, "edit": EditSettings(), "cache": tmp_path / "cache", "target_batch": 4}
-        return Job(**{**common, **settings, **changes})
-
-    return make
-
-
-@dataclass(frozen=True)
-class InMemory(Photo):
-    image: torch.Tensor | None = None
-
-    def read(self, height, width):
-        return self.image
-
-
-def photographs(photo: torch.Tensor, count: int) -> list[Photo]:
-    return [InMemory(f"p{k}", image=photo.roll(8 * k, 3)) for k in range(count)]
+    """A job, with changes, that edits to the targets together."""
+    common = {"targets": TARGETS, "original": False, "inversion": SETTINGS, "target_batch": 4}
+    return lambda cache="cache", **changes: job(tmp_path / cache, **{**common, **changes})
 
 
 def exhausts(monkeypatch, part: nn.Module, when) -> None:
@@ -153,7 +137,7 @@ def test_the_footprint_is_the_real_peak(dtype):
         arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
         cond = text.encode_prompts(model, [SOURCE], (256, 256))
         tokens = cond.tokens.requires_grad_()
-        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (8, 8)):
+        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (32, 32)):
             out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
             torch.autograd.grad(out, tokens, torch.ones_like(out))
         assert footprint.optimize[saving] == pytest.approx(live.peak, rel=0.05)
@@ -235,7 +219,7 @@ def same(a: PhotoResult, b: PhotoResult, levels: int) -> None:
 
 
 def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: call == 8)
     got = list(Runner(task(), model).results(photographs(photo, 2)))
@@ -246,7 +230,7 @@ def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo
 
 
 def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: rows > 5)
     got = list(Runner(task(), model).results(photographs(photo, 2)))
@@ -257,7 +241,7 @@ def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo
 
 
 def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 5)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 5)))
     capsys.readouterr()
     together = task(batch_size=4, targets=TARGETS[:1], memory=Memory(checkpointing=False))
     plain = [replace(p, edits={"rust": p.edits["rust"]}) for p in plain]

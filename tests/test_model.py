@@ -23,6 +23,8 @@ from rli.models.noise_schedule import Step
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
 
+pytestmark = pytest.mark.integration
+
 SOURCE, RUST = "photo of a crack defect image", "photo of a crack rust image"
 
 

@@ -123,8 +123,8 @@ def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -
 def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
     """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
     plans = [plan]
-    while plan := next_fallback(plans[-1], stage, fixed):
-        plans.append(plan)
+    while following := next_fallback(plans[-1], stage, fixed):
+        plans.append(following)
     return tuple(plans)
 
 

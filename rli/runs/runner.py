@@ -127,7 +127,7 @@ class Runner:
         reads: Sequence[ReadPhoto],
         inversions: Sequence[Inversion],
         progress: Progress,
-    ) -> list[EditsMade | Failure]:
+    ) -> Sequence[EditsMade | Failure]:
         """All photographs together; each by itself where that fails, or where each has settings of its own."""
 
         def singly() -> list[EditsMade | Failure]:
