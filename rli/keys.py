@@ -1,4 +1,4 @@
-"""Keys of what is kept: hashes of everything that a result depends on."""
+"""Keys of stored results: hashes of everything that a result depends on."""
 
 from __future__ import annotations
 

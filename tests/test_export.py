@@ -65,7 +65,7 @@ def test_nothing_but_an_export_is_replaced(items, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"mine")
     for place in (tmp_path / "photos", tmp_path / "photos" / "a.jpg"):
-        with pytest.raises(RLIError, match="something else"):
+        with pytest.raises(RLIError, match="not an export"):
             write(["yolo"], items, place, classes=CLASSES)
     assert files(tmp_path) == {"photos/a.jpg": b"mine"}
 

@@ -285,7 +285,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
         ("mvtec_ad", ".", {}, "no photographs"),
         ("kolektor_sdd", ".", {}, "no photographs"),
         ("list", None, {}, "list needs one: a CSV or Parquet file"),
-        ("list", "x.png", {}, r"a list ends in \.csv"),
+        ("list", "x.png", {}, r"expected a file that ends in \.csv"),
         ("list", "x.csv", {"mask_path": "."}, "mask_path=.: unknown setting of list; expected some of path"),
         ("list", "x.csv", {"truth_path": "."}, "truth_path=.: unknown setting of list"),
         ("sample", None, {"samples": ["moon"]}, "samples=moon: unknown value"),

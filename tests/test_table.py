@@ -85,7 +85,7 @@ def test_files_and_what_is_wrong(tmp_path):
     assert (tmp_path / "table.md").read_text().startswith("| rli.location |")
     with pytest.raises(RLIError, match="no column nothing"):
         table(rows(), TableSpec("x", ("nothing",), "original", ("psnr",)))
-    with pytest.raises(RLIError, match=r"unknown value table\.of=some"):
+    with pytest.raises(RLIError, match=r"table\.of=some: unknown value"):
         table(rows(), TableSpec("x", ("rli.location",), "some", ("psnr",)))
 
 

@@ -61,8 +61,10 @@ def _runs() -> int:
         main()
     except SystemExit as end:
         return end.code
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on, with hydra.run.dir or hydra.sweep.dir as it was", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        sweep = sweep_callback.under_way.get()
+        where = stop if sweep is None else f"hydra.sweep.dir={sweep}"
+        print(f"stopped. To continue, give the same command with {where}", file=sys.stderr)
         return 130
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
@@ -90,6 +92,8 @@ def run(cfg: DictConfig) -> None:
     group = Path(hydra_cfg.sweep.dir).name if is_job else None
     try:
         complete = _work(settings, folder, group)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"hydra.run.dir={folder}") from None
     except Exception as error:
         print_traceback_if_due(error)
         if not settings["dry_run"]:

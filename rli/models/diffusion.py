@@ -58,7 +58,7 @@ class Model:
 
         Args:
             latent: (B,C,h,w) float32 at level step.start.
-            step: the UNet is told its timestep.
+            step: its timestep is given to the UNet.
             text: B rows.
             phase: what is being done, for an error's message.
             hooks: attention hooks of this call alone; needs `attention.install`.
@@ -98,7 +98,7 @@ class Model:
         return moved(part, self.device) if self.offload else part
 
     def make_room_for(self, part: nn.Module) -> None:
-        """With offload, what of UNet and VAE is not the part leaves the device."""
+        """With offload, moves every other part (UNet, VAE) off the device."""
         for other in (self.unet, self.vae) if self.offload else ():
             if other is not part:
                 moved(other, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Parts of SDXL's architecture with random weights: for time, memory and shapes, where pictures do not matter."""
+"""Parts of SDXL's architecture with random weights: for measuring time and memory, and for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What readers share: folders gone through in a fixed order, and masks found for their photographs.
+"""What readers share: listing folders in a fixed order, and finding the masks of photographs.
 
 At most one folder's file names are held at a time, and the names of sub-folders that are still to come: memory grows
 with the largest folder (by about 300 bytes a file), not with the number of photographs. A photograph's name depends on
@@ -59,7 +59,9 @@ class PhotoFolder:
             if folder is not None:
                 check_folder(name, folder)
                 if folder.samefile(self.path):
-                    problem = "it is the photographs' own folder: masks that lie beside them are found without it"
+                    problem = (
+                        "the photographs' own folder; leave it out, masks beside photographs are found by themselves"
+                    )
                     raise SettingError(name, shown(folder), problem)
 
     @property

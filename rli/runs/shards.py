@@ -1,4 +1,4 @@
-"""How processes share a run's photographs: what is done, what is pending, who makes which, whose turn it is to write.
+"""How processes share a run's photographs: which are finished, which are pending, and which process does what.
 
 What is made lies in the run's folder photograph by photograph, so that any number of processes may share the work and
 any of them may stop.
@@ -38,7 +38,7 @@ class Shard:
             return cls()
         index, _, count = str(text).partition("/")
         if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-            raise SettingError("shard", text, "expected which shard of how many, from 0/4 to 3/4 for four")
+            raise SettingError("shard", text, "expected INDEX/COUNT, such as 0/4, 1/4, 2/4 and 3/4 for four shards")
         return cls(int(index), int(count))
 
     @property

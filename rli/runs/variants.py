@@ -1,4 +1,4 @@
-"""Several settings for each photograph, drawn from ranges: the same everywhere, in any order."""
+"""Several edits of each photograph to each target, with settings drawn from ranges; the same on every machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Variants:
             _check_range(name, ends)
         if self.count > 1 and all(low == high for low, high in self.ranges.values()):
             raise SettingError(
-                "count", self.count, "all these edits would be the same; give a range to draw from, such as eq=[1,3]"
+                "count", self.count, "without a range these edits would be equal; give one, such as eq=[1,3]"
             )
 
     @property
@@ -69,7 +69,7 @@ def variant_name(defect: str, k: int) -> str:
 def _check_range(name: str, ends: object) -> None:
     is_pair = isinstance(ends, Sequence) and len(ends) == 2 and all(isinstance(e, (int, float)) for e in ends)
     if not is_pair or not ends[0] <= ends[1]:
-        raise SettingError(name, ends, "expected the lowest and the highest value, such as [1,2]")
+        raise SettingError(name, ends, "expected a range [LOW,HIGH], such as [1,2]")
     for end in ends:
         try:
             EditSettings(**{name: end})

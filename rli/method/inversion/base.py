@@ -1,4 +1,4 @@
-"""What every method of inversion gets and gives, and the walk that all of ours begin with."""
+"""What an inversion method takes and returns, and DDIM inversion, with which all of ours begin."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class InversionTask:
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """What an inversion comes to: how guided sampling passes by when it gives the photographs back."""
+    """The result of an inversion: the latents along which guided sampling gives the photographs back."""
 
     # (T+1,B,C,h,w), noisiest first; the last is the reconstruction.
     latents: Tensor
