@@ -169,7 +169,7 @@ def test_categories_and_classes_do_not_either(items, tmp_path, category):
     [
         ({"label": "dent"}, "dent"),
         ({"image": Path("none.png")}, "no such file"),
-        ({"label": "good"}, "shows a defect"),
+        ({"label": "good"}, "its mask marks a defect"),
     ],
 )
 def test_items_that_contradict_themselves(items, tmp_path, change, says):

@@ -38,7 +38,7 @@ def test_masks_that_leave_nothing_to_measure():
         reject_reason(score(255 - image, image, image, everything, everything), Gate())
         == "changed share of 100.00% is above 60.00%"
     )
-    assert "share changed" in reject_reason(score(image, image, image, nothing, nothing), Gate())
+    assert "changed share" in reject_reason(score(image, image, image, nothing, nothing), Gate())
 
 
 @pytest.mark.parametrize(

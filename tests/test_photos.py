@@ -291,7 +291,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
         ("sample", None, {"samples": ["moon"]}, "samples=moon: unknown value"),
         ("sample", None, {"samples": ["brick", "brick"]}, "twice"),
         ("sample", None, {"samples": []}, "is empty"),
-        ("sample", None, {"samples": "brick"}, "must be a list"),
+        ("sample", None, {"samples": "brick"}, "expected a list, such as"),
         ("sample", None, {"truth_path": "."}, "truth_path=.: unknown setting of sample"),
         ("sample", None, {"limit": 0}, "out of range"),
         ("sample", None, {"limit": True}, "out of range"),
