@@ -71,7 +71,7 @@ def test_a_copied_folder_is_sent_whole(tmp_path, monkeypatch, capsys):
 
 
 def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, capsys):
-    with pytest.raises(RLIError, match="no offline runs"):
+    with pytest.raises(RLIError, match="no offline W&B runs"):
         re_root(tmp_path)
     track(tmp_path)
     told = Tracked(tmp_path)

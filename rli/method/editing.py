@@ -30,12 +30,28 @@ SHARED = ("steps", "guidance", "hooks", "time_ids")
 
 
 def reconstruct(model: Model, inversion: Inversion) -> Tensor:
-    """The photograph as guided sampling gives it back: (1,3,H,W) in [-1,1]."""
+    """The photograph as guided sampling gives it back.
+
+    Args:
+        model: The model.
+        inversion: Of the photograph.
+
+    Returns:
+        (1,3,H,W) in [-1,1].
+    """
     return vae.decode(model, inversion.source_latents[-1:])
 
 
 def vae_round_trip(model: Model, inversion: Inversion) -> Tensor:
-    """The photograph encoded and decoded, the best that any latent method can give back: (1,3,H,W) in [-1,1]."""
+    """The photograph encoded and decoded: the best that any latent method can give back.
+
+    Args:
+        model: The model.
+        inversion: Of the photograph.
+
+    Returns:
+        (1,3,H,W) in [-1,1].
+    """
     return vae.decode(model, inversion.latent)
 
 

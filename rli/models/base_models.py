@@ -40,7 +40,15 @@ def base_model(name: str) -> BaseModel:
 
 
 def check_size(name: str, height: int, width: int) -> None:
-    """Whether a model can work at this size in pixels; needs no weights. Raises SettingError where it cannot."""
+    """Checks whether a model can work at a size. It needs no weights.
+
+    Args:
+        name: One of BASE_MODELS.
+        height, width: Pixels.
+
+    Raises:
+        SettingError: The model's name is unknown, or a side is not a multiple of what the model needs.
+    """
     multiple = base_model(name).multiple
     for side, value in (("height", height), ("width", width)):
         if not isinstance(value, int) or value < multiple or value % multiple:

@@ -14,7 +14,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def pick_device(device: str) -> torch.device:
-    """auto is CUDA where there is one, else the CPU. Raises SettingError where CUDA is asked for and absent."""
+    """The device to work on.
+
+    Args:
+        device: auto is CUDA where there is a GPU, and the CPU elsewhere; or cpu, cuda, cuda:N.
+
+    Returns:
+        The device.
+
+    Raises:
+        SettingError: The name is unknown, or CUDA is asked for and absent.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -27,7 +37,18 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """auto is bfloat16 on CUDA and float32 on a CPU. Raises SettingError for float16 on a CPU."""
+    """The precision to work in.
+
+    Args:
+        dtype: auto is bfloat16 on CUDA and float32 on a CPU; or float32, bfloat16, float16.
+        device: Where the model works.
+
+    Returns:
+        The dtype of the UNet and the text encoders.
+
+    Raises:
+        SettingError: The name is unknown, or it is float16 on a CPU.
+    """
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     one_of("dtype", dtype, ("auto", *DTYPES))
@@ -38,7 +59,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def visiting(part: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """The part on the device for the length of the scope, then back where it was."""
+    """Has the part on the device within the scope, and afterwards where it was."""
     home = next(part.parameters()).device
     try:
         yield part.to(device)
@@ -47,6 +68,6 @@ def visiting(part: nn.Module, device: torch.device) -> Iterator[nn.Module]:
 
 
 def moved(part: nn.Module, device: torch.device) -> nn.Module:
-    """The part on the device; looked at first, because a move visits every weight even where there is nothing to do."""
+    """The part on the device; it is only moved if it is elsewhere, because a move visits every weight."""
     at = next(part.parameters()).device
     return part if at.type == device.type and device.index in (None, at.index) else part.to(device)

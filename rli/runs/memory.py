@@ -121,7 +121,16 @@ def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -
 
 
 def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
-    """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
+    """A plan and its fallbacks, each with one memory saving more.
+
+    Args:
+        plan: Where it begins.
+        stage: INVERTING or EDITING.
+        fixed: The parts of the plan that may not change.
+
+    Returns:
+        The plan, then each next fallback, up to the plan with all savings on.
+    """
     plans = [plan]
     while plan := next_fallback(plans[-1], stage, fixed):
         plans.append(plan)

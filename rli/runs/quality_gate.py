@@ -104,7 +104,7 @@ def score(
 
 
 def reject_reason(scores: Scores, gate: Gate) -> str | None:
-    """Every limit that an edit does not keep, the worst first, as one line; None where the edit is kept."""
+    """Why an edit is rejected: all its violations on one line, the worst first; None where it is kept."""
     return "; ".join(violation.reason for violation in violations(scores, gate)) or None
 
 
@@ -149,7 +149,7 @@ def _toward(wanted: float, now: float, limit: float) -> float:
 
 
 def violations(scores: Scores, gate: Gate) -> list[Violation]:
-    """Every limit that is not kept, the worst first. A score that could not be measured violates none."""
+    """The limits that an edit misses, the worst first. A score that could not be measured violates none."""
     checks = (
         ("background PSNR of {:.1f} dB", scores.background_psnr, gate.min_background_psnr, None, "narrower"),
         ("background SSIM of {:.3f}", scores.background_ssim, gate.min_background_ssim, None, "narrower"),

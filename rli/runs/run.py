@@ -94,8 +94,13 @@ def make(config: RunConfig, folder: Path) -> None:
 def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
     """Writes and tracks tables, page and data set of all results in the folder.
 
+    Args:
+        config: The run's settings.
+        folder: The run's, or the one that all shards share.
+        tracker: Where rows and pictures are logged.
+
     Raises:
-        RLIError: All photographs failed.
+        RLIError: All photographs failed, or there are no images for the data set.
     """
     job, made, lost = config.job, *_outcomes(config, folder)
     outcome_of_run = Outcome(

@@ -52,7 +52,7 @@ class Shard:
 
 
 def outcome(job: Job, photo: Photo, folder: Path) -> PhotoRecord | Failure | None:
-    """What lies in a run's folder of a photograph: its record, why it failed, or None where it is still to be done."""
+    """What a run's folder has of a photograph: its record, its failure, or None while it is pending."""
     key = job.key(photo)
     record = read_record(folder, photo.name, key)
     if record is None and (reason := read_failure(folder, photo.name, key)) is not None:
@@ -61,7 +61,17 @@ def outcome(job: Job, photo: Photo, folder: Path) -> PhotoRecord | Failure | Non
 
 
 def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool = False) -> Iterator[Photo]:
-    """The photographs that are not done yet; those known to fail among them only where they are tried again."""
+    """The photographs that are still to be done.
+
+    Args:
+        job: The run's.
+        photos: The photographs to look through.
+        folder: The run's.
+        retry_failed: Whether those that failed before are tried again.
+
+    Yields:
+        The photographs, in order.
+    """
     for photo in photos:
         found = outcome(job, photo, folder)
         if found is None or (retry_failed and isinstance(found, Failure)):
@@ -69,7 +79,7 @@ def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool 
 
 
 def is_complete(job: Job, source: PhotoSource, folder: Path) -> bool:
-    """Whether every photograph of the source is done or known to fail."""
+    """Whether every photograph of the source has its record or its failure."""
     return next(pending(job, source, folder), None) is None
 
 

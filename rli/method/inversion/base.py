@@ -91,7 +91,17 @@ def ddim_invert(task: InversionTask) -> Tensor:
 
 @torch.no_grad()
 def sample_back(task: InversionTask, noise: Tensor, null: Conditioning, guidance: float) -> SourceBranch:
-    """Guided sampling from the noise (B,C,h,w) under one null embedding for all moves, B rows."""
+    """Samples from the noise, with guidance and one null embedding for all moves.
+
+    Args:
+        task: The photographs, their prompts and the steps.
+        noise: (B,C,h,w).
+        null: The null embedding of B rows.
+        guidance: The scale w.
+
+    Returns:
+        The latents along the way, and the null embeddings.
+    """
     latent, latents = noise, [noise]
     for step in task.progress(task.sampling_steps(), "reconstruction"):
         if not step.is_identity:
