@@ -43,7 +43,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
         arguments: What is typed after the command's name; None takes it from the command line.
 
     Returns:
-        The exit status: 2 after one line for what the user can mend, 1 after a traceback for a bug, 130 where stopped.
+        The exit status: 2 after one line for what the user can correct, 1 after a traceback for a bug, 130 if stopped.
     """
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments and arguments[0] in TOOLS:

@@ -182,7 +182,7 @@ def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: 
 
     Args:
         here: The folder.
-        contents: What lies in it; where it could not be listed, there is one photograph that tells the problem.
+        contents: What lies in it; where it could not be listed, one photograph comes with the problem.
         masks: The folders of their masks. A truth that is not in `masks.truth` is looked for beside the photograph.
         facts: Further fields of each Photo, such as its label.
     """

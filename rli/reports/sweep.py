@@ -252,7 +252,7 @@ def _link(source: Path, goal: Path) -> None:
 
 
 def main() -> int:
-    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
+    """The command; returns the exit status: 2 and one line on stderr for what the user can correct."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="folders of sweeps or of single runs")
     parser.add_argument(

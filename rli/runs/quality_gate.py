@@ -70,7 +70,7 @@ class Violation:
     excess: float
     # The score and the limit, in words.
     reason: str
-    # What would mend it: a stronger, wider, weaker or narrower edit; None where no edit does.
+    # Which edit would keep the limit: stronger, wider, weaker or narrower; None where none would.
     remedy: str | None
 
 
@@ -121,7 +121,7 @@ def adjusted(settings: EditSettings, scores: Scores, gate: Gate) -> EditSettings
 
     Returns:
         The changed settings. None where every limit is kept, where no value can change any further, and where the
-        reconstruction fails, which no edit mends.
+        reconstruction fails, which no edit can change.
     """
     found = violations(scores, gate)
     if not found or any(violation.remedy is None for violation in found):

@@ -26,7 +26,7 @@ PATIENCE = 5
 
 
 class Worker:
-    """Lives in a process of its own, in the driver's folder, so that relative paths mean the same."""
+    """A Ray actor that holds a model. It works in the driver's folder, so that relative paths mean the same."""
 
     def __init__(self, job: Job, spec: ModelSpec, here: str) -> None:
         os.chdir(here)
@@ -36,12 +36,12 @@ class Worker:
         """Returns once the model is loaded."""
 
     def make(self, photos: Sequence[Photo], folder: Path) -> None:
-        """Makes the photographs; what an earlier worker has done of them is not done again."""
+        """Makes the photographs' files, but for those that an earlier worker has finished."""
         self.runner.make(pending(self.runner.job, photos, folder, retry_failed=True), folder)
 
 
 def make_on_ray(cluster: RayCluster, job: Job, spec: ModelSpec, photos: Iterable[Photo], folder: Path) -> None:
-    """Every photograph's files, or the reason why there are none.
+    """Writes every photograph's files, or the reason why it failed.
 
     Args:
         cluster: Where Ray runs.

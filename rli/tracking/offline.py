@@ -62,7 +62,7 @@ def _re_rooted(record: bytes, run: Path) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
+    """The command; returns the exit status: 2 and one line on stderr for what the user can correct."""
     parser = argparse.ArgumentParser(
         description="Prepare offline W&B runs to be sent from where they lie now; prints the command that sends them."
     )

@@ -53,7 +53,7 @@ class Sample:
     size: tuple[int, int]
     # Class and (H,W) bool of each region that has pixels, later ones over earlier ones.
     masks: tuple[tuple[str, np.ndarray], ...]
-    # Whether every consumer reads the image's own file alike.
+    # Whether all readers of images see the file alike (no EXIF rotation, 16 bits or transparency).
     is_portable: bool
 
     @property
@@ -62,7 +62,7 @@ class Sample:
 
     @property
     def located(self) -> bool:
-        """False for a defective image of which nobody knows where the defect is."""
+        """False for a defective image without a mask."""
         return not self.defective or bool(self.masks)
 
     @property
