@@ -273,7 +273,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
 @pytest.mark.parametrize(
     ("kind", "path", "options", "says"),
     [
-        ("image", None, {}, r"image needs one: a photograph \(\.png"),
+        ("image", None, {}, r"image needs it; expected a photograph \(\.png"),
         ("image", "none.png", {}, "no such file"),
         ("image", ".", {}, "is a folder"),
         ("folder", "nowhere", {}, "no such folder"),
@@ -284,7 +284,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
         ("image", "x.png", {"mask_path": "nowhere"}, "no such file or folder"),
         ("mvtec_ad", ".", {}, "no photographs"),
         ("kolektor_sdd", ".", {}, "no photographs"),
-        ("list", None, {}, "list needs one: a CSV or Parquet file"),
+        ("list", None, {}, "list needs it; expected a CSV or Parquet file"),
         ("list", "x.png", {}, r"expected a file that ends in \.csv"),
         ("list", "x.csv", {"mask_path": "."}, "mask_path=.: unknown setting of list; expected some of path"),
         ("list", "x.csv", {"truth_path": "."}, "truth_path=.: unknown setting of list"),

@@ -116,7 +116,7 @@ def test_what_is_no_sweep_is_said_in_one_line(tmp_path, monkeypatch, capsys):
         sweep.gather([tmp_path])
     monkeypatch.setattr(sys, "argv", ["sweep", str(tmp_path / "none")])
     assert sweep.main() == 2
-    assert capsys.readouterr().err.strip().endswith("no such folder")
+    assert capsys.readouterr().err.strip().endswith("there is no such folder")
 
 
 def test_status_that_is_no_status_is_no_success(folder):

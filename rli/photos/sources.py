@@ -125,7 +125,7 @@ def _reader(reader: type[Reader], settings: Mapping[str, Any]) -> Reader:
             problem = f"unknown setting of {name}; expected some of {', '.join(sorted(own))}"
             raise SettingError(setting, shown(value), problem)
     if "path" in own and "path" not in settings:
-        raise SettingError("path", None, f"{name} needs one: {reader.expects}")
+        raise SettingError("path", None, f"{name} needs it; expected {reader.expects}")
     return reader(**{setting: value for setting, value in settings.items() if setting in own})
 
 

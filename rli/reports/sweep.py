@@ -168,7 +168,7 @@ def write_sweep(
 def _job_folders(folder: Path) -> list[Path]:
     """The folders at or below `folder` that hold a job, in natural order."""
     if not folder.is_dir():
-        raise RLIError(f"{folder}: no such folder")
+        raise RLIError(f"{folder}: there is no such folder")
     found = [folder, *(p.parent for p in folder.rglob(".hydra"))]
     jobs = {p for p in found if (p / ".hydra" / "config.yaml").is_file()}
     return sorted(jobs, key=lambda p: _natural(p.relative_to(folder)))
@@ -251,7 +251,7 @@ def _link(source: Path, goal: Path) -> None:
         shutil.copytree(source, goal, copy_function=link, dirs_exist_ok=True)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status: 2 and one line on stderr for what the user can correct."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="folders of sweeps or of single runs")
@@ -262,7 +262,7 @@ def main() -> int:
     parser.add_argument(
         "--floor", type=float, default=32.0, help="background PSNR in dB that a good setting must reach"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.out is None and len(args.folders) > 1:
         parser.error("several folders need --out, the folder for the tables and the page")
     out = args.out or args.folders[0]

@@ -186,7 +186,7 @@ def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
     if defect["name"]:
         if not defect["target"]:
             raise RLIError(
-                'defect=custom needs a target prompt; set defect.target, such as "photo of a crack hole image"'
+                'defect=custom needs defect.target, the target prompt, such as "photo of a crack hole image"'
             )
         targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
     return tuple(targets)
