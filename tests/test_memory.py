@@ -225,7 +225,9 @@ def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo
     got = list(Runner(task(), model).results(photographs(photo, 2)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 0)  # checkpointing computes the same activations again
-    assert capsys.readouterr().err == ("memory: out of memory while inverting; going on with gradient checkpointing\n")
+    assert capsys.readouterr().err == (
+        "memory: out of memory while inverting; turned on gradient checkpointing, and trying again\n"
+    )
     assert model.unet.is_gradient_checkpointing
 
 
@@ -237,7 +239,10 @@ def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     # Once: the second photograph goes on with what the first one found.
-    assert capsys.readouterr().err == "memory: out of memory while editing; going on with 2 targets together\n"
+    assert (
+        capsys.readouterr().err
+        == "memory: out of memory while editing; turned on 2 targets together, and trying again\n"
+    )
 
 
 def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
@@ -250,9 +255,9 @@ def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, t
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     assert capsys.readouterr().err == (
-        "memory: out of memory while inverting; going on with 2 photographs together\n"
-        "memory: out of memory while editing; going on with 2 targets together\n"
-        "memory: out of memory while editing; going on with targets one by one\n"
+        "memory: out of memory while inverting; turned on 2 photographs together, and trying again\n"
+        "memory: out of memory while editing; turned on 2 targets together, and trying again\n"
+        "memory: out of memory while editing; turned on targets one by one, and trying again\n"
     )
 
 
@@ -316,10 +321,12 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
     capsys.readouterr()
     kept = memory_manager(model, Memory(limit=1.0), **choice)
     assert estimate(footprint, kept.plan, INVERTING) <= room < estimate(footprint, Plan(4, 8), INVERTING)
-    assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
+    assert capsys.readouterr().err.startswith("memory: auto turned on: gradient checkpointing")
     monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 0)
     assert memory_manager(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
-    assert capsys.readouterr().err.startswith("memory: warning: with every memory saving on, about 0.10 GB are needed")
+    assert capsys.readouterr().err.startswith(
+        "memory: warning: even with all memory savings on, the work needs about 0.10 GB"
+    )
     assert memory_manager(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
     direct = choice | {"settings": InversionSettings(Direct())}  # nothing is optimized: there is no graph
     assert memory_manager(model, Memory("low"), **direct).plan == Plan(1, 1)

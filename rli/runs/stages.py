@@ -1,4 +1,4 @@
-"""The stages of one photograph's way through a run: read, invert (or take from the cache), edit, measure.
+"""The stages through which a run takes a photograph: read, invert (or take from the cache), edit, measure.
 
 Each is a function of what the stage before it gave. The runner (runner.py) calls them, and sees to memory and failures.
 """
