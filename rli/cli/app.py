@@ -31,9 +31,10 @@ from rli.cli.errors import (
     print_traceback_if_due,
     wants_traceback,
 )
+from rli.cli.settings import plain
 from rli.cli.typed import as_hydra_reads
 from rli.errors import RLIError
-from rli.resources import resource_folder
+from rli.package_files import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
 TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
@@ -46,7 +47,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
         arguments: What is typed after the command's name; None takes it from the command line.
 
     Returns:
-        The exit status: 2 after one line for what the user can mend, 1 after a traceback for a bug, 130 where stopped.
+        The exit status: 2 after one line for what the user can correct, 1 after a traceback for a bug, 130 if stopped.
     """
     print_on_any_terminal()
     arguments = sys.argv[1:] if arguments is None else [*arguments]
@@ -64,9 +65,11 @@ def _runs() -> int:
     try:
         main()
     except SystemExit as end:
-        return end.code
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on, with hydra.run.dir or hydra.sweep.dir as it was", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt as stop:
+        sweep = sweep_callback.under_way.get()
+        where = stop if sweep is None else f"hydra.sweep.dir={sweep}"
+        print(f"stopped. To continue, give the same command with {where}", file=sys.stderr)
         return 130
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
@@ -74,7 +77,9 @@ def _runs() -> int:
         print_error(one_line(error))
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
-            sweep_callback.gather(OmegaConf.load(folder / "multirun.yaml"), folder)
+            config = OmegaConf.load(folder / "multirun.yaml")
+            assert isinstance(config, DictConfig)  # Hydra writes a mapping
+            sweep_callback.gather(config, folder)
         return 2
     finally:
         sweep_callback.under_way.reset(token)
@@ -92,8 +97,10 @@ def run(cfg: DictConfig) -> None:
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
     group, dry_run = Path(hydra_cfg.sweep.dir).name if is_job else None, cfg.get("dry_run") is True
     try:
-        settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        settings = plain(cfg)
         complete = _work(settings, folder, group)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"hydra.run.dir={folder}") from None
     except Exception as error:
         print_traceback_if_due(error)
         if not dry_run:
@@ -150,9 +157,9 @@ def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
         return otherwise
     from rli.runs.config import dataset_folder
 
-    settings = OmegaConf.masked_copy(_root_, [*_root_.keys() - {"out", "hydra"}])
+    names = [name for name in map(str, _root_) if name not in ("out", "hydra")]
     with suppress(RLIError):  # the run says it, in a line of its own
-        return dataset_folder(OmegaConf.to_container(settings))
+        return dataset_folder(plain(OmegaConf.masked_copy(_root_, names), resolve=False))
     return otherwise
 
 

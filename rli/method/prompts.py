@@ -72,10 +72,10 @@ def check_prompt(prompt: str) -> None:
 
 def _check_length(prompt: str, count: int, most: int, how: str = "") -> None:
     if count > most:
-        line = (
-            f"the prompt “{shortened(prompt, 60)}” has {how}{count} tokens; the text encoder reads {most}: shorten it"
+        raise RLIError(
+            f"the prompt “{shortened(prompt, 60)}” has {how}{count} tokens, and the text encoder reads at most {most}; "
+            "shorten it"
         )
-        raise RLIError(line)
 
 
 def tokenize(tokenizer: Any, prompt: str) -> Tokens:
@@ -106,7 +106,7 @@ def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int,
     """
     a, b = [bare(w) for w in source.split()], [bare(w) for w in target.split()]
     if a == b:
-        raise RLIError(f"the target prompt “{target}” equals the source prompt: change at least one word")
+        raise RLIError(f"the target prompt “{target}” equals the source prompt; change at least one word")
     if len(a) == len(b):  # by position, so that two neighbours that change are two words that changed
         places = tuple(k for k, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
         return places, places
@@ -128,8 +128,8 @@ def check_target(source: str, target: Target, method: str) -> None:
     counts = len(source.split()), len(target.prompt.split())
     if method == "replace" and counts[0] != counts[1]:
         raise RLIError(
-            f"edit=replace needs as many words in both prompts; “{source}” has {counts[0]} and “{target.prompt}” has "
-            f"{counts[1]}: use edit=refine"
+            f"edit=replace needs prompts with the same number of words, and “{source}” has {counts[0]}, "
+            f"“{target.prompt}” {counts[1]}; use edit=refine"
         )
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from rli.errors import RLIError, shortened
+from rli.errors import RLIError, SettingError, shortened
 from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
 from rli.models.checkpoint import (
     INDEX,
     STEMS,
+    Origin,
     check_config,
     check_index,
     check_not_distilled,
@@ -28,7 +29,7 @@ from rli.models.checkpoint import (
 )
 from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
-from rli.models.noise import cumulative_alphas
+from rli.models.noise_schedule import cumulative_alphas
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
 from rli.models.soundness import check_finite, check_parts_fit, check_report
@@ -67,7 +68,7 @@ def load(
     weights = weights or base.weights
     if weights == "random":
         if name != "sdxl":
-            raise RLIError(f"model.weights=random exists for model=sdxl only, not for model={name}")
+            raise SettingError("weights", weights, f"exists for sdxl only, not for {name}")
         parts = random_parts("sdxl", precision)
     else:
         parts = load_parts(name, weights, precision)
@@ -138,12 +139,12 @@ def check_weights(name: str, weights: str | None) -> None:
 
 
 def _check_folder(folder: Path, name: str, weights: str) -> None:
-    base, what = base_model(name), f"model.weights={shortened(weights)}"
-    index = read_index(folder, what)
-    check_index(index, base.architecture, what, name)
-    check_parts(folder, base.architecture, what)
+    base, origin = base_model(name), Origin("weights", weights)
+    index = read_index(folder, origin)
+    check_index(index, base.architecture, origin, name)
+    check_parts(folder, base.architecture, origin)
     if weights != base.weights:  # a base model of this name is what it is meant to be
-        check_not_distilled(index, read_json(folder / "scheduler" / "scheduler_config.json", what), what)
+        check_not_distilled(index, read_json(folder / "scheduler" / "scheduler_config.json", origin), origin)
 
 
 def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
@@ -152,11 +153,13 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
     Raises:
         RLIError: The weights are not to be had, of another kind, damaged, or do not fit each other.
     """
-    architecture, what = base_model(name).architecture, f"model.weights={shortened(weights)}"
+    architecture, origin = base_model(name).architecture, Origin("weights", weights)
     local = _looks_local(weights)
     folder = Path(weights).expanduser() if local else _fetched(name, weights, dtype)
     _check_folder(folder, name, weights)
-    pipe = _first([partial(_pipeline, architecture, folder, dtype, what, not local and dtype != torch.float32)], what)
+    pipe = _first(
+        [partial(_pipeline, architecture, folder, dtype, origin, not local and dtype != torch.float32)], origin
+    )
     tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]
     if architecture.encoders == 2:
         tokenizers.append(pipe.tokenizer_2)
@@ -169,7 +172,7 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
         text_encoders=tuple(encoders),
         scheduler=dict(pipe.scheduler.config),
     )
-    check_parts_fit(parts, what)
+    check_parts_fit(parts, origin)
     return parts
 
 
@@ -195,22 +198,22 @@ def _fetched(name: str, weights: str, dtype: torch.dtype) -> Path:
     """The folder of a pipeline from the hub; its index is looked at first, for the rest is gigabytes."""
     import diffusers
 
-    architecture, what = base_model(name).architecture, f"model.weights={shortened(weights)}"
+    architecture, origin = base_model(name).architecture, Origin("weights", weights)
     pipeline = getattr(diffusers, architecture.pipeline)
-    index = _first([lambda: pipeline.load_config(weights)], what)
-    check_index(index, architecture, what, name)
+    index = _first([lambda: pipeline.load_config(weights)], origin)
+    check_index(index, architecture, origin, name)
     if weights != base_model(name).weights:
-        check_not_distilled(index, {}, what)
+        check_not_distilled(index, {}, origin)
     variants = [None] if dtype == torch.float32 else ["fp16", None]
     options = {"use_safetensors": True, **architecture.options}
-    return Path(_first([partial(pipeline.download, weights, variant=one, **options) for one in variants], what))
+    return Path(_first([partial(pipeline.download, weights, variant=one, **options) for one in variants], origin))
 
 
-def _pipeline(architecture: Architecture, folder: Path, dtype: torch.dtype, what: str, half: bool) -> Any:
+def _pipeline(architecture: Architecture, folder: Path, dtype: torch.dtype, origin: Origin, half: bool) -> Any:
     import diffusers
     import transformers
 
-    index, parts = read_json(folder / INDEX, what), {}
+    index, parts = read_json(folder / INDEX, origin), {}
     for part, group in part_names(architecture):
         kind = index[part][1]
         if group == "tokenizer":
@@ -219,16 +222,16 @@ def _pipeline(architecture: Architecture, folder: Path, dtype: torch.dtype, what
         make = getattr(transformers if group == "text_encoder" else diffusers, kind)
         # The VAE in float32 from the start: rounded to bfloat16 its weights would stay rounded.
         precision = torch.float32 if group == "vae" else dtype
-        variant = weight_variant(folder / part, STEMS[group], what, half=half)
-        parts[part] = _part(make, folder, f"{what}: {part}", subfolder=part, dtype=precision, variant=variant)
+        variant = weight_variant(folder / part, STEMS[group], origin, half=half)
+        parts[part] = _part(make, folder, origin.of(part), subfolder=part, dtype=precision, variant=variant)
     return getattr(diffusers, architecture.pipeline).from_pretrained(folder, **parts, **architecture.options)
 
 
-def _part(make: Any, source: str | Path, what: str, **options: Any) -> Any:
+def _part(make: Any, source: str | Path, origin: Origin, **options: Any) -> Any:
     """A part with all of its weights, and with no others."""
     part, report = make.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
-    check_report(report, what)
-    check_finite(part, what)
+    check_report(report, origin)
+    check_finite(part, origin)
     return part
 
 
@@ -236,14 +239,14 @@ def load_vae(weights: str) -> Any:
     """A VAE from a hub or a local folder. Raises RLIError where it cannot be loaded."""
     import diffusers
 
-    what, options, source = f"model.vae={shortened(weights)}", {}, weights
+    origin, options, source = Origin("vae", weights), {}, weights
     if _looks_local(weights):
         folder = Path(weights).expanduser()
         if not folder.is_dir():
-            raise RLIError(f"{what} is no folder: a diffusers folder with a VAE's config.json is needed")
-        check_config(folder, "vae", what)
-        options, source = {"variant": weight_variant(folder, STEMS["vae"], what, half=False)}, str(folder)
-    return _first([partial(_part, diffusers.AutoencoderKL, source, what, **options)], what)
+            raise origin.error("is no folder: a diffusers folder with a VAE's config.json is needed")
+        check_config(folder, "vae", origin)
+        options, source = {"variant": weight_variant(folder, STEMS["vae"], origin, half=False)}, str(folder)
+    return _first([partial(_part, diffusers.AutoencoderKL, source, origin, **options)], origin)
 
 
 def _looks_local(weights: str) -> bool:
@@ -251,8 +254,8 @@ def _looks_local(weights: str) -> bool:
     return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
 
 
-def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
-    """What the first loader that succeeds gives; RLIError in one line, with the first one's reason, when none does."""
+def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
+    """What the first loader that succeeds gives; SettingError with the first one's reason when none does."""
     reason: Exception | None = None
     for loader in loaders:
         try:
@@ -263,10 +266,8 @@ def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
         except Exception as error:  # libraries meet damaged files with errors of every type
             reason = reason or error
     line = shortened(" ".join(str(reason).split()) or type(reason).__name__, 200)
-    raise RLIError(
-        f"{what} cannot be loaded: give a local diffusers folder with safetensors, or a hub id that this machine can "
-        f"reach ({line})"
-    )
+    expected = "a local diffusers folder with safetensors, or a hub id that this machine can reach"
+    raise origin.error(f"cannot be loaded; expected {expected} ({line})")
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rli.errors import true_or_false
-from rli.photos.folders import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, photos_in, walk
 from rli.photos.naming import as_text
 from rli.photos.photo import SPLITS, Photo
+from rli.photos.walk import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, photos_in, walk
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a group of the configuration, plain values by name, to the record that it makes."""
+"""Builds a record from a group of the configuration, and names the group's keys in its errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(
         What `make` returns.
 
     Raises:
-        RLIError: The values are no group of `make`'s arguments (see `check_group`), or `make` refuses a value.
+        RLIError: The values are not a group of `make`'s arguments (see `check_group`), or `make` refuses a value.
     """
     check_group(make, group, values, given)
     with keyed(group, keys):
@@ -191,7 +191,7 @@ def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
         classes: Those that have short names.
 
     Raises:
-        SettingError: There is none of that name.
+        SettingError: No dataclass has that name.
     """
     if not isinstance(name, str):
         raise SettingError(key, name, "unknown value; expected text")
@@ -206,5 +206,5 @@ def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SettingError(key, name, f"cannot be imported: {error}") from None
     if not is_dataclass(found):
-        raise SettingError(key, name, "is no dataclass")
+        raise SettingError(key, name, "not a dataclass")
     return found

@@ -16,7 +16,7 @@ from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
 from rli.photos.naming import undevice
 from rli.photos.sources import Photo
-from rli.runs.memory import Memory
+from rli.runs.memory_plan import Memory
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants, variant_name
 
@@ -24,7 +24,7 @@ from rli.runs.variants import Variants, variant_name
 RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Of a defect's name in bytes: what files add still fits into the 255 that file systems take.
 LONGEST_NAME = 100
-# Part of every result's key: raise it when the same job comes to mean another result.
+# Part of every result's key: raise it when the same job gives another result.
 VERSION = 1
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
@@ -91,8 +91,8 @@ class Job:
         files = Counter(f"{name}{kind}".casefold() for name in self.edits for kind in ("", "_mask", "_change"))
         for name in self.edits:
             if files[name.casefold()] > 1 or name.casefold() in RESERVED or not _is_file_name(name):
-                problem = "it must be unique, short and a plain file name"
-                raise RLIError(f"the defect name “{shortened(name)}” cannot be used: {problem}")
+                problem = "expected a unique, short name that is a plain file name"
+                raise RLIError(f"the defect name “{shortened(name)}” cannot be used; {problem}")
 
     @property
     def edits(self) -> list[str]:

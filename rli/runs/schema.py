@@ -165,13 +165,21 @@ def check_settings(cfg: Any) -> None:
         check_group(kind, name, cfg[name])
     check_group(Gate, "dataset.gate", cfg["dataset"]["gate"])
     check_group(Variants, "dataset.variants", cfg["dataset"]["variants"])
-    check_shared((photos, *READERS.values()), "data", cfg["data"])
+    _check_data(cfg["data"])
     _check_inversion(cfg["inversion"])
     _check_attention(cfg["attention"])
     one_of("task", cfg["task"], TASKS)
     if cfg["dataset"]["split"] is not None:
         with keyed("dataset"):
             ratios_of(cfg["dataset"]["split"])
+
+
+def _check_data(group: Any) -> None:
+    """A setting of another reader than the chosen one is not used, so that a sweep over data sets may set it."""
+    if not isinstance(group, Mapping) or "kind" not in group:
+        raise RLIError("data.kind: the setting is missing")
+    reader = named_class("data", group["kind"], READERS)
+    check_shared((photos, reader, *READERS.values()), "data", group)
 
 
 def _check_inversion(group: Any) -> None:
