@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
-from hydra.errors import OverrideParseException
+from hydra.errors import ConfigCompositionException, OverrideParseException
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
 from rli.errors import RLIError, shown
@@ -22,7 +22,9 @@ FULL_ERROR = "RLI_FULL_ERROR"
 
 def one_line(error: BaseException) -> str:
     """The message on one line with what to do, without where Hydra looked; the error's type where it has none."""
-    said = " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
+    # Where Hydra looked; and how to add a key that is none.
+    said = str(error).split("Config search path")[0].split("To append to your config use")[0]
+    said = " ".join(said.split()) or type(error).__name__
     return shown(said + _hint(error))
 
 
@@ -76,4 +78,6 @@ def _hint(error: BaseException) -> str:
         return """; put a value that holds , : = ( ) [ ] { } or quotes in quotes: 'key="the value"'"""
     if isinstance(error, InterpolationResolutionError | GrammarParseError):
         return r"; ${ takes another setting's value: to mean these two characters, quote them with a backslash: \${"
+    if isinstance(error, ConfigCompositionException) and "Could not override" in str(error):
+        return "; there is no such setting: --cfg job shows all"
     return ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""

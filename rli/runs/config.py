@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rli.errors import RLIError, whole, within
 from rli.method.attention.install import AttentionHook
@@ -32,7 +32,8 @@ from rli.runs.variants import Variants
 if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
 
-Built = TypeVar("Built")
+# Pixels a side at which a photograph is tried.
+SMALL = 64
 
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
@@ -236,7 +237,7 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
     first = [*islice(source, 2)]
     if len(first) == 1:
-        first[0].read(job.height, job.width)
+        first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
         first[0].region(job.height, job.width)
     return source
 

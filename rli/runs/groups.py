@@ -59,7 +59,7 @@ def check_group(make: Callable[..., Any], group: str, values: Any, given: Iterab
     takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())  # it looks itself
     for name, value in values.items():
         if name not in parameters and not takes_all:
-            raise RLIError(f"{_key(group, name)}: unknown setting")
+            raise _unknown(group, name, parameters)
         check_type(_key(group, name), value, types.get(name, Any))
     for name, parameter in parameters.items():
         is_needed = parameter.default is Parameter.empty and parameter.kind is not Parameter.VAR_KEYWORD
@@ -88,12 +88,14 @@ def check_shared(
     known: dict[str, Any] = dict.fromkeys(others, Any)
     for make in makers:
         types = _types(make)
-        for name in signature(make).parameters:
+        for name, parameter in signature(make).parameters.items():
+            if parameter.kind is Parameter.VAR_KEYWORD:
+                continue
             kind = types.get(name, Any)
             known[name] = Union[known[name], kind] if name in known else kind  # noqa: UP007
     for name, value in values.items():
         if name not in known:
-            raise RLIError(f"{_key(group, name)}: unknown setting")
+            raise _unknown(group, name, known)
         if not (nullable and value is None):
             check_type(_key(group, name), value, known[name])
 
@@ -160,6 +162,11 @@ def _types(make: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(make)
     except NameError:
         return {}
+
+
+def _unknown(group: str, name: str, known: Iterable[str]) -> RLIError:
+    there = f"; expected one of {', '.join(sorted(known))}" if known else ""
+    return RLIError(f"{_key(group, name)}: unknown setting{there}")
 
 
 def _key(group: str, name: str) -> str:

@@ -21,6 +21,8 @@ from rli.runs.groups import check_group, check_shared, keyed, named_class
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants
 
+# Arguments of InversionSettings that other groups give.
+FROM_ELSEWHERE = {"seed", "hooks"}
 TASKS = ("edit", "reconstruct", "both")
 Group = Mapping[str, Any]
 
@@ -191,6 +193,8 @@ def _check_inversion(group: Any) -> None:
     method = named_class("inversion", group["method"], INVERTERS)
     solver = named_class("inversion.solver", group["solver"], SOLVERS)
     kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
+    for name in FROM_ELSEWHERE & group.keys():
+        raise RLIError(f"inversion.{name}: unknown setting")
     own = {name: value for name, value in group.items() if name not in ("method", "solver")}
     check_shared(kinds, "inversion", own, ("batch_size",), nullable=True)
 
