@@ -26,18 +26,7 @@ VALUES = (
     *("null", "true", "off", "yes", "0", "-1", "1", "2", "1.5", "1e309", "-1e309", "nan", "007", "2024_01_15", "1e3"),
     *(str(10**30), "9" * 5000, "", "' '", "[]", "[1,2]", "[[]]", "[a,a]", "{}", "{a:1}", "text", "a,b", "x" * 300),
     *("${nowhere}", "${defect}", "${", "\\", "'", "a:b", "../..", "\x1b[31m", "caf\udce9", "\u200b", "con", "=1+1"),
-    *(
-        "/dev/zero",
-        "/dev/null",
-        "pipe",
-        "folder",
-        "file.csv",
-        "file.png",
-        "missing",
-        "/proc/self/mem",
-        "1/1",
-        "1e9/1/1",
-    ),
+    *("/dev/zero", "/dev/null", "/proc/self/mem", "pipe", "folder", "file.csv", "file.png", "missing", "1/1", "1e9/1"),
     *("(crack:1.3)", "word " * 100, "mps", "cuda:99", "rli.errors.RLIError", "os.system", "..x"),
 )
 

@@ -1,5 +1,6 @@
-"""Damaged and mistaken checkpoints are refused in one line: nothing is filled at random, cast, or loaded without a word."""
+"""Damaged and mistaken checkpoints are refused in one line: nothing is filled at random or cast without a word."""
 
+import json
 import random
 import shutil
 
@@ -104,8 +105,6 @@ def test_what_the_hub_gives_is_a_folder_like_any_other(monkeypatch):
 
 
 def read_index():
-    import json
-
     index = json.loads((MINI / "model_index.json").read_text())
     check_index(index, SDXL, None, "mini")
     return index
@@ -113,8 +112,6 @@ def read_index():
 
 def test_a_tokenizer_without_its_merges_is_refused(folder):
     file = folder / "tokenizer/tokenizer.json"
-    import json
-
     settings = json.loads(file.read_text())
     settings["model"]["merges"] = settings["model"]["merges"][:10]
     file.unlink()

@@ -1,4 +1,4 @@
-"""No configuration, however wrong, ends in a traceback or goes on for long: it is taken, or one line says what is wrong."""
+"""No configuration, however wrong, ends in a traceback or goes on for long: it is taken, or one line refuses it."""
 
 import os
 from itertools import islice

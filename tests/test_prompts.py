@@ -17,9 +17,7 @@ def test_weights_of_other_programs_are_named(prompt):
         check_prompt(prompt)
 
 
-@pytest.mark.parametrize(
-    "prompt", ["a (rust) image", "scale (1:50)", "rust: a lot", "a -- b", "C+ steel", "", "Riß 50%"]
-)
+@pytest.mark.parametrize("prompt", ["a (rust) image", "scale (1:50)", "rust: a lot", "a -- b", "C+ steel", "", "50%"])
 def test_what_is_no_weight_is_taken(prompt):
     check_prompt(prompt)
 

@@ -50,6 +50,10 @@ class Settings:
     dry_run: bool
     retry_failed: bool
     out: str
+    # Of presets: the published table of an experiment, and the names of what was chosen, which tables show.
+    table: Group | None = None
+    method: str | None = None
+    specificity: str | None = None
 
 
 @dataclass(frozen=True)
