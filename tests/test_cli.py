@@ -13,8 +13,9 @@ from command import CONF, QUICK, ROOT, Answer, composed, run
 from omegaconf import OmegaConf
 from PIL import Image
 
-from rli.cli.app import TOOLS, command, quoted
+from rli.cli.app import TOOLS, command
 from rli.cli.errors import HYDRA_FULL_ERROR
+from rli.cli.typed import quoted
 from rli.images import write_png
 from rli.metrics.columns import NAMES
 from rli.models.mini.surfaces import UNSEEN, surface
@@ -178,7 +179,7 @@ BAD = {
     "edit.local_blend=2": "edit.local_blend=2: unknown value; expected true or false",
     "inversion.alignment=foo": "inversion.alignment=foo: unknown value; expected one of aligned, reference",
     "inversion.batch_size=0": "inversion.batch_size=0: out of range",
-    "runtime.target_batch=x": "runtime.target_batch=x: out of range",
+    "runtime.target_batch=x": "runtime.target_batch=x: unknown value; expected a whole number",
     "rli.alpha=2": "rli.alpha=2: out of range",
     "report.edits=0": "report.edits=0: out of range",
     "data.limit=0": "data.limit=0: out of range",
