@@ -76,8 +76,8 @@ def read_mask(
     size = inside.shape[::-1]
     if photo_size is not None and size != tuple(photo_size):
         raise RLIError(
-            f"{shown(path)}: the mask is {size[0]}×{size[1]} pixels, its photograph {photo_size[0]}×{photo_size[1]}: "
-            "they must have the same size"
+            f"{shown(path)}: the mask has {size[0]}×{size[1]} pixels and its photograph "
+            f"{photo_size[0]}×{photo_size[1]}; they must have the same size"
         )
     return fitted(Image.fromarray(inside.astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
 

@@ -98,7 +98,7 @@ def test_a_photograph_whose_worker_keeps_dying_is_given_up_and_the_rest_go_on(jo
 
     share_out(job, [Actor(make)], tmp_path)
     told = reasons(job, tmp_path)
-    assert told[2:4] == [f"{name}: its worker died 4 times" for name in NAMES[2:4]]
+    assert told[2:4] == [f"{name}: its Ray worker died 4 times, and the photograph was given up" for name in NAMES[2:4]]
     assert all(reason.endswith("tried") for reason in told[:2] + told[4:])
 
 

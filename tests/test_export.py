@@ -66,7 +66,7 @@ def test_nothing_but_an_export_is_replaced(items, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"mine")
     for place in (tmp_path / "photos", tmp_path / "photos" / "a.jpg"):
-        with pytest.raises(RLIError, match="something else"):
+        with pytest.raises(RLIError, match="not an export"):
             write(["yolo"], items, place, classes=CLASSES)
     assert files_of(tmp_path) == {"photos/a.jpg": b"mine"}
 
@@ -170,7 +170,7 @@ def test_categories_and_classes_do_not_either(items, tmp_path, category):
     [
         ({"label": "dent"}, "dent"),
         ({"image": Path("none.png")}, "no such file"),
-        ({"label": "good"}, "shows a defect"),
+        ({"label": "good"}, "its mask marks a defect"),
     ],
 )
 def test_items_that_contradict_themselves(items, tmp_path, change, says):

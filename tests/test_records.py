@@ -77,7 +77,7 @@ def test_a_record_whose_pictures_are_gone_says_so(tmp_path):
     record = read_record(tmp_path, "sub/plate")
     record.picture("rust_mask").unlink()
     assert record.rows == photograph().rows
-    with pytest.raises(RLIError, match="run it again"):
+    with pytest.raises(RLIError, match="give the same command again"):
         record.read()
 
 
@@ -93,7 +93,7 @@ def test_a_photograph_without_its_record_or_pictures_is_not_done(tmp_path):
     record = tmp_path / "records" / "sub" / "plate.safetensors"
     record.write_bytes(record.read_bytes()[:100])
     assert read_record(tmp_path, "sub/plate", "k") is None
-    with pytest.raises(RLIError, match="run it again"):
+    with pytest.raises(RLIError, match="give the same command again"):
         read_photo(tmp_path, "sub/plate")
 
 

@@ -112,10 +112,10 @@ def test_a_single_run_is_a_sweep_of_one(folder):
 
 
 def test_what_is_no_sweep_is_said_in_one_line(tmp_path, capsys):
-    with pytest.raises(RLIError, match="no jobs"):
+    with pytest.raises(RLIError, match="no runs found"):
         sweep.gather([tmp_path])
     assert sweep.main([str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.strip().endswith("no such folder")
+    assert capsys.readouterr().err.strip().endswith("there is no such folder")
 
 
 def test_status_that_is_no_status_is_no_success(folder):

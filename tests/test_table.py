@@ -8,8 +8,8 @@ import pytest
 from builders import row
 
 from rli.errors import RLIError
+from rli.reports.experiment_table import TableSpec, spec_of, table, table_markdown, write_table
 from rli.reports.results import frame_of
-from rli.reports.table import TableSpec, spec_of, table, table_markdown, write_table
 
 SPEC = TableSpec("x", ("rli.location",), "original", ("psnr", "ssim"))
 
@@ -83,9 +83,9 @@ def test_files_and_what_is_wrong(tmp_path):
     write_table(tmp_path, rows(), SPEC, tmp_path / "experiments")
     assert pd.read_csv(tmp_path / "table.csv")["psnr_published"].notna().sum() == 2
     assert (tmp_path / "table.md").read_text().startswith("| rli.location |")
-    with pytest.raises(RLIError, match="no column nothing"):
+    with pytest.raises(RLIError, match="unknown column nothing"):
         table(rows(), TableSpec("x", ("nothing",), "original", ("psnr",)))
-    with pytest.raises(RLIError, match=r"unknown value table\.of=some"):
+    with pytest.raises(RLIError, match=r"table\.of=some: unknown value"):
         table(rows(), TableSpec("x", ("rli.location",), "some", ("psnr",)))
 
 

@@ -65,7 +65,7 @@ def test_a_copied_folder_is_sent_whole(tmp_path, monkeypatch, capsys):
 
 
 def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, capsys):
-    with pytest.raises(RLIError, match="no offline runs"):
+    with pytest.raises(RLIError, match="no offline W&B runs"):
         re_root(tmp_path)
     track(tmp_path)
     told = Tracked(tmp_path)
@@ -78,7 +78,7 @@ def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, ca
     assert offline.main([str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "is gone: copy the whole folder" in err
+    assert "is missing; copy the run's folder again" in err
     assert told.path.read_bytes() == whole
 
 

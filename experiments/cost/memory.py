@@ -26,7 +26,7 @@ from rli.models.device import DTYPES, pick_device
 from rli.models.loading import load, random_model
 from rli.photos.sources import Photo, photos
 from rli.runs.job import Job
-from rli.runs.memory import Memory, described, memory_manager
+from rli.runs.memory_plan import Memory, described, memory_manager
 from rli.runs.runner import Runner
 from rli.store.records import PhotoResult
 
@@ -93,7 +93,7 @@ def measure(asked: Asked) -> Kept:
     seconds = sum(
         row.seconds_edit + row.seconds_inversion * (row.defect == "original") for r in results for row in r.rows
     )
-    return Kept(described(generous, plan) or "nothing spared", rest, peak, seconds, images)
+    return Kept(described(generous, plan) or "no savings", rest, peak, seconds, images)
 
 
 def _photographs(count: int) -> list[Photo]:

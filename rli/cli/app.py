@@ -31,7 +31,7 @@ from rli.cli.errors import (
     wants_traceback,
 )
 from rli.cli.settings import plain
-from rli.resources import resource_folder
+from rli.package_files import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
 TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
@@ -44,7 +44,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
         arguments: What is typed after the command's name; None takes it from the command line.
 
     Returns:
-        The exit status: 2 after one line for what the user can mend, 1 after a traceback for a bug, 130 where stopped.
+        The exit status: 2 after one line for what the user can correct, 1 after a traceback for a bug, 130 if stopped.
     """
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments and arguments[0] in TOOLS:
@@ -62,8 +62,10 @@ def _runs() -> int:
         main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on, with hydra.run.dir or hydra.sweep.dir as it was", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        sweep = sweep_callback.under_way.get()
+        where = stop if sweep is None else f"hydra.sweep.dir={sweep}"
+        print(f"stopped. To continue, give the same command with {where}", file=sys.stderr)
         return 130
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
@@ -93,6 +95,8 @@ def run(cfg: DictConfig) -> None:
     group = Path(hydra_cfg.sweep.dir).name if is_job else None
     try:
         complete = _work(settings, folder, group)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"hydra.run.dir={folder}") from None
     except Exception as error:
         print_traceback_if_due(error)
         if not settings["dry_run"]:

@@ -1,4 +1,4 @@
-"""The end of a multirun: what its jobs left is gathered into its folder."""
+"""Gathers the results of a multirun's jobs into its folder when it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SweepEnd(Callback):
 
 
 def gather(config: DictConfig, folder: Path) -> int:
-    """Gathers what a multirun's jobs left.
+    """Gathers the results of a multirun's jobs.
 
     Args:
         config: The multirun's; interpolations that only a job resolves are left alone.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rli.errors import one_of, whole, within
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # Length of the step that probes a Jacobian-vector product, as a share of the embedding's norm: in bfloat16, 1e-3 drowns
 # in rounding; 1e-2 gives in both what 1e-3 gives in float32.
@@ -46,7 +46,7 @@ class LeastSquares:
     reference: bool = False
 
     def error(self, eps: Tensor, rows: Tensor) -> Tensor:
-        """What eps of these rows lacks."""
+        """The residual target - slope·eps (len(rows),C,h,w) of these rows."""
         return self.target[rows] - self.slope * eps
 
     def all_rows(self) -> Tensor:

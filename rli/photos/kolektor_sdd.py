@@ -9,13 +9,13 @@ from typing import ClassVar
 from rli.errors import RLIError, true_or_false
 from rli.images import is_marked
 from rli.photos.folder import FolderReader
-from rli.photos.folders import IMAGE_SUFFIXES, PhotoFolder
 from rli.photos.photo import GOOD, Photo
+from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
 
 
 @dataclass(frozen=True)
 class KolektorSddReader(PhotoFolder):
-    """Defective photographs. Only a mask tells whether a photograph is defective: masks are opened here, photographs
+    """Defective photographs. Only a mask shows whether a photograph is defective: masks are opened here, photographs
     are not. A photograph without a mask has no label, and is read."""
 
     expects: ClassVar[str] = f"a folder of photographs with masks beside them ({', '.join(IMAGE_SUFFIXES)})"

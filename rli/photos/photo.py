@@ -99,7 +99,7 @@ class Photo:
             inside = self.truth(height, width)
         if inside is not None and not inside.any():
             file = shown(self.region_file or self.truth_file or self.name)
-            raise RLIError(f"{file} marks nothing at {width}×{height} pixels: there is nothing that may change")
+            raise RLIError(f"the mask {file} is empty at {width}×{height} pixels, so nothing could be edited")
         return inside
 
     def sha256(self) -> str:

@@ -1,4 +1,4 @@
-"""What a run, or a sweep of runs, leaves in its folder: tables, pictures at a glance, the page."""
+"""The files that a run or a sweep writes into its folder: tables, overview.png, the page."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ OVERVIEW = 4  # photographs of overview.png
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run, or a sweep of runs, has come to."""
+    """The results of a run, or of a sweep of runs."""
 
     # All rows, as of `results.frame_of`; of a sweep also the column job, and one for each of `knobs`.
     rows: pd.DataFrame
     # Every photograph's record, in the page's order.
     records: Sequence[PhotoRecord]
-    # What could not be done.
+    # What failed.
     failures: Sequence[Failure]
     # As the page shows them: nested, any values.
     settings: Mapping[str, Any]
@@ -136,7 +136,7 @@ def _read(records: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
-    """Writes failed.csv, what could not be done and why; where everything was done there is no such file."""
+    """Writes failed.csv: what failed, and why. Without failures there is no such file."""
     path = folder / "failed.csv"
     if failures:
         frame = pd.DataFrame([vars(failure) for failure in failures])

@@ -1,7 +1,7 @@
-"""A multirun's jobs, gathered from the files that each of them left: at its end, and later over any folders.
+"""Gathers runs from the files in their folders: at the end of a sweep, and later over any folders.
 
-python -m rli.reports.sweep outputs/sweeps/2026-01-31_10-00-00-000000
-python -m rli.reports.sweep outputs/sweeps/monday outputs/sweeps/tuesday --out outputs/both
+rli gather outputs/sweeps/2026-01-31_10-00-00-000000
+rli gather outputs/sweeps/monday outputs/sweeps/tuesday --out outputs/both
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import yaml
 
 from rli.errors import RLIError
 from rli.metrics.columns import NAMES, Row
+from rli.package_files import resource_folder
+from rli.reports.experiment_table import spec_of, write_table
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of, read_results
-from rli.reports.table import spec_of, write_table
-from rli.resources import resource_folder
 from rli.store.records import Failure, PhotoRecord, read_failures, read_record, read_status
 from rli.tracking.tracker import Tracker
 
@@ -84,7 +84,7 @@ def gather(folders: Sequence[Path]) -> Sweep:
         for job in _job_folders(folder)
     )
     if not jobs:
-        raise RLIError(f"{' and '.join(map(str, folders))}: no jobs of a run found")
+        raise RLIError(f"no runs found in {' or '.join(map(str, folders))}")
     return Sweep(jobs, _knobs([job.settings for job in jobs]))
 
 
@@ -168,7 +168,7 @@ def write_sweep(
 def _job_folders(folder: Path) -> list[Path]:
     """The folders at or below `folder` that hold a job, in natural order."""
     if not folder.is_dir():
-        raise RLIError(f"{folder}: no such folder")
+        raise RLIError(f"{folder}: there is no such folder")
     found = [folder, *(p.parent for p in folder.rglob(".hydra"))]
     jobs = {p for p in found if (p / ".hydra" / "config.yaml").is_file()}
     return sorted(jobs, key=lambda p: _natural(p.relative_to(folder)))
@@ -253,15 +253,19 @@ def _link(source: Path, goal: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
+    """The command; returns the exit status: 2 and one line on stderr for what the user can correct."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
-    parser.add_argument("--out", type=Path, help="where the tables and the page go; a single folder itself by default")
-    parser.add_argument("--edits", type=int, default=500, help="on the page at most")
-    parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of sweeps or of single runs")
+    parser.add_argument(
+        "--out", type=Path, help="the folder for the tables and the page; by default the one that is gathered"
+    )
+    parser.add_argument("--edits", type=int, default=500, help="the most edits that the page shows")
+    parser.add_argument(
+        "--floor", type=float, default=32.0, help="background PSNR in dB that a good setting must reach"
+    )
     args = parser.parse_args(arguments)
     if args.out is None and len(args.folders) > 1:
-        parser.error("several folders need --out: where the tables and the page go")
+        parser.error("several folders need --out, the folder for the tables and the page")
     out = args.out or args.folders[0]
     try:
         sweep = write_sweep(args.folders, out, edits=args.edits, floor_db=args.floor)

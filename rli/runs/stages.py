@@ -1,4 +1,4 @@
-"""The stages of one photograph's way through a run: read, invert (or take from the cache), edit, measure.
+"""The stages through which a run takes a photograph: read, invert (or take from the cache), edit, measure.
 
 Each is a function of what the stage before it gave. The runner (runner.py) calls them, and sees to memory and failures.
 """
@@ -26,7 +26,7 @@ from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress
 from rli.runs.job import Job, Selection
-from rli.runs.memory import Plan
+from rli.runs.memory_plan import Plan
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
 from rli.runs.variants import variant_name
 from rli.store import inversions as cache

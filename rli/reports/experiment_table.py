@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rli import markdown
-from rli.errors import RLIError
+from rli.errors import RLIError, SettingError
 from rli.files import write_whole
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column, of_kind
 from rli.reports.format import number
@@ -88,12 +88,12 @@ def table(
         RLIError: for columns that are not there.
     """
     if spec.of not in ("original", "edits", "all"):
-        raise RLIError(f"unknown value table.of={spec.of}; expected one of original, edits, all")
+        raise SettingError("table.of", spec.of, "unknown value; expected one of original, edits, all")
     frame = frame.assign(**{column.name: column.compute(frame) for column in DERIVED})
     known = metrics_of(columns)
     missing = [name for name in spec.rows if name not in frame] + [name for name in spec.metrics if name not in known]
     if missing:
-        raise RLIError(f"table: there is no column {missing[0]} in the results")
+        raise RLIError(f"table: unknown column {missing[0]}; expected a column of results.csv")
     rows, metrics = list(spec.rows), list(spec.metrics)
     is_edit = frame["defect"] != ORIGINAL
     chosen = frame[{"original": ~is_edit, "edits": is_edit, "all": is_edit | ~is_edit}[spec.of]]

@@ -1,4 +1,4 @@
-"""Which memory savings a job needs so that it fits, and which more are turned on where it does not fit after all."""
+"""Memory savings: which are turned on before a run so that it fits, and which one more when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from rli.errors import RLIError, SettingError, one_of
 from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, arrange
-from rli.runs.footprint import Footprint, measure, weight_bytes
+from rli.runs.memory_estimate import Footprint, measure, weight_bytes
 
 Result = TypeVar("Result")
 
@@ -121,7 +121,16 @@ def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -
 
 
 def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
-    """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
+    """A plan and its fallbacks, each with one memory saving more.
+
+    Args:
+        plan: Where it begins.
+        stage: INVERTING or EDITING.
+        fixed: The parts of the plan that may not change.
+
+    Returns:
+        The plan, then each next fallback, up to the plan with all savings on.
+    """
     plans = [plan]
     while following := next_fallback(plans[-1], stage, fixed):
         plans.append(following)
@@ -202,9 +211,10 @@ class MemoryManager:
             plan = next_fallback(self.plan, stage, self.fixed)
             if plan is None:
                 raise OutOfMemoryError(
-                    f"{stage}: out of memory with every memory saving on; use a smaller resolution or a larger device"
+                    f"{stage}: out of memory with all memory savings on; choose a smaller resolution or a larger device"
                 )
-            print(f"memory: out of memory while {stage}; going on with {described(self.plan, plan)}", file=sys.stderr)
+            more = described(self.plan, plan)
+            print(f"memory: out of memory while {stage}; turned on {more}, and trying again", file=sys.stderr)
             self.plan = plan
 
 
@@ -242,12 +252,12 @@ def memory_manager(
         most = max(estimate(footprint, plan, stage) for stage in FALLBACKS)
         if most > room:
             print(
-                f"memory: warning: with every memory saving on, about {most / 2**30:.2f} GB are needed, and "
+                f"memory: warning: even with all memory savings on, the work needs about {most / 2**30:.2f} GB, and "
                 f"{max(0, room) / 2**30:.2f} GB are free",
                 file=sys.stderr,
             )
     if plan != generous:
-        print(f"memory: {memory.mode} chose {described(generous, plan)}", file=sys.stderr)
+        print(f"memory: {memory.mode} turned on: {described(generous, plan)}", file=sys.stderr)
     return MemoryManager(model, plan, fixed)
 
 
