@@ -4,6 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE
 
 from rli.errors import RLIError
 from rli.method import blend, editing, inversion
@@ -20,7 +21,6 @@ from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
-SOURCE = "photo of a crack defect image"
 RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"
 
 

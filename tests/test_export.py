@@ -1,4 +1,7 @@
-"""An export is whole or not there, holds what was given and stays in its folder."""
+"""An export of any formats is whole or not there, holds what was given and stays in its folder.
+
+What each format writes is read back in test_formats.py.
+"""
 
 import json
 import os
