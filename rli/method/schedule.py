@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from rli.errors import RLIError
 from rli.models.noise import Step
 
 # How the levels of inversion lie to those of sampling.
@@ -15,11 +17,29 @@ ALIGNMENTS = ("aligned", "reference")
 def sampling_steps(count: int, train_steps: int = 1000) -> tuple[Step, ...]:
     """`count` moves from high noise to low: at timestep t from level t to t - train_steps/count, leading spacing.
 
-    The last one, at timestep 0, is an identity (level 0 to 0) because the schedule ends at abar(0).
+    The last one, at timestep 0, is an identity (level 0 to 0) because the schedule ends at abar(0). count must not be
+    above train_steps: see `check_steps`.
     """
     stride = train_steps // count
     times = [stride * k for k in reversed(range(count))]
     return tuple(Step(i, count, t, t, max(t - stride, 0)) for i, t in enumerate(times))
+
+
+def check_steps(count: int, abar: Sequence[float]) -> None:
+    """Whether a model with these cumulative alphas can be sampled in so many steps.
+
+    A schedule whose last level is noise alone (zero terminal signal-to-noise ratio) cannot be sampled from that level:
+    the noise says nothing of the photograph there, and a move divides by zero. Only as many steps as there are levels
+    begin so high.
+
+    Raises:
+        RLIError: where it cannot.
+    """
+    levels = len(abar)
+    if count > levels:
+        raise RLIError(f"steps={count} is too many: the model has {levels} noise levels")
+    if abar[sampling_steps(count, levels)[0].start] == 0:
+        raise RLIError(f"steps={count} is too many: the model's last noise level is noise alone; use {levels - 1}")
 
 
 def inversion_steps(count: int, alignment: str = "aligned", train_steps: int = 1000) -> tuple[Step, ...]:
