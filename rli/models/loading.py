@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 from rli.errors import RLIError
 from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
-from rli.models.device import pick_device, pick_dtype
+from rli.models.device import drawback, pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
 from rli.models.noise import read_schedule
 from rli.models.parts import Parts, fingerprint
@@ -53,6 +54,8 @@ def load(
     """
     base, placed = base_model(name), pick_device(device)
     precision = pick_dtype(dtype, placed)
+    if (line := drawback(precision, placed)) is not None:
+        print(f"warning: {line}", file=sys.stderr)
     weights = weights or base.weights
     if weights == "random":
         if name != "sdxl":
