@@ -189,6 +189,15 @@ def test_latents_are_shifted_and_scaled_as_the_vae_s_configuration_says(photo, c
     assert relative(codec.decode(model, latent), picture) < 1e-4
 
 
+def test_inversions_are_kept_apart_by_schedule_and_by_scaling():
+    """The fingerprint is part of the cache's key."""
+    parts = random_parts("tiny", torch.float32)
+    models = [assemble("tiny", replace(parts, scheduler=scheduler), CPU) for scheduler in (STABLE_DIFFUSION, COSINE)]
+    models += [with_vae(shift_factor=0.5), with_vae(scaling_factor=0.5)]
+    models.append(with_vae(latents_mean=MEAN, latents_std=DEVIATION))
+    assert len({model.fingerprint for model in models}) == len(models)
+
+
 def test_gain_is_of_the_picture_wherever_the_latents_lie(photo):
     plain, shifted = (codec.gain(m, codec.encode(m, photo)) for m in (with_vae(), with_vae(shift_factor=0.5)))
     assert relative(shifted, plain) < 1e-3
@@ -216,7 +225,7 @@ def test_latents_that_are_refused(config, said):
 
 def test_parts_that_do_not_fit_each_other_are_refused():
     parts = random_parts("tiny", torch.float32)
-    with pytest.raises(RLIError, match="the VAE is a AutoencoderTiny"):
+    with pytest.raises(RLIError, match="the VAE is of class AutoencoderTiny"):
         assemble("tiny", replace(parts, vae=AutoencoderTiny()), CPU)
     inpainting = UNet2DConditionModel(sample_size=8, block_out_channels=(32,) * 4, in_channels=9, cross_attention_dim=8)
     with pytest.raises(RLIError, match="the UNet takes 9 channels and predicts 4, and the VAE makes 4"):

@@ -113,7 +113,7 @@ def check_fit(unet: Any, vae: Any) -> None:
     their own."""
     kind = type(vae).__name__
     if kind != "AutoencoderKL":
-        raise RLIError(f"the VAE is a {kind}; only an AutoencoderKL is supported")
+        raise RLIError(f"the VAE is of class {kind}; only AutoencoderKL is supported")
     latent_scaling(vae.config)
     taken, given, made = unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels
     if not taken == given == made:
