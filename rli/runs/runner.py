@@ -13,6 +13,7 @@ from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
 from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
+from rli.models.device import deterministic
 from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
@@ -63,13 +64,14 @@ class Runner:
                 keys[photo.name] = self.job.key(photo)
                 yield photo
 
-        for result in self.results(noted(), progress):
-            key = keys.pop(result.name)
-            if isinstance(result, Failure):
-                warn(f"skipped: {result.reason}")
-                write_failure(folder, result.name, key, result.reason)
-            else:
-                write_photo(folder, result)
+        with deterministic(self.model.device):
+            for result in self.results(noted(), progress):
+                key = keys.pop(result.name)
+                if isinstance(result, Failure):
+                    warn(f"skipped: {result.reason}")
+                    write_failure(folder, result.name, key, result.reason)
+                else:
+                    write_photo(folder, result)
 
     def results(self, photos: Iterable[Photo], progress: Progress = quiet) -> Iterator[PhotoResult | Failure]:
         """Every photograph's result, as soon as it is there.
