@@ -47,7 +47,7 @@ def check_steps(count: int, abar: Sequence[float]) -> None:
         raise SettingError("steps", count, f"too many; the model has {levels} noise levels")
     if abar[sampling_steps(count, levels)[0].start] == 0:
         raise SettingError(
-            "steps", count, f"too many; the model's last noise level is noise alone: at most {levels - 1}"
+            "steps", count, f"too many; the model's last noise level is noise alone, so at most {levels - 1}"
         )
 
 
