@@ -1,8 +1,4 @@
-"""From edits to annotations: which pixels changed, as masks, polygons and run lengths.
-
-Pixel coordinates of polygons are COCO's: x to the right, y down, the pixel in row r and column c covers
-[c, c+1] × [r, r+1], the image 0…W × 0…H.
-"""
+"""From edits to annotations: which pixels changed, which class they have, and masks as pieces and run lengths."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.measure import approximate_polygon, find_contours
 
 from rli.errors import RLIError, one_of, whole, within
 from rli.photos.photo import GOOD, SPLITS
@@ -25,8 +20,6 @@ UNKNOWN = "defect"
 IGNORE = 255
 
 _NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
-# A pixel's centre is √2/4 from the outline at least: simplified by less, the outline still has the same pixels inside.
-_TOLERANCE = 0.35
 
 
 @dataclass(frozen=True)
@@ -168,29 +161,8 @@ def pieces(mask: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
 
 
 def has_hole(piece: np.ndarray) -> bool:
-    """Whether a piece encloses background (connected through edges), which a polygon cannot show."""
+    """Whether a piece encloses background (connected through edges)."""
     return bool((ndimage.binary_fill_holes(piece) & ~piece).any())
-
-
-def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
-    """The outer outline of one of `pieces`.
-
-    Holes are filled, as polygons of YOLO and COCO cannot hold any (`rle` can). Up to holes the outline is exact: the
-    centres of the piece's pixels, and no others, lie inside.
-
-    Args:
-        top: Where the cut-out lies in the image, in pixels.
-        left: As top.
-        piece: (h,w) bool, connected.
-
-    Returns:
-        (N,2) float, x and y in the image, N ≥ 3; the first point is not repeated.
-    """
-    filled = np.pad(ndimage.binary_fill_holes(piece), 1).astype(np.uint8)
-    (outline,) = find_contours(filled, 0.5, fully_connected="high")
-    corners = approximate_polygon(outline, _TOLERANCE)[:-1]
-    # From centres of the padded cut-out's pixels to corners of the image's.
-    return corners[:, ::-1] + (left - 0.5, top - 0.5)
 
 
 def rle(mask: np.ndarray) -> dict[str, list[int]]:

@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rli.datasets.annotations import Item, pieces, polygon, position
+from rli.datasets.annotations import Item, pieces, position
+from rli.datasets.polygons import polygon
 from rli.errors import RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
 from rli.photos.photo import GOOD
@@ -38,7 +39,7 @@ class Piece:
 
     @cached_property
     def outline(self) -> np.ndarray:
-        """(N,2) float, see `annotations.polygon`; kept, as more than one format writes it."""
+        """(N,2) float, see `polygons.polygon`; kept, as more than one format writes it."""
         return polygon(self.top, self.left, self.mask)
 
 
