@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -104,7 +106,7 @@ def test_drawn_defects_are_found_where_they_were_drawn():
 def test_relabelling_puts_the_new_class_on_top(tmp_path):
     truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
     assert regions_of_edit(None, change, relabel=True) == regions_of_edit(None, change, relabel=False) == (change,)
-    assert regions_of_edit(truth, change, relabel=True) == (truth, change)
+    assert regions_of_edit(truth, change, relabel=True) == (truth, replace(change, relabels=True))
     assert regions_of_edit(truth, change, relabel=False) == (change, truth)
 
 

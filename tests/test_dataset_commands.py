@@ -17,6 +17,7 @@ from rli.images import read_mask
 from rli.photos.sources import photos
 from rli.runs import stages
 from rli.runs.model_spec import ModelSpec
+from tests.export_items import told_by_coco
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -218,6 +219,9 @@ def test_relabelled_pixels_take_the_new_class(made, original, no_model):
         own = {"dent": 2, "rust": 3}[row["label"]]
         assert np.array_equal(old, np.where(crack, 1, np.where(edit, own, 0)))
         assert np.array_equal(new, np.where(edit, own, np.where(crack, 1, 0)))
+        told = told_by_coco(made / "dataset" / "coco", row["split"])[name.replace("/", "__")]
+        assert np.array_equal(told[row["label"]], edit)
+        assert np.array_equal(told.get("crack", np.zeros_like(edit)), crack & ~edit)
         shared += (crack & edit).sum()
     assert shared > 0
 

@@ -11,6 +11,7 @@ from skimage.draw import disk, line
 from rli.datasets.annotations import pieces
 from rli.datasets.polygons import polygon
 from rli.models.mini.surfaces import surface
+from tests.export_items import inside
 
 Draw = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
@@ -30,17 +31,6 @@ MASKS = {
     "everything": [np.ones((5, 7), bool), np.ones((1, 1), bool)],
     "nested rings": [np.isin(np.maximum(*abs(np.indices((17, 17)) - 8)), (1, 3, 4, 7))],
 }
-
-
-def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The pixels whose centres lie inside, even and odd."""
-    found = np.zeros(shape, bool)
-    x, y = np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5
-    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        rows = np.flatnonzero((y0 > y) != (y1 > y))
-        at = x0 + (y[rows] - y0) * (x1 - x0) / (y1 - y0) if len(rows) else np.zeros(0)
-        found[rows] ^= at[:, None] < x
-    return found
 
 
 def in_fifths(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

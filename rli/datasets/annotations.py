@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Region:
     label: str
     # A PNG of 0 and 255, of the image's size.
     mask: Path
+    # Whether its pixels have this class alone, and leave the regions before it.
+    relabels: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,12 @@ def regions_of_edit(truth: Region | None, change: Region, relabel: bool) -> tupl
     Args:
         truth: The photograph's own defect; None where none is known.
         change: The new defect.
-        relabel: Which class the pixels take in class-index masks where both overlap: the new defect's, as in the paper,
-            or the photograph's own.
+        relabel: Whether pixels of both have the new defect's class alone, as in the paper. Otherwise they belong to
+            both objects, and have the class of the photograph's own defect in class-index masks.
     """
     if truth is None:
         return (change,)
-    return (truth, change) if relabel else (change, truth)
+    return (truth, replace(change, relabels=True)) if relabel else (change, truth)
 
 
 def class_index(

@@ -128,12 +128,14 @@ def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
     height, width, is_portable = _head(item.image)
     if item.label != GOOD:
         position(item.label, classes)
-    masks = []
+    masks: list[tuple[str, np.ndarray]] = []
     for region in item.regions:
         position(region.label, classes)
         mask = read_mask(region.mask, height, width, photo_size=(width, height))
-        if mask.any():
-            masks.append((region.label, mask))
+        if region.relabels:
+            masks = [(label, other & ~mask) for label, other in masks]
+        masks.append((region.label, mask))
+    masks = [(label, mask) for label, mask in masks if mask.any()]
     if masks and item.label == GOOD:
         raise RLIError(f"{item.name} counts as {GOOD} but shows a defect of the class “{masks[0][0]}”")
     return Sample(item, stem, (height, width), tuple(masks), is_portable)
