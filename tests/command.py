@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from rli.cli.app import command
 from rli.cli.errors import FULL_ERROR, HYDRA_FULL_ERROR
-from rli.resources import resource_folder
+from rli.package_files import resource_folder
 
 ROOT = Path(__file__).parents[1]
 CONF = resource_folder("conf")

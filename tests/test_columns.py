@@ -15,10 +15,10 @@ from rli.method.records import EditSettings
 from rli.metrics.columns import BY_NAME, COLUMNS, NAMES, ORIGINAL, Column, Measurement, Row, row_of
 from rli.metrics.image import mean_change, psnr, ssim
 from rli.reports.analysis import settings_table
+from rli.reports.experiment_table import TableSpec, table, table_markdown
 from rli.reports.explore import explore_context
 from rli.reports.page import write_report
 from rli.reports.results import frame_of, read_results, write_results
-from rli.reports.table import TableSpec, table, table_markdown
 from rli.store.records import EditedPhoto, PhotoResult
 from rli.tracking.summary import summary
 

@@ -18,7 +18,7 @@ from rli.reports.outputs import write_outcome
 from rli.reports.sweep import write_sweep
 from rli.runs.config import RayCluster
 from rli.runs.job import Job, Selection
-from rli.runs.memory import Memory
+from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import ModelSpec
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants

@@ -106,16 +106,8 @@ def test_every_setting_that_is_named_exists(page, configured):
 
 def test_the_reference_of_public_functions_is_built_from_their_docstrings(tmp_path):
     pytest.importorskip("pdoc", reason="the extra docs is not installed")
-    command = [
-        sys.executable,
-        "-m",
-        "pdoc",
-        "--docformat",
-        "google",
-        "--output-directory",
-        str(tmp_path),
-        "rli.method.schedule",
-    ]
-    built = subprocess.run([*command, "rli.method.schedule"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    options = ("--docformat", "google", "--output-directory", str(tmp_path))
+    command = [sys.executable, "-m", "pdoc", *options, "rli.method.sampler"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
-    assert "sampling_steps" in (tmp_path / "rli" / "method" / "schedule.html").read_text()
+    assert "sampling_steps" in (tmp_path / "rli" / "method" / "sampler.html").read_text()

@@ -13,7 +13,7 @@ from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.prompts import align
 from rli.method.records import EditSettings, Target
-from rli.method.schedule import sampling_steps
+from rli.method.sampler import sampling_steps
 from rli.method.solvers import Adam
 from rli.models import vae
 from rli.models.mini.surfaces import UNSEEN, surface

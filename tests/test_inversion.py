@@ -15,7 +15,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.schedule import guide, inversion_steps, move, sampling_steps
+from rli.method.sampler import guide, inversion_steps, move, sampling_steps
 from rli.method.solvers import Adam, GaussNewton
 from rli.metrics.image import psnr
 from rli.models import text

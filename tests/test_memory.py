@@ -18,12 +18,12 @@ from rli.models import text
 from rli.models import vae as codec
 from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 from rli.photos.sources import Photo
-from rli.runs import memory
-from rli.runs.footprint import Footprint, Live, measure, weight_bytes
+from rli.runs import memory_plan
 from rli.runs.job import Job
-from rli.runs.memory import (
+from rli.runs.memory_estimate import Footprint, Live, measure, weight_bytes
+from rli.runs.memory_plan import (
     EDITING,
     FALLBACKS,
     INVERTING,
@@ -96,7 +96,7 @@ def test_every_fallback_turns_one_saving_more_on_and_needs_no_more(stage):
     assert needs[-1] < 0.6 * needs[0]
     for before, after in pairwise(plans):
         assert sum(getattr(before, f.name) != getattr(after, f.name) for f in fields(Plan)) == 1
-        assert memory.described(before, after)
+        assert memory_plan.described(before, after)
     assert not any(plan.vae_tiling for plan in plans[:-1]) and plans[-1].vae_tiling
     assert next_fallback(plans[-1], stage) is None
 
@@ -184,7 +184,7 @@ def test_an_edit_s_footprint_is_as_large_as_it_is(model, photo):
 
 def test_every_fallback_gives_the_same_reconstruction_and_edits(model, photo):
     def pictures(plan: Plan) -> list[torch.Tensor]:
-        arranged = memory.arranged(model, plan)
+        arranged = memory_plan.arranged(model, plan)
         done = inversion.invert(arranged, photo, SOURCE, SETTINGS)
         edits = editing.edit(arranged, done, TARGETS, batch=plan.targets)
         return [editing.reconstruct(arranged, done), *(e.image for e in edits)]
@@ -296,7 +296,7 @@ def test_nothing_left_to_save_is_one_failure_and_the_rest_go_on(model, photo, ta
     ],
 )
 def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
-    keeper, tries = memory.MemoryManager(model, Plan(1, 2), frozenset()), []
+    keeper, tries = memory_plan.MemoryManager(model, Plan(1, 2), frozenset()), []
 
     def work(model, plan):
         tries.append(plan.encoders_on_device)
@@ -315,7 +315,7 @@ def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
 def test_a_real_allocation_that_fails_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert memory.is_out_of_memory(caught.value)
+    assert memory_plan.is_out_of_memory(caught.value)
 
 
 def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkeypatch):
@@ -328,12 +328,12 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
     assert low.run_with_oom_retry(INVERTING, lambda model, plan: model.unet.is_gradient_checkpointing)
     footprint = measure(model, 64, 64, SETTINGS)
     room = estimate(footprint, Plan(2, 8, checkpointing=True), INVERTING)
-    monkeypatch.setattr(memory, "budget", lambda model, limit: room)
+    monkeypatch.setattr(memory_plan, "budget", lambda model, limit: room)
     capsys.readouterr()
     kept = memory_manager(model, Memory(limit=1.0), **choice)
     assert estimate(footprint, kept.plan, INVERTING) <= room < estimate(footprint, Plan(4, 8), INVERTING)
     assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
-    monkeypatch.setattr(memory, "budget", lambda model, limit: 0)
+    monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 0)
     assert memory_manager(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
     assert capsys.readouterr().err.startswith("memory: warning: with every memory saving on, about 0.10 GB are needed")
     assert memory_manager(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
@@ -342,19 +342,19 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
 
 
 def test_a_cpu_s_budget_is_the_limit_less_what_the_process_holds(tiny):
-    assert memory.budget(tiny, None) is None
-    before = memory.budget(tiny, 1024)
+    assert memory_plan.budget(tiny, None) is None
+    before = memory_plan.budget(tiny, 1024)
     assert before < 2**40 - sum(map(weight_bytes, (tiny.unet, tiny.vae, *tiny.text_encoders)))
     more = torch.ones(2**28, dtype=torch.uint8)
-    assert before - memory.budget(tiny, 1024) == pytest.approx(more.nbytes, rel=0.1)
-    assert memory.budget(tiny, 1e-3) < 0
+    assert before - memory_plan.budget(tiny, 1024) == pytest.approx(more.nbytes, rel=0.1)
+    assert memory_plan.budget(tiny, 1e-3) < 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_cuda_device_s_budget_is_what_is_free_and_the_plan_is_kept_there(photo):
     model = random_model("tiny", device="cuda")
-    assert 0 < memory.budget(model, None) <= torch.cuda.get_device_properties(0).total_memory
-    assert memory.budget(model, 0.5) <= 2**29
+    assert 0 < memory_plan.budget(model, None) <= torch.cuda.get_device_properties(0).total_memory
+    assert memory_plan.budget(model, 0.5) <= 2**29
     kept = memory_manager(model, Memory("low"), 64, 64, SETTINGS, 1, 1)
 
     def places(model, plan):

@@ -8,8 +8,8 @@ import pytest
 
 from rli.errors import RLIError
 from rli.metrics.columns import Row
+from rli.reports.experiment_table import TableSpec, spec_of, table, table_markdown, write_table
 from rli.reports.results import frame_of
-from rli.reports.table import TableSpec, spec_of, table, table_markdown, write_table
 
 SPEC = TableSpec("x", ("rli.location",), "original", ("psnr", "ssim"))
 

@@ -30,7 +30,7 @@ from rli.cli.errors import (
     print_traceback_if_due,
     wants_traceback,
 )
-from rli.resources import resource_folder
+from rli.package_files import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
 TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}

@@ -21,10 +21,10 @@ import yaml
 
 from rli.errors import RLIError
 from rli.metrics.columns import NAMES, Row
+from rli.package_files import resource_folder
+from rli.reports.experiment_table import spec_of, write_table
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of, read_results
-from rli.reports.table import spec_of, write_table
-from rli.resources import resource_folder
 from rli.store.records import Failure, PhotoRecord, read_failures, read_record, read_status
 from rli.tracking.tracker import Tracker
 

@@ -17,7 +17,7 @@ from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
-from rli.runs.memory import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
+from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
 from rli.store.records import Failure, PhotoResult, write_failure, write_photo

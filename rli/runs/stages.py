@@ -26,7 +26,7 @@ from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress
 from rli.runs.job import Job, Selection
-from rli.runs.memory import Plan
+from rli.runs.memory_plan import Plan
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
 from rli.runs.variants import variant_name
 from rli.store import inversions as cache

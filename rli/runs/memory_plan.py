@@ -14,7 +14,7 @@ import torch
 from rli.errors import RLIError, SettingError, one_of
 from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, arrange
-from rli.runs.footprint import Footprint, measure, weight_bytes
+from rli.runs.memory_estimate import Footprint, measure, weight_bytes
 
 Result = TypeVar("Result")
 
