@@ -66,9 +66,14 @@ class Item:
 
 
 def change_mask(
-    edit: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, *, threshold: float = 8.0, smallest: int = 16
+    edit: np.ndarray,
+    reconstruction: np.ndarray,
+    mask: np.ndarray | None,
+    *,
+    threshold: float = 8.0,
+    smallest: int = 16,
 ) -> np.ndarray:
-    """The pixels that an edit visibly changed: inside the blend mask, and measurably different.
+    """The pixels that an edit visibly changed: measurably different, and inside the blend mask that held it.
 
     Of the absolute difference the strongest channel counts, for rust may show in one alone; it is smoothed by a
     Gaussian of one pixel before it is compared.
@@ -76,7 +81,7 @@ def change_mask(
     Args:
         edit: (H,W,3) uint8.
         reconstruction: (H,W,3) uint8.
-        mask: (H,W) bool, the blend mask.
+        mask: (H,W) bool, the blend mask; None where the edit was free to change the whole image.
         threshold: In grey levels of 255.
         smallest: Connected pieces of fewer pixels are removed.
 
@@ -89,7 +94,9 @@ def change_mask(
     within("threshold", threshold, 0, 255)
     whole("smallest", smallest, 0, 2**31 - 1)
     difference = np.abs(edit.astype(np.int16) - reconstruction).max(-1).astype(np.float32)
-    changed = mask & (ndimage.gaussian_filter(difference, 1.0) > threshold)
+    changed = ndimage.gaussian_filter(difference, 1.0) > threshold
+    if mask is not None:
+        changed &= mask
     labels, _ = ndimage.label(changed, _NEIGHBOURS)
     return changed & (np.bincount(labels.ravel())[labels] >= smallest)
 

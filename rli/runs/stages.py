@@ -252,8 +252,8 @@ def _with_retries(
 ) -> EditedPhoto:
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
-    photo, back = to_uint8(read.image), to_uint8(done.reconstruction)
-    first = last = _edited_photo(job.selection, made, photo, back)
+    back = to_uint8(done.reconstruction)
+    first = last = _edited_photo(job.selection, made, read, back)
     retries = job.selection.max_retries if job.selection and first.reason is not None else 0
     for _ in range(retries):
         settings = adjusted(last.settings, Scores(**last.scores), job.selection.gate)
@@ -261,20 +261,23 @@ def _with_retries(
             break
         target, given = made.edit.target, {"mask": read.mask, "reconstruction": done.reconstruction}
         (other,) = edit(model, inversion, [target], settings, **given)
-        last = _edited_photo(job.selection, replace(made, edit=other, settings=settings), photo, back)
+        last = _edited_photo(job.selection, replace(made, edit=other, settings=settings), read, back)
         if last.reason is None:
             return last
     return first
 
 
-def _edited_photo(selection: Selection | None, made: EditMade, photo: np.ndarray, back: np.ndarray) -> EditedPhoto:
+def _edited_photo(selection: Selection | None, made: EditMade, read: ReadPhoto, back: np.ndarray) -> EditedPhoto:
     """An edit as the outputs need it, judged by the quality gate where there is a selection."""
     edit, image = made.edit, to_uint8(made.edit.image)
     plain = EditedPhoto(image, edit.mask, edit.maps, edit.source_maps, label=made.label, settings=made.settings)
     if selection is None:
         return plain
-    change = change_mask(image, back, edit.mask, threshold=selection.threshold, smallest=selection.smallest)
-    scores = score(image, back, photo, edit.mask, change)
+    # Without local blend and region the blend mask says where attention looked, and the edit changes what it will.
+    is_held = made.settings.local_blend or read.mask is not None
+    held_by = edit.mask if is_held else None
+    change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
+    scores = score(image, back, to_uint8(read.image), edit.mask, change)
     return replace(plain, change=change, scores=asdict(scores), reason=reject_reason(scores, selection.gate))
 
 
