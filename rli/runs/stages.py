@@ -5,13 +5,11 @@ Each is a function of what the stage before it gave. The runner (runner.py) call
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -27,6 +25,7 @@ from rli.photos.sources import Photo
 from rli.progress import Progress
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Plan
+from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
 from rli.runs.variants import variant_name
 from rli.store import inversions as cache
@@ -279,15 +278,3 @@ def _edited_photo(selection: Selection | None, made: EditMade, read: ReadPhoto, 
     change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
     scores = score(image, back, to_uint8(read.image), edit.mask, change)
     return replace(plain, change=change, scores=asdict(scores), reason=reject_reason(scores, selection.gate))
-
-
-def peak_memory_gb(device: torch.device) -> float:
-    """Peak of the device's allocator on CUDA, of the process on a CPU, in GB (2^30 bytes)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return psutil.Process().memory_info().peak_wset / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
