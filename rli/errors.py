@@ -1,4 +1,4 @@
-"""Errors that a user can mend, in one line, and the checks that raise them."""
+"""Errors that a user can correct, each on one line, and the checks that raise them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class RLIError(ValueError):
-    """A bad value, file or combination: one line that says what is wrong and what to do."""
+    """A bad value, file or combination. The message is one line: what is wrong, and what to do."""
 
 
 class NonFiniteError(RLIError):
@@ -14,9 +14,10 @@ class NonFiniteError(RLIError):
 
 
 class SettingError(RLIError):
-    """An argument's value that cannot be: `name=value: problem`.
+    """An argument has a value that is not possible: `name=value: problem`.
 
-    The library names its own argument. A command whose settings have other names raises the error again, `renamed`.
+    The library names its own argument; where the command's setting has another name, the error is
+    raised again `renamed`.
     """
 
     def __init__(self, name: str, value: object, problem: str) -> None:

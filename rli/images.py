@@ -76,8 +76,8 @@ def read_mask(
     size = inside.shape[::-1]
     if photo_size is not None and size != tuple(photo_size):
         raise RLIError(
-            f"{shown(path)}: the mask is {size[0]}×{size[1]} pixels, its photograph {photo_size[0]}×{photo_size[1]}: "
-            "they must have the same size"
+            f"{shown(path)}: the mask has {size[0]}×{size[1]} pixels and its photograph "
+            f"{photo_size[0]}×{photo_size[1]}; they must have the same size"
         )
     return fitted(Image.fromarray(inside.astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
 
@@ -177,8 +177,8 @@ def _open(path: str | Path, behind: str = "white") -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"it has more than {2 * Image.MAX_IMAGE_PIXELS} pixels: cut it into parts"
+    if isinstance(error, Image.DecompressionBombError) and (limit := Image.MAX_IMAGE_PIXELS):
+        return f"it has more than {2 * limit} pixels: cut it into parts"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return shown(" ".join(reason.split()))[:120]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from tqdm import tqdm
@@ -22,17 +22,17 @@ EVERY = 15.0
 
 
 class _Bar(tqdm):
-    """tqdm's bar, which also tells how many an hour."""
+    """tqdm's bar with a rate per hour."""
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        told = super().format_dict
-        return {**told, "hourly": f"{3600 * told['n'] / told['elapsed']:.0f}/h" if told["elapsed"] else "–"}
+        shown = super().format_dict
+        return {**shown, "hourly": f"{3600 * shown['n'] / shown['elapsed']:.0f}/h" if shown["elapsed"] else "–"}
 
 
 def shown(items: Iterable, label: str, total: int | None = None) -> Iterable:
     """Pass items through, showing on stderr how far it is. total: how many there are, where they do not know it."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {hourly}]"

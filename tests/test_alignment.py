@@ -93,7 +93,7 @@ def test_words_may_be_named():
     [
         (Target("x", SOURCE), "refine", "equals the source"),
         (Target("x", SOURCE.upper()), "refine", "equals the source"),
-        (Target("x", "photo of a rust image"), "replace", "as many words"),
+        (Target("x", "photo of a rust image"), "replace", "the same number of words"),
         (Target("x", "photo of a crack rust image", target_word="dent"), "refine", "is not in the prompt"),
     ],
 )

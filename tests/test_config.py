@@ -65,7 +65,7 @@ def test_an_argument_from_elsewhere_is_named_by_its_own_key():
 
 @pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "0/0", "1/2/3"])
 def test_shards_that_cannot_be(text):
-    with pytest.raises(SettingError, match=f"shard={text}: expected which shard of how many"):
+    with pytest.raises(SettingError, match=f"shard={text}: expected INDEX/COUNT"):
         Shard.parse(text)
 
 

@@ -9,22 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from dataset_commands import MADE, WRITTEN, files_of, made_by, refused, rows_of
+from export_items import told_by_coco
 from PIL import Image
 
 from experiments.datasets import surfaces
 from experiments.datasets.runs import held
 from rli.images import read_mask
 from rli.photos.sources import photos
-from rli.runs import stages
-from rli.runs.model_spec import ModelSpec
-from tests.export_items import told_by_coco
 
-
-@pytest.fixture(scope="module", autouse=True)
-def no_lpips():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rli.runs.runner.load_lpips", lambda: None)
-        yield
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +41,6 @@ def made(original, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path / "copy")
     (folder,) = (tmp_path / "copy" / "outputs" / "datasets").iterdir()
     return folder
-
-
-@pytest.fixture
-def no_model(monkeypatch):
-    monkeypatch.setattr(ModelSpec, "load", lambda spec: pytest.fail("a model is loaded"))
-
-
-@pytest.fixture
-def inversions(monkeypatch) -> list[int]:
-    """Grows by a number for each call: how many photographs were inverted together."""
-    calls, invert = [], stages.invert_batch
-    monkeypatch.setattr(
-        stages, "invert_batch", lambda model, images, *a: calls.append(len(images)) or invert(model, images, *a)
-    )
-    return calls
 
 
 # --- what is made -----------------------------------------------------------------------------------------------------
@@ -270,9 +248,11 @@ def test_what_only_the_writing_depends_on_is_written_anew(made, no_model):
     assert [p.name for p in (made / "dataset").iterdir() if p.is_dir()] == ["coco"]
     assert (made / "README.md").read_text().count("# Other")
     Path("review.csv").write_text("image,defect,job,decision\nnowhere,rust,,keep\n")
-    assert "“rust” of “nowhere” is no edit of" in refused(*MADE, *WRITTEN, "dataset.review=review.csv")
+    assert "names the edit “rust” of “nowhere”, which this run does not have" in refused(
+        *MADE, *WRITTEN, "dataset.review=review.csv"
+    )
     Path("review.csv").write_text(f"image,defect,job,decision\n{photo},rust,7,keep\n")
-    assert "is no edit of" in refused(*MADE, *WRITTEN, "dataset.review=review.csv")
+    assert "which this run does not have" in refused(*MADE, *WRITTEN, "dataset.review=review.csv")
 
 
 def test_another_gate_makes_edits_anew_from_the_same_inversions(made, inversions):
@@ -284,4 +264,4 @@ def test_another_gate_makes_edits_anew_from_the_same_inversions(made, inversions
     edits = rows_of(folder).query("kind == 'edit'")
     assert edits["kept"].to_dict() == {name: name == f"{photo}/rust" for name in edits.index}
     assert edits.loc[~edits["kept"], "reason"].str.startswith("strength ").all()
-    assert "strength" in (folder / "README.md").read_text().partition("## Set aside")[2].partition("##")[0]
+    assert "strength" in (folder / "README.md").read_text().partition("## Rejected")[2].partition("##")[0]

@@ -46,7 +46,7 @@ TAKERS = {
 # Said in conf/ alone: the choice of a group's option; paths and prompts; and what only the command knows.
 CONF_ALONE = {
     "runtime.kind", "runtime.cache", "data.kind", "data.path", "dataset.review", "dataset.gate", "dataset.variants",
-    "inversion.method", "edit.method", "tracking.kind",
+    "inversion.method", "inversion.solver", "edit.method", "tracking.kind",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import box, job, targets, write_surface
 
 from rli.datasets.annotations import change_mask
 from rli.images import write_png
@@ -17,7 +18,8 @@ from rli.photos.photo import Photo
 from rli.runs.job import Job, Selection
 from rli.runs.runner import Runner
 from rli.store.records import EditedPhoto, PhotoResult
-from tests.builders import box, job, targets, write_surface
+
+pytestmark = pytest.mark.integration
 
 STRONG = EditSettings(eq=8.0, cross=0.3, replace=0.2)
 

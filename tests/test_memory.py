@@ -1,11 +1,12 @@
 """What a job needs is known beforehand, memory savings change no picture, and running out of memory ends no run."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE, job, photographs, targets
 from torch import nn
 
 from rli.errors import RLIError
@@ -13,15 +14,12 @@ from rli.method import editing, inversion
 from rli.method.attention.install import install
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.settings import InversionSettings
-from rli.method.records import EditSettings, Target
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
 from rli.models.noise_schedule import Step
-from rli.photos.sources import Photo
 from rli.runs import memory_plan
-from rli.runs.job import Job
 from rli.runs.memory_estimate import Footprint, Live, measure, weight_bytes
 from rli.runs.memory_plan import (
     EDITING,
@@ -39,8 +37,9 @@ from rli.runs.peak_memory import peak_memory_gb, reset_peak_memory
 from rli.runs.runner import Runner
 from rli.store.records import Failure, PhotoResult
 
-SOURCE = "photo of a crack defect image"
-TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))
+pytestmark = pytest.mark.integration
+
+TARGETS = targets("rust", "dent", "wear", "hole")
 SETTINGS = InversionSettings(steps=3)
 GENEROUS = Plan(photos=8, targets=8)
 # About what SDXL takes at 1024 pixels in bfloat16, in MB.
@@ -56,24 +55,9 @@ def model(tiny):
 
 @pytest.fixture
 def task(tmp_path):
-    def make(**changes) -> Job:
-        common = {"model": "sdxl", "height": 64, "width": 64, "source": SOURCE, "targets": TARGETS, "original": False}
-        settings = {"inversion": SETTINGS, "edit": EditSettings(), "cache": tmp_path / "cache", "target_batch": 4}
-        return Job(**{**common, **settings, **changes})
-
-    return make
-
-
-@dataclass(frozen=True)
-class InMemory(Photo):
-    image: torch.Tensor | None = None
-
-    def read(self, height, width):
-        return self.image
-
-
-def photographs(photo: torch.Tensor, count: int) -> list[Photo]:
-    return [InMemory(f"p{k}", image=photo.roll(8 * k, 3)) for k in range(count)]
+    """A job, with changes, that edits to the targets together."""
+    common = {"targets": TARGETS, "original": False, "inversion": SETTINGS, "target_batch": 4}
+    return lambda cache="cache", **changes: job(tmp_path / cache, **{**common, **changes})
 
 
 def exhausts(monkeypatch, part: nn.Module, when) -> None:
@@ -154,7 +138,7 @@ def test_the_footprint_is_the_real_peak(dtype):
         arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
         cond = text.encode_prompts(model, [SOURCE], (256, 256))
         tokens = cond.tokens.requires_grad_()
-        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (8, 8)):
+        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (32, 32)):
             out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
             torch.autograd.grad(out, tokens, torch.ones_like(out))
         assert footprint.optimize[saving] == pytest.approx(live.peak, rel=0.05)
@@ -236,29 +220,34 @@ def same(a: PhotoResult, b: PhotoResult, levels: int) -> None:
 
 
 def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: call == 8)
     got = list(Runner(task(), model).results(photographs(photo, 2)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 0)  # checkpointing computes the same activations again
-    assert capsys.readouterr().err == ("memory: out of memory while inverting; going on with gradient checkpointing\n")
+    assert capsys.readouterr().err == (
+        "memory: out of memory while inverting; turned on gradient checkpointing, and trying again\n"
+    )
     assert model.unet.is_gradient_checkpointing
 
 
 def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: rows > 5)
     got = list(Runner(task(), model).results(photographs(photo, 2)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     # Once: the second photograph goes on with what the first one found.
-    assert capsys.readouterr().err == "memory: out of memory while editing; going on with 2 targets together\n"
+    assert (
+        capsys.readouterr().err
+        == "memory: out of memory while editing; turned on 2 targets together, and trying again\n"
+    )
 
 
 def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 5)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 5)))
     capsys.readouterr()
     together = task(batch_size=4, targets=TARGETS[:1], memory=Memory(checkpointing=False))
     plain = [replace(p, edits={"rust": p.edits["rust"]}) for p in plain]
@@ -267,9 +256,9 @@ def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, t
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     assert capsys.readouterr().err == (
-        "memory: out of memory while inverting; going on with 2 photographs together\n"
-        "memory: out of memory while editing; going on with 2 targets together\n"
-        "memory: out of memory while editing; going on with targets one by one\n"
+        "memory: out of memory while inverting; turned on 2 photographs together, and trying again\n"
+        "memory: out of memory while editing; turned on 2 targets together, and trying again\n"
+        "memory: out of memory while editing; turned on targets one by one, and trying again\n"
     )
 
 
@@ -354,12 +343,12 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
     capsys.readouterr()
     kept = memory_manager(model, Memory(limit=1.0), **choice)
     assert estimate(footprint, kept.plan, INVERTING) <= room < estimate(footprint, Plan(4, 8), INVERTING)
-    assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
+    assert capsys.readouterr().err.startswith("memory: auto turned on: gradient checkpointing")
     monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 0)
     assert memory_manager(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
     assert capsys.readouterr().err.startswith(
-        "memory: warning: with every memory saving on, the work needs about 0.10 GB beside what the process holds, and "
-        "0.00 GB are left of the limit\n"
+        "memory: warning: even with all memory savings on, the work needs about 0.10 GB beside what the process holds, "
+        "and 0.00 GB are left of the limit\n"
     )
     assert memory_manager(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
     direct = choice | {"settings": InversionSettings(Direct())}  # nothing is optimized: there is no graph
@@ -374,7 +363,7 @@ def test_on_cuda_need_and_room_have_the_model_in_them(model, capsys, monkeypatch
     monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 3 * 2**30)
     memory_manager(on_cuda, Memory(), 1024, 1024, SETTINGS, 1, 1)
     assert capsys.readouterr().err.startswith(
-        "memory: warning: with every memory saving on, model and work need about 4.00 GB, and 3.00 GB are free\n"
+        "memory: warning: even with all memory savings on, model and work need about 4.00 GB, and 3.00 GB are free\n"
     )
 
 
@@ -395,14 +384,12 @@ def test_each_photograph_on_cuda_has_a_peak_of_its_own(model, photo, task, monke
 
 
 def test_a_cpu_s_peak_is_the_process_s_and_never_falls():
-    before = peak_memory_gb(torch.device("cpu"))
-    assert before > 0
-    more = torch.ones(2**27 + int(before * 2**30), dtype=torch.uint8)
-    at_most = peak_memory_gb(torch.device("cpu"))
-    assert at_most >= more.nbytes / 2**30
+    cpu, more = torch.device("cpu"), torch.ones(2**28, dtype=torch.uint8)
+    at_most = peak_memory_gb(cpu)
+    assert at_most > more.nbytes / 2**30
     del more
-    reset_peak_memory(torch.device("cpu"))
-    assert peak_memory_gb(torch.device("cpu")) >= at_most
+    reset_peak_memory(cpu)
+    assert peak_memory_gb(cpu) >= at_most
 
 
 def test_a_cpu_s_budget_is_the_limit_less_what_the_process_holds(tiny):

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from export_items import inside
 from scipy import ndimage
 from skimage.draw import disk, line
 
 from rli.datasets.annotations import pieces
 from rli.datasets.polygons import polygon
 from rli.models.mini.surfaces import surface
-from tests.export_items import inside
 
 Draw = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from builders import row
 
 from rli.errors import RLIError
-from rli.metrics.columns import Row
 from rli.reports.experiment_table import TableSpec, spec_of, table, table_markdown, write_table
 from rli.reports.results import frame_of
 
@@ -18,12 +18,12 @@ def rows(model="mini", resolution="128"):
     """Two photographs, two places: psnr 20 and 30 without, 22 and infinity with."""
     values = {"off": (20.0, 30.0), "up": (22.0, math.inf)}
     told = [
-        (Row(name, defect, resolution, model, "null_text", 0.1, 2.0, 1.0, 0.8, psnr=psnr, ssim=0.9), place)
+        (row(name, defect, resolution, model=model, psnr=psnr), place)
         for place, psnrs in values.items()
         for name, psnr in zip("ab", psnrs, strict=True)
         for defect in ("original", "rust")
     ]
-    return frame_of([row for row, _ in told]).assign(**{"rli.location": [place for _, place in told]})
+    return frame_of([one for one, _ in told]).assign(**{"rli.location": [place for _, place in told]})
 
 
 def published(**further):
@@ -83,9 +83,9 @@ def test_files_and_what_is_wrong(tmp_path):
     write_table(tmp_path, rows(), SPEC, tmp_path / "experiments")
     assert pd.read_csv(tmp_path / "table.csv")["psnr_published"].notna().sum() == 2
     assert (tmp_path / "table.md").read_text().startswith("| rli.location |")
-    with pytest.raises(RLIError, match="no column nothing"):
+    with pytest.raises(RLIError, match="unknown column nothing"):
         table(rows(), TableSpec("x", ("nothing",), "original", ("psnr",)))
-    with pytest.raises(RLIError, match=r"unknown value table\.of=some"):
+    with pytest.raises(RLIError, match=r"table\.of=some: unknown value"):
         table(rows(), TableSpec("x", ("rli.location",), "some", ("psnr",)))
 
 

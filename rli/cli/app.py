@@ -30,6 +30,7 @@ from rli.cli.errors import (
     print_traceback_if_due,
     wants_traceback,
 )
+from rli.cli.settings import plain
 from rli.package_files import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
@@ -43,7 +44,7 @@ def command(arguments: Sequence[str] | None = None) -> int:
         arguments: What is typed after the command's name; None takes it from the command line.
 
     Returns:
-        The exit status: 2 after one line for what the user can mend, 1 after a traceback for a bug, 130 where stopped.
+        The exit status: 2 after one line for what the user can correct, 1 after a traceback for a bug, 130 if stopped.
     """
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments and arguments[0] in TOOLS:
@@ -60,9 +61,11 @@ def _runs() -> int:
     try:
         main()
     except SystemExit as end:
-        return end.code
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on, with hydra.run.dir or hydra.sweep.dir as it was", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt as stop:
+        sweep = sweep_callback.under_way.get()
+        where = stop if sweep is None else f"hydra.sweep.dir={sweep}"
+        print(f"stopped. To continue, give the same command with {where}", file=sys.stderr)
         return 130
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
@@ -71,7 +74,9 @@ def _runs() -> int:
         print_error(one_line(error) + hint)
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
-            sweep_callback.gather(OmegaConf.load(folder / "multirun.yaml"), folder)
+            config = OmegaConf.load(folder / "multirun.yaml")
+            assert isinstance(config, DictConfig)  # Hydra writes a mapping
+            sweep_callback.gather(config, folder)
         return 2
     finally:
         sweep_callback.under_way.reset(token)
@@ -86,10 +91,12 @@ def run(cfg: DictConfig) -> None:
     """
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
-    settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    settings = plain(cfg)
     group = Path(hydra_cfg.sweep.dir).name if is_job else None
     try:
         complete = _work(settings, folder, group)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"hydra.run.dir={folder}") from None
     except Exception as error:
         print_traceback_if_due(error)
         if not settings["dry_run"]:
@@ -158,8 +165,8 @@ def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
         return otherwise
     from rli.runs.config import dataset_folder
 
-    settings = OmegaConf.masked_copy(_root_, [*_root_.keys() - {"out", "hydra"}])
-    return dataset_folder(OmegaConf.to_container(settings))
+    names = [name for name in map(str, _root_) if name not in ("out", "hydra")]
+    return dataset_folder(plain(OmegaConf.masked_copy(_root_, names), resolve=False))
 
 
 # Here, so that a launcher's processes, which import this module for `run`, have it too.

@@ -1,4 +1,4 @@
-"""How a command says that it failed: one line for what the user can mend, a traceback for a bug."""
+"""How a command reports errors: one line for what the user can correct, a traceback for a bug."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def print_error(line: str) -> None:
 
 
 def is_mendable(error: BaseException) -> bool:
-    """Whether the user can mend it: a bad value, file or combination, or a full disk."""
+    """Whether the user can correct it: a bad value, file or combination, or a full disk."""
     return isinstance(error, (RLIError, OSError))
 
 

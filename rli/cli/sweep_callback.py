@@ -1,4 +1,4 @@
-"""The end of a multirun: what its jobs left is gathered into its folder."""
+"""Gathers the results of a multirun's jobs into its folder when it ends."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from rli.cli.errors import is_mendable, one_line, print_error
+from rli.cli.settings import plain
 
 # The folder of the multirun under way: where a launcher dies, Hydra calls no callback, and the command gathers itself.
 under_way: ContextVar[Path | None] = ContextVar("under_way", default=None)
@@ -27,12 +28,12 @@ class SweepEnd(Callback):
         """Gathers; ends the command with status 2 where a job failed, for an exception would end as Hydra's warning."""
         folder = under_way.get()
         under_way.set(None)
-        if status := gather(config, folder):
+        if folder is not None and (status := gather(config, folder)):
             sys.exit(status)
 
 
 def gather(config: DictConfig, folder: Path) -> int:
-    """Gathers what a multirun's jobs left.
+    """Gathers the results of a multirun's jobs.
 
     Args:
         config: The multirun's; interpolations that only a job resolves are left alone.
@@ -45,7 +46,7 @@ def gather(config: DictConfig, folder: Path) -> int:
 
     settings = OmegaConf.masked_copy(config, ["model", "tracking", "report"])
     try:
-        gather_jobs(OmegaConf.to_container(settings, resolve=True), folder)
+        gather_jobs(plain(settings), folder)
     except Exception as error:
         if not is_mendable(error):
             raise

@@ -136,13 +136,18 @@ def class_index(
         RLIError: A class is not among `classes`, or there are too many of them.
     """
     if len(classes) >= IGNORE:
-        raise RLIError(f"{len(classes)} classes do not fit a mask of bytes: at most {IGNORE - 1}")
+        raise too_many_classes(len(classes))
     index = np.zeros(shape, np.uint8)
     for label, mask in regions:
         index[mask] = position(label, classes) + 1
     if ignore is not None:
         index[ignore] = IGNORE
     return index
+
+
+def too_many_classes(count: int) -> RLIError:
+    """The error about more classes than an 8-bit mask can tell apart."""
+    return RLIError(f"{count} classes are too many; an 8-bit mask holds at most {IGNORE - 1}")
 
 
 def position(label: str, classes: Sequence[str]) -> int:
@@ -152,7 +157,9 @@ def position(label: str, classes: Sequence[str]) -> int:
         RLIError: It is none of the classes.
     """
     if label not in classes:
-        raise RLIError(f"the class “{label}” is not among the data set's: {', '.join(classes) or 'it has none'}")
+        raise RLIError(
+            f"the class “{label}” is not a class of the data set; expected one of {', '.join(classes) or 'none'}"
+        )
     return classes.index(label)
 
 

@@ -1,4 +1,4 @@
-"""From what a run's folder keeps of photographs to labelled data sets."""
+"""Writes the results in a run's folder as labelled data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rli.store.records import PhotoRecord
 
 @dataclass(frozen=True)
 class Dataset:
-    """How results become a data set.
+    """Settings of a data set.
 
     Raises:
         SettingError: A bad value.
@@ -39,7 +39,7 @@ class Dataset:
     split: str | None = None
     # Whether photographs that have a split of their own keep it.
     keep_split: bool = False
-    # By job (""), photograph and edit, whether an edit is kept; goes before the quality gate.
+    # By job (""), photograph and edit, whether an edit is kept; overrides the quality gate.
     review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     # For the card.
     title: str = "Synthetic defects"
@@ -137,7 +137,7 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
     label = photo.label or UNKNOWN
     truth = Region(label, record.picture("truth")) if record.has_truth and label != GOOD else None
     shared = {"photo": photo.name, "category": photo.category, "split": split}
-    own = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    own: dict[str, Any] = {**shared, "label": label, "regions": (truth,) if truth else ()}
     if dataset.originals != "none":
         yield _original(photo, record, own), None
     if dataset.reconstructions:
@@ -165,7 +165,9 @@ def _check_review(made: Collection[tuple[Photo, PhotoRecord]], folder: Path, dat
         for defect in record.edits:
             unknown.pop(("", photo.name, defect), None)
     for _, photo_name, defect in unknown:
-        raise RLIError(f"review: “{defect}” of “{photo_name}” is no edit of {folder}")
+        raise RLIError(
+            f"dataset.review names the edit “{defect}” of “{photo_name}”, which this run does not have ({folder})"
+        )
 
 
 def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item:
@@ -173,12 +175,12 @@ def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item
     facts = {"source": photo.source, "sha256": record.sha256, "version": record.made["version"]}
     if not photo.file:
         return Item(record.picture("input"), "original", name=photo.name, facts=facts, **own)
-    regions = (Region(own["label"], photo.truth_file),) if own["regions"] else ()
+    regions = (Region(own["label"], photo.truth_file),) if own["regions"] and photo.truth_file else ()
     return Item(photo.file, "original", name=photo.name, facts=facts, **{**own, "regions": regions})
 
 
 def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
-    """What the manifest tells of an image that was made."""
+    """The manifest's columns of an image that was made."""
     row = next((asdict(row) for row in record.rows if row.defect == defect), {})
     edit = record.edits.get(defect)
     own = {

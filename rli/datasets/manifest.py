@@ -54,8 +54,12 @@ class ManifestWriter:
     def __init__(self, folder: Path, facts: Mapping[str, type]) -> None:
         self.folder, self.facts = Path(folder), dict(facts)
         for name, kind in self.facts.items():
-            if name in COLUMNS or kind not in _ARROW:
-                raise RLIError(f"the manifest cannot have a fact named {name} of the type {kind.__name__}: rename it")
+            if name in COLUMNS:
+                raise RLIError(f"the manifest has a column “{name}” already; rename the fact")
+            if kind not in _ARROW:
+                raise RLIError(
+                    f"{name}: facts of the type {kind.__name__} cannot be written; expected str, int, float or bool"
+                )
         self.columns = COLUMNS | self.facts
         self.schema = pa.schema([(name, _ARROW[kind]) for name, kind in self.columns.items()])
         self.rows: list[dict[str, Any]] = []

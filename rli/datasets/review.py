@@ -43,11 +43,11 @@ def read_review(path: str | Path) -> dict[tuple[str, str, str], bool]:
     try:
         for decision in _decisions(Path(path)):
             if kept.setdefault(decision.key, decision.keep) != decision.keep:
-                raise RLIError(f"{path}: {_named(decision)} is both kept and rejected: leave one of its lines")
+                raise RLIError(f"{path}: {_named(decision)} is both kept and rejected; delete one of the two lines")
     except FileNotFoundError:
         raise RLIError(f"{path}: there is no such file; “Save choices” on a results page writes it") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RLIError(f"{path}: this is no readable CSV file ({error})") from None
+        raise RLIError(f"{path}: not a readable CSV file ({error})") from None
     return kept
 
 

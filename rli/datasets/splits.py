@@ -1,4 +1,4 @@
-"""Which photographs a model learns from (train), is tuned on (val) and is judged by (test)."""
+"""Train, val and test: which split each photograph belongs to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ratios_of(text: str) -> tuple[Fraction, ...]:
     except (ValueError, ZeroDivisionError):
         shares = []
     if len(shares) != 3 or min(shares) < 0 or sum(shares) == 0:
-        raise SettingError("split", text, "write the shares of train, val and test such as 0.7/0.15/0.15, or null")
+        raise SettingError("split", text, "expected the shares of train, val and test, such as 0.7/0.15/0.15")
     return tuple(share / sum(shares) for share in shares)
 
 
@@ -42,7 +42,7 @@ def assign(
 
     Args:
         photos: Name, stratum (such as category and class) and own split, None where it has none. A photograph's edits
-            are in its split, so that no photograph is both learnt from and tested on.
+            are in its split, so that no photograph occurs both in training and in testing.
         ratios: See `ratios_of`. None takes the photographs' own splits, train where there is none.
         seed: Of what is drawn.
         keep: Whether photographs that have a split of their own keep it; the ratios share out the others.

@@ -57,7 +57,8 @@ def tokenize(tokenizer: Any, prompt: str) -> Tokens:
     ids = tuple(tokenizer(prompt).input_ids)
     if len(ids) > tokenizer.model_max_length:
         raise RLIError(
-            f"the prompt “{prompt}” has {len(ids)} tokens; the text encoder reads {tokenizer.model_max_length}"
+            f"the prompt “{prompt}” has {len(ids)} tokens, and the text encoder reads at most "
+            f"{tokenizer.model_max_length}; shorten it"
         )
     ends = [1 + sum(map(len, pieces[: k + 1])) for k in range(len(pieces))]
     spans = tuple((end - len(piece), end) for end, piece in zip(ends, pieces, strict=True))
@@ -75,7 +76,7 @@ def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int,
     """
     a, b = [bare(w) for w in source.split()], [bare(w) for w in target.split()]
     if a == b:
-        raise RLIError(f"the target prompt “{target}” equals the source prompt: change at least one word")
+        raise RLIError(f"the target prompt “{target}” equals the source prompt; change at least one word")
     if len(a) == len(b):  # by position, so that two neighbours that change are two words that changed
         places = tuple(k for k, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
         return places, places
@@ -95,8 +96,8 @@ def check_target(source: str, target: Target, method: str) -> None:
     counts = len(source.split()), len(target.prompt.split())
     if method == "replace" and counts[0] != counts[1]:
         raise RLIError(
-            f"edit=replace needs as many words in both prompts; “{source}” has {counts[0]} and “{target.prompt}” has "
-            f"{counts[1]}: use edit=refine"
+            f"edit=replace needs prompts with the same number of words, and “{source}” has {counts[0]}, "
+            f"“{target.prompt}” {counts[1]}; use edit=refine"
         )
 
 

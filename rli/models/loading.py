@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rli.errors import RLIError
+from rli.errors import RLIError, SettingError
 from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
 from rli.models.device import pick_device, pick_dtype
@@ -55,7 +55,7 @@ def load(
     weights = weights or base.weights
     if weights == "random":
         if name != "sdxl":
-            raise RLIError(f"model.weights=random exists for model=sdxl only, not for model={name}")
+            raise SettingError("weights", weights, f"exists for sdxl only, not for {name}")
         parts = random_parts("sdxl", precision)
     else:
         parts = load_parts(name, weights, precision)
@@ -124,13 +124,16 @@ def check_weights(name: str, weights: str | None) -> None:
         return
     index = Path(weights).expanduser() / "model_index.json"
     if not index.is_file():
-        raise RLIError(f"model.weights={weights} is not a diffusers folder: it has no model_index.json")
+        raise SettingError("weights", weights, "not a diffusers folder, because it has no model_index.json")
     try:
         kind = json.loads(index.read_text())["_class_name"]
     except (ValueError, KeyError, TypeError):
-        raise RLIError(f"model.weights={weights}: model_index.json cannot be read") from None
+        raise SettingError("weights", weights, "its model_index.json cannot be read") from None
     if kind != base.architecture.pipeline:
-        raise RLIError(f"model.weights={weights} holds a {kind}; model={name} needs a {base.architecture.pipeline}")
+        problem = (
+            f"holds a {kind}, and {name} needs a {base.architecture.pipeline}; choose another model or other weights"
+        )
+        raise SettingError("weights", weights, problem)
 
 
 def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
@@ -140,7 +143,7 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
     variants = [None] if local or dtype == torch.float32 else ["fp16", None]
     source = str(Path(weights).expanduser()) if local else weights
     loaders = [partial(_pipeline, architecture, source, dtype, variant) for variant in variants]
-    pipe = _first(loaders, f"model.weights={weights}")
+    pipe = _first(loaders, "weights", weights)
     tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]
     if hasattr(pipe, "text_encoder_2"):
         tokenizers.append(pipe.tokenizer_2)
@@ -172,9 +175,7 @@ def load_vae(weights: str) -> Any:
     """A VAE from a hub or a local folder. Raises RLIError where it cannot be loaded."""
     import diffusers
 
-    return _first(
-        [lambda: diffusers.AutoencoderKL.from_pretrained(weights, use_safetensors=True)], f"model.vae={weights}"
-    )
+    return _first([lambda: diffusers.AutoencoderKL.from_pretrained(weights, use_safetensors=True)], "vae", weights)
 
 
 def _looks_local(weights: str) -> bool:
@@ -182,8 +183,8 @@ def _looks_local(weights: str) -> bool:
     return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
 
 
-def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
-    """What the first loader that succeeds gives; RLIError in one line, with the first one's reason, when none does."""
+def _first(loaders: Sequence[Callable[[], Any]], name: str, value: str) -> Any:
+    """What the first loader that succeeds gives; SettingError with the first one's reason when none does."""
     reason: Exception | None = None
     for loader in loaders:
         try:
@@ -192,10 +193,8 @@ def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             reason = reason or error
     line = " ".join(str(reason).split())[:200]
-    raise RLIError(
-        f"{what} cannot be loaded: give a local diffusers folder with safetensors, or a hub id that this machine can "
-        f"reach ({line})"
-    )
+    expected = "a local diffusers folder with safetensors, or a hub id that this machine can reach"
+    raise SettingError(name, value, f"cannot be loaded; expected {expected} ({line})")
 
 
 @contextmanager

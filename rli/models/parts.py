@@ -29,7 +29,7 @@ class Parts:
 def fingerprint(parts: Parts) -> str:
     """Names, shapes and 64 evenly spaced values of every weight, the vocabularies and the schedule, as a hash.
 
-    It tells trained from fine-tuned weights without hashing gigabytes, and is the same wherever the weights lie.
+    It distinguishes a model from its fine-tuned ones without hashing gigabytes, and not by where the weights lie.
     """
     digest = hashlib.sha256()
     for part in (parts.unet, parts.vae, *parts.text_encoders):

@@ -14,9 +14,20 @@ GAIN_SIDE, GAIN_NOISE = 32, 0.05
 
 @torch.no_grad()
 def encode(model: Model, images: Tensor, how: str = "mean", seed: int = 33) -> Tensor:
-    """Images (B,3,H,W) in [-1,1] → scaled latents (B,C,h,w), on the model's device.
+    """Encodes images.
 
-    how: the posterior's mean, or a sample drawn on the CPU with `seed`, so that every device gives the same one.
+    Args:
+        model: The model.
+        images: (B,3,H,W) in [-1,1].
+        how: mean takes the posterior's mean; sample draws from the posterior, on the CPU, so that every device gives
+            the same latents.
+        seed: Of the sample.
+
+    Returns:
+        Scaled latents (B,C,h,w), on the model's device.
+
+    Raises:
+        NonFiniteError: The VAE's output is not finite.
     """
     posterior = model.ready(model.vae).encode(images.to(model.device)).latent_dist
     if how == "mean":
@@ -29,7 +40,18 @@ def encode(model: Model, images: Tensor, how: str = "mean", seed: int = 33) -> T
 
 @torch.no_grad()
 def decode(model: Model, latents: Tensor) -> Tensor:
-    """Scaled latents (B,C,h,w) → images (B,3,H,W) in [-1,1], on the CPU. One at a time, to bound memory."""
+    """Decodes latents, one at a time to bound memory.
+
+    Args:
+        model: The model.
+        latents: Scaled, (B,C,h,w).
+
+    Returns:
+        Images (B,3,H,W) in [-1,1], on the CPU.
+
+    Raises:
+        NonFiniteError: The VAE's output is not finite.
+    """
     scaled = latents / model.vae.config.scaling_factor
     vae = model.ready(model.vae)
     images = [vae.decode(latent.to(model.device), return_dict=False)[0] for latent in scaled.split(1)]
@@ -38,9 +60,17 @@ def decode(model: Model, latents: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gain(model: Model, latents: Tensor, seed: int = 33) -> Tensor:
-    """How much of a small latent error is seen: mean square of what it changes in the picture (peak 1) over its own.
+    """How strongly the picture reacts to small errors of its latent.
 
-    latents (B,C,h,w) scaled → (B,). Estimated with noise on a central crop, since it is an average.
+    Estimated with noise on a crop from the middle, because it is an average.
+
+    Args:
+        model: The model.
+        latents: Scaled, (B,C,h,w).
+        seed: Of the noise.
+
+    Returns:
+        (B,): the mean square of the picture's change (pixels in [0,1]) over the mean square of the latent's.
     """
     h, w = (min(side, GAIN_SIDE) for side in latents.shape[-2:])
     top, left = (latents.shape[-2] - h) // 2, (latents.shape[-1] - w) // 2

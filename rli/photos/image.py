@@ -48,6 +48,6 @@ class ImageReader:
 def check_file(setting: str, path: Path) -> None:
     """Raises SettingError where there is no such file."""
     if path.is_dir():
-        raise SettingError(setting, shown(path), "it is a folder: read it as a folder, or name a file")
+        raise SettingError(setting, shown(path), "it is a folder; expected a file, or use data=folder")
     if not path.is_file():
         raise SettingError(setting, shown(path), "there is no such file")

@@ -15,7 +15,7 @@ from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
 
 @dataclass(frozen=True)
 class KolektorSddReader(PhotoFolder):
-    """Defective photographs. Only a mask tells whether a photograph is defective: masks are opened here, photographs
+    """Defective photographs. Only a mask shows whether a photograph is defective: masks are opened here, photographs
     are not. A photograph without a mask has no label, and is read."""
 
     expects: ClassVar[str] = f"a folder of photographs with masks beside them ({', '.join(IMAGE_SUFFIXES)})"

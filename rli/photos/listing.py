@@ -38,7 +38,7 @@ class ListReader:
     def __post_init__(self) -> None:
         check_file("path", self.path)
         if self.path.suffix.lower() not in LIST_SUFFIXES:
-            raise SettingError("path", shown(self.path), f"a list ends in {', '.join(LIST_SUFFIXES)}")
+            raise SettingError("path", shown(self.path), f"expected a file that ends in {', '.join(LIST_SUFFIXES)}")
 
     def __iter__(self) -> Iterator[Photo]:
         rows = _csv_rows(self.path) if self.path.suffix.lower() == ".csv" else _parquet_rows(self.path)
@@ -88,4 +88,4 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _check_columns(path: Path, columns: Iterable[str]) -> None:
     if COLUMNS[0] not in columns:
         there = ", ".join(map(shown, columns)) or "none"
-        raise RLIError(f"{shown(path)}: a list needs a column named path; its columns: {there}")
+        raise RLIError(f"{shown(path)}: a list needs a column named path, and this one has {there}")

@@ -30,7 +30,7 @@ def safe(entry: str) -> str:
 
 
 def folded(entry: str) -> str:
-    """The same text for all entries whose names some file system cannot tell apart."""
+    """A text that is the same for entries whose names are the same on some file system."""
     return unicodedata.normalize("NFC", safe(entry).casefold())
 
 

@@ -1,4 +1,4 @@
-"""Where photographs come from: a reader for each layout, and what holds for the photographs of all of them."""
+"""Where photographs come from: the readers by their names, and the options that all of them share."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PhotoSource:
 
 
 def photos(
-    kind: str | Reader,
+    kind: str | Reader | type[Reader],
     path: str | Path | None = None,
     *,
     mask_path: str | Path | None = None,
@@ -79,7 +79,7 @@ def photos(
     """The photographs of a source. What is wrong with a single photograph comes when that is read.
 
     Args:
-        kind: The name of one of READERS; or a reader of one's own, made with all of its settings.
+        kind: The name of one of READERS; or a reader's class of one's own; or a reader, made with all of its settings.
         path: A photograph, a folder or a list, as the reader expects it.
         mask_path: Masks of what edits may change: a file for one image; for several a folder that holds a mask of the
             same stem in the same relative place.
@@ -98,9 +98,14 @@ def photos(
     given = {"path": path, "mask_path": mask_path, "truth_path": truth_path}
     paths = {name: Path(value).expanduser() for name, value in given.items() if value is not None}
     if isinstance(kind, str):
+        one_of("kind", kind, tuple(READERS))
+        kind = READERS[kind]
+    if isinstance(kind, type):
         reader = _reader(kind, paths | settings)
     elif paths or settings:
-        raise RLIError("a reader that is given as an object has its paths and settings already")
+        raise RLIError(
+            "a reader that is given as an object has its paths and settings already; give them to the reader"
+        )
     else:
         reader = kind
     source = PhotoSource(reader, limit, fit, region)
@@ -110,10 +115,9 @@ def photos(
     return source
 
 
-def _reader(name: str, settings: Mapping[str, Any]) -> Reader:
-    """The reader of that name with its own settings."""
-    one_of("kind", name, tuple(READERS))
-    reader = READERS[name]
+def _reader(reader: type[Reader], settings: Mapping[str, Any]) -> Reader:
+    """The reader with its own settings."""
+    name = next((name for name, known in READERS.items() if known is reader), reader.__name__)
     own = _settings_of(reader)
     passed_over = {setting for other in READERS.values() for setting in _settings_of(other)} - set(MASK_PATHS)
     for setting, value in settings.items():
@@ -121,7 +125,7 @@ def _reader(name: str, settings: Mapping[str, Any]) -> Reader:
             problem = f"unknown setting of {name}; expected some of {', '.join(sorted(own))}"
             raise SettingError(setting, shown(value), problem)
     if "path" in own and "path" not in settings:
-        raise SettingError("path", None, f"{name} needs one: {reader.expects}")
+        raise SettingError("path", None, f"{name} needs it; expected {reader.expects}")
     return reader(**{setting: value for setting, value in settings.items() if setting in own})
 
 

@@ -1,4 +1,4 @@
-"""What readers share: folders gone through in a fixed order, and masks found for their photographs.
+"""What readers share: listing folders in a fixed order, and finding the masks of photographs.
 
 At most one folder's file names are held at a time, and the names of sub-folders that are still to come: memory grows
 with the largest folder (by about 300 bytes a file), not with the number of photographs. A photograph's name depends on
@@ -59,7 +59,9 @@ class PhotoFolder:
             if folder is not None:
                 check_folder(name, folder)
                 if folder.samefile(self.path):
-                    problem = "it is the photographs' own folder: masks that lie beside them are found without it"
+                    problem = (
+                        "the photographs' own folder; leave it out, masks beside photographs are found by themselves"
+                    )
                     raise SettingError(name, shown(folder), problem)
 
     @property
@@ -180,7 +182,7 @@ def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: 
 
     Args:
         here: The folder.
-        contents: What lies in it; where it could not be listed, there is one photograph that tells the problem.
+        contents: What lies in it; where it could not be listed, one photograph comes with the problem.
         masks: The folders of their masks. A truth that is not in `masks.truth` is looked for beside the photograph.
         facts: Further fields of each Photo, such as its label.
     """
@@ -190,11 +192,11 @@ def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: 
     truths, regions = _masks_in(masks.truth), _masks_in(masks.region)
     for part, entry in contents.photos():
         key, truth, region = stem(entry), None, None
-        if key in truths:
+        if masks.truth and key in truths:
             truth = masks.truth / truths[key]
         elif key in contents.masks:
             truth = here.path / contents.masks[key]
-        if key in regions:
+        if masks.region and key in regions:
             region = masks.region / regions[key]
         yield Photo(joined(here.name, part), here.path / entry, here.source(entry), truth, region, **facts)
 

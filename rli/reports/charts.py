@@ -1,4 +1,4 @@
-"""A sweep's trade-off as a static plot, and the layers of which the page's own is made too."""
+"""A sweep's trade-off plot, as a picture and as the layers that the page's own plot is made of."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def tradeoff_layers(
 
 def colour_encoding(kind: Dimension) -> Any:
     """How a dimension colours points: a colour for each value, or a scale for many numbers, or one colour for all."""
-    if kind.colours() is not None:
-        return alt.Color("colour:N", title=kind.name).scale(domain=list(kind.labels), range=list(kind.colours()))
+    if (colours := kind.colours()) is not None:
+        return alt.Color("colour:N", title=kind.name).scale(domain=list(kind.labels), range=list(colours))
     if kind.numeric:
         return alt.Color("colour:Q", title=kind.name).scale(range=list(RAMP))
     return alt.value(PALETTE[0])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rli import markdown
-from rli.errors import RLIError
+from rli.errors import RLIError, SettingError
 from rli.files import write_whole
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column, of_kind
 from rli.reports.format import number
@@ -57,8 +57,8 @@ def spec_of(settings: Sequence[Mapping[str, Any]]) -> TableSpec | None:
     specs = [{f.name: job.get(f"table.{f.name}") for f in fields(TableSpec)} for job in settings]
     if not specs or not specs[0]["name"] or any(spec != specs[0] for spec in specs):
         return None
-    values = specs[0]
-    return TableSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specs[0].items()}
+    return TableSpec(**values)
 
 
 def table(
@@ -88,12 +88,12 @@ def table(
         RLIError: for columns that are not there.
     """
     if spec.of not in ("original", "edits", "all"):
-        raise RLIError(f"unknown value table.of={spec.of}; expected one of original, edits, all")
+        raise SettingError("table.of", spec.of, "unknown value; expected one of original, edits, all")
     frame = frame.assign(**{column.name: column.compute(frame) for column in DERIVED})
     known = metrics_of(columns)
     missing = [name for name in spec.rows if name not in frame] + [name for name in spec.metrics if name not in known]
     if missing:
-        raise RLIError(f"table: there is no column {missing[0]} in the results")
+        raise RLIError(f"table: unknown column {missing[0]}; expected a column of results.csv")
     rows, metrics = list(spec.rows), list(spec.metrics)
     is_edit = frame["defect"] != ORIGINAL
     chosen = frame[{"original": ~is_edit, "edits": is_edit, "all": is_edit | ~is_edit}[spec.of]]
@@ -153,7 +153,8 @@ def write_table(folder: Path, frame: pd.DataFrame, spec: TableSpec, experiments:
 
 def metrics_of(columns: Sequence[Column] = COLUMNS) -> dict[str, Column | Derived]:
     """What a table may show, by name."""
-    return {column.name: column for column in (*of_kind("number", columns=columns), *DERIVED)}
+    found: tuple[Column | Derived, ...] = (*of_kind("number", columns=columns), *DERIVED)
+    return {column.name: column for column in found}
 
 
 def _means(frame: pd.DataFrame, rows: list[str], metrics: Sequence[Column | Derived]) -> pd.DataFrame:

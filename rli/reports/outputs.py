@@ -1,4 +1,4 @@
-"""What a run, or a sweep of runs, leaves in its folder: tables, pictures at a glance, the page."""
+"""The files that a run or a sweep writes into its folder: tables, overview.png, the page."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rli.files import write_whole
 from rli.images import write_png
 from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
-from rli.reports.pixels import contact_sheet, tiles
+from rli.reports.pixels import Tile, contact_sheet, tiles
 from rli.reports.results import write_results
 from rli.store.records import Failure, PhotoRecord, PhotoResult
-from rli.tracking.tracker import Tracker, Untracked
+from rli.tracking.tracker import Thumbnails, Tracker, Untracked
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
 TRADEOFF = "tradeoff.png"
@@ -29,13 +29,13 @@ OVERVIEW = 4  # photographs of overview.png
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run, or a sweep of runs, has come to."""
+    """The results of a run, or of a sweep of runs."""
 
     # All rows, as of `results.frame_of`; of a sweep also the column job, and one for each of `knobs`.
     rows: pd.DataFrame
     # Every photograph's record, in the page's order.
     records: Sequence[PhotoRecord]
-    # What could not be done.
+    # What failed.
     failures: Sequence[Failure]
     # As the page shows them: nested, any values.
     settings: Mapping[str, Any]
@@ -79,7 +79,8 @@ def write_outcome(
     write_results(outcome.rows, folder / "results.csv", outcome.knobs)
     table = comparison(outcome.rows, published)
     write_comparison(table, folder, heading(outcome.rows))
-    overview, thumbnails = [], {}
+    overview: list[list[Tile]] = []
+    thumbnails: dict[tuple[str, str], Thumbnails] = {}
 
     def photographs() -> Iterator[PhotoResult]:
         """One after the other; the overview and the tracker take what they need on the way to the page."""
@@ -135,7 +136,7 @@ def _read(records: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
-    """Writes failed.csv, what could not be done and why; where everything was done there is no such file."""
+    """Writes failed.csv: what failed, and why. Without failures there is no such file."""
     path = folder / "failed.csv"
     if failures:
         frame = pd.DataFrame([vars(failure) for failure in failures])

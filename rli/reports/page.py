@@ -23,6 +23,8 @@ from rli.reports.page_tables import all_rows, comparisons, facts, headline, mean
 from rli.reports.pixels import EDGE_SCALE, PIXEL_SCALE, bar
 from rli.store.records import PhotoResult
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 def write_report(
     path: Path,
@@ -88,7 +90,7 @@ def write_report(
 
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -100,7 +102,7 @@ def _scripts(environment: Environment, explore: Mapping[str, Any] | None) -> lis
     """The page's scripts in their order. The page's own come first, for the others speak to it as soon as they run."""
     texts = [environment.get_template("page.js.j2").render()]
     if explore is not None:
-        texts += [*explore["libraries"], environment.loader.get_source(environment, "explore.js")[0]]
+        texts += [*explore["libraries"], (TEMPLATES / "explore.js").read_text(encoding="utf-8")]
     for text in texts:
         # Either would end the element, or change how its end is found.
         assert "</script" not in text.lower() and "<!--" not in text

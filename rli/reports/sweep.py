@@ -1,7 +1,7 @@
-"""A multirun's jobs, gathered from the files that each of them left: at its end, and later over any folders.
+"""Gathers runs from the files in their folders: at the end of a sweep, and later over any folders.
 
-python -m rli.reports.sweep outputs/sweeps/2026-01-31_10-00-00-000000
-python -m rli.reports.sweep outputs/sweeps/monday outputs/sweeps/tuesday --out outputs/both
+rli gather outputs/sweeps/2026-01-31_10-00-00-000000
+rli gather outputs/sweeps/monday outputs/sweeps/tuesday --out outputs/both
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def gather(folders: Sequence[Path]) -> Sweep:
         for job in _job_folders(folder)
     )
     if not jobs:
-        raise RLIError(f"{' and '.join(map(str, folders))}: no jobs of a run found")
+        raise RLIError(f"no runs found in {' or '.join(map(str, folders))}")
     return Sweep(jobs, _knobs([job.settings for job in jobs]))
 
 
@@ -168,7 +168,7 @@ def write_sweep(
 def _job_folders(folder: Path) -> list[Path]:
     """The folders at or below `folder` that hold a job, in natural order."""
     if not folder.is_dir():
-        raise RLIError(f"{folder}: no such folder")
+        raise RLIError(f"{folder}: there is no such folder")
     found = [folder, *(p.parent for p in folder.rglob(".hydra"))]
     jobs = {p for p in found if (p / ".hydra" / "config.yaml").is_file()}
     return sorted(jobs, key=lambda p: _natural(p.relative_to(folder)))
@@ -187,7 +187,8 @@ def _prefixes(folders: Sequence[Path]) -> list[str]:
 
 
 def _job(folder: Path, name: str) -> SweepJob:
-    reason, rows = read_status(folder), ()
+    reason = read_status(folder)
+    rows: tuple[Row, ...] = ()
     try:
         if (folder / "results.csv").is_file():
             rows = _rows(folder / "results.csv")
@@ -251,16 +252,20 @@ def _link(source: Path, goal: Path) -> None:
         shutil.copytree(source, goal, copy_function=link, dirs_exist_ok=True)
 
 
-def main() -> int:
-    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status: 2 and one line on stderr for what the user can correct."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
-    parser.add_argument("--out", type=Path, help="where the tables and the page go; a single folder itself by default")
-    parser.add_argument("--edits", type=int, default=500, help="on the page at most")
-    parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
-    args = parser.parse_args()
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of sweeps or of single runs")
+    parser.add_argument(
+        "--out", type=Path, help="the folder for the tables and the page; by default the one that is gathered"
+    )
+    parser.add_argument("--edits", type=int, default=500, help="the most edits that the page shows")
+    parser.add_argument(
+        "--floor", type=float, default=32.0, help="background PSNR in dB that a good setting must reach"
+    )
+    args = parser.parse_args(arguments)
     if args.out is None and len(args.folders) > 1:
-        parser.error("several folders need --out: where the tables and the page go")
+        parser.error("several folders need --out, the folder for the tables and the page")
     out = args.out or args.folders[0]
     try:
         sweep = write_sweep(args.folders, out, edits=args.edits, floor_db=args.floor)

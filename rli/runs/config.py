@@ -1,6 +1,6 @@
-"""From a run's configuration, plain nested values by name, to checked records.
+"""Turns a run's configuration (plain nested values by name) into checked records.
 
-What is wrong with it is said here, in one line that names the key, before a model is loaded.
+A mistake ends here, in one line that names the key, before a model is loaded.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
-from rli.photos.sources import PhotoSource, photos
+from rli.photos.sources import READERS, PhotoSource, photos
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
-from rli.runs.model_spec import ModelSpec
+from rli.runs.model_spec import KEYS, ModelSpec
 from rli.runs.quality_gate import Gate
 from rli.runs.shards import Shard
 from rli.runs.variants import Variants
+from rli.tracking.tracker import MODES
 
 if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
@@ -44,7 +45,7 @@ ON_CARD = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit"
 
 @dataclass(frozen=True)
 class RayCluster:
-    """Where Ray makes the photographs. Raises SettingError."""
+    """The Ray cluster that does the work. Raises SettingError."""
 
     # Of a running cluster ("auto", "ray://host:10001", "host:6379"); None starts one on this machine.
     address: str | None = None
@@ -63,14 +64,14 @@ class RunConfig:
     job: Job
     model: ModelSpec
     source: PhotoSource
-    # The data set to write; None where none is asked for.
+    # The data set to write; None without export.
     dataset: Dataset | None
     shard: Shard
     # Where all shards' files go.
     out: Path
-    # Where photographs are made; None is this process.
+    # The Ray cluster that does the work; None is this process.
     cluster: RayCluster | None
-    # Whether to say what the run would come to, and stop; whether to try photographs again that could not be done.
+    # Whether to estimate the run instead of doing it; whether to try photographs again that failed.
     dry_run: bool
     retry_failed: bool
     # Of the page and the tracker: edits shown at most, and the background PSNR of a good setting in dB.
@@ -90,7 +91,7 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
         The records. A single photograph is read at once, so that a bad file is refused before a model is loaded.
 
     Raises:
-        RLIError: Something cannot be; one line that names the key.
+        RLIError: A value is not possible; the message is one line that names the key.
     """
     job, runtime, report = job_of(cfg), cfg["runtime"], cfg["report"]
     dataset, shard = _dataset(cfg), Shard.parse(cfg["shard"])
@@ -99,6 +100,7 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
     whole("report.edits", report["edits"], 1, 1_000_000)
     within("report.floor_db", report["floor_db"], 0, 100)
     one_of("runtime.kind", runtime["kind"], ("local", "ray"))
+    one_of("tracking.mode", cfg["tracking"]["mode"], MODES)
     cluster = {name: runtime[name] for name in ("address", "workers")}
     return RunConfig(
         job=job,
@@ -121,7 +123,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
     one_of("task", cfg["task"], TASKS)
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
     keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
-    with keyed("inversion", keys):
+    with keyed("inversion", {**KEYS, **keys}):
         return Job(
             model=cfg["model"]["name"],
             height=size["height"],
@@ -150,8 +152,10 @@ def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
     method = named_class("inversion", group["method"], INVERTERS)
     solver = named_class("inversion.solver", group["solver"], SOLVERS)
     kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
-    for name in {*group} - {field.name for kind in kinds for field in fields(kind)} - {"batch_size"}:
-        raise RLIError(f"inversion.{name}: unknown setting")
+    known = {field.name for kind in kinds for field in fields(kind)} | {"batch_size"}
+    known -= {"name", "backward_passes", "hooks", "seed"}
+    for name in group.keys() - known:
+        raise RLIError(f"inversion.{name}: unknown setting; expected one of {', '.join(sorted(known))}")
 
     def own(kind: type) -> dict[str, Any]:
         """The values of its fields; null is its own default."""
@@ -182,7 +186,7 @@ def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
     if defect["name"]:
         if not defect["target"]:
             raise RLIError(
-                'defect=custom needs defect.target: the prompt that is wanted, such as "photo of a crack hole image"'
+                'defect=custom needs defect.target, the target prompt, such as "photo of a crack hole image"'
             )
         targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
     return tuple(targets)
@@ -203,10 +207,9 @@ def _selection(dataset: Mapping[str, Any]) -> Selection:
 def _model(cfg: Mapping[str, Any]) -> ModelSpec:
     """The model to load, checked as far as can be before it is."""
     where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
-    keys = {"name": "model", "weights": "model.weights", "vae": "model.vae"}
-    spec = build(ModelSpec, "runtime", values, keys, name=where["name"], weights=where["weights"], vae=where["vae"])
-    with keyed("runtime", keys):
-        spec.check()
+    given = {name: where[name] for name in ("name", "weights", "vae")}
+    spec = build(ModelSpec, "runtime", values, KEYS, **given)
+    spec.check()
     return spec
 
 
@@ -216,7 +219,9 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
     if not cfg["export"]:
         return None
     if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
-        raise RLIError("export needs a defect to edit to, or task=reconstruct")
+        raise RLIError(
+            "export writes edits, and no defect is chosen; choose one with defect=…, or set task=reconstruct"
+        )
     # Here, because a run without a data set need not wait for SciPy and PyArrow.
     from rli.datasets.dataset import Dataset
     from rli.datasets.review import read_review
@@ -238,7 +243,8 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
 
 def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once."""
-    source = build(photos, "data", cfg["data"], {"kind": "data"})
+    reader = named_class("data", cfg["data"]["kind"], READERS)
+    source = build(photos, "data", {**cfg["data"], "kind": reader}, {"kind": "data"})
     first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(job.height, job.width)

@@ -1,4 +1,4 @@
-"""From a group of the configuration, plain values by name, to the record that it makes."""
+"""Builds a record from a group of the configuration, and names the group's keys in its errors."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def build(
         What `make` returns.
 
     Raises:
-        RLIError: The values are no group, a key is not an argument, an argument that is True or False by default is
-            given something else, or `make` refuses a value.
+        RLIError: The values are not a group, a key is not an argument, a value is not possible, or an argument that is
+            True or False by default is given something else.
     """
     check_names(make, group, values)
     arguments = {**values, **given}
@@ -48,10 +48,10 @@ def check_names(make: Callable[..., Any], group: str, values: Any) -> None:
         raise SettingError(group, values, "expected a group of settings")
     parameters = signature(make).parameters
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return  # it looks itself
+        return  # the function checks the names itself
     for name in values:
         if name not in parameters:
-            raise RLIError(f"{group}.{name}: unknown setting")
+            raise RLIError(f"{group}.{name}: unknown setting; expected one of {', '.join(parameters)}")
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
         classes: Those that have short names.
 
     Raises:
-        SettingError: There is none of that name.
+        SettingError: No dataclass has that name.
     """
     if name in classes:
         return classes[name]
@@ -92,5 +92,5 @@ def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
     except (ImportError, AttributeError) as error:
         raise SettingError(key, name, f"cannot be imported: {error}") from None
     if not is_dataclass(found):
-        raise SettingError(key, name, "is no dataclass")
+        raise SettingError(key, name, "not a dataclass")
     return found

@@ -20,7 +20,7 @@ from rli.runs.variants import Variants, variant_name
 
 # Names of other files beside the edits', and of the reconstruction's row.
 RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
-# Part of every result's key: raise it when the same job comes to mean another result.
+# Part of every result's key: raise it when the same job gives another result.
 VERSION = 2
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
@@ -87,7 +87,9 @@ class Job:
         files = Counter(f"{name}{kind}".casefold() for name in names for kind in ("", "_mask", "_change"))
         for name in names:
             if files[name.casefold()] > 1 or name.casefold() in RESERVED or not _is_file_name(name):
-                raise RLIError(f"the defect name “{name}” cannot be used: it must be unique and a plain file name")
+                raise RLIError(
+                    f"the defect name “{name}” cannot be used; expected a unique name that is a plain file name"
+                )
 
     @property
     def resolution(self) -> str:

@@ -1,5 +1,4 @@
-"""The memory that each stage of a job needs, found by running it on the meta device, where tensors have shapes and no
-bytes: its peak at the job's own size is known before anything is computed or allocated."""
+"""Peak memory of each stage, found by running it on PyTorch's meta device, where tensors have shapes but no data."""
 
 from __future__ import annotations
 
@@ -74,14 +73,14 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
 
     with install(model.unet, settings.hooks, latent):
         backward = settings.method.backward_passes
-        forward = [_optimization(model, latent, backward, saving) for saving in (False, True)]
+        plain, saving = (_optimization(model, latent, backward, checkpointing) for checkpointing in (False, True))
         edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, hooks=(_injection(model, latent),)))
     return Footprint(
         unet=weight_bytes(model.unet) if moves else 0,
         vae=weight_bytes(model.vae) if moves else 0,
         encoders=sum(encoders),
         encoder=max(encoders),
-        optimize=tuple(forward),
+        optimize=(plain, saving),
         edit=edit,
         encode=(vae("encode", latent), tiled("encode")),
         decode=(vae("decode", latent), tiled("decode")),

@@ -1,4 +1,4 @@
-"""Which memory savings a job needs so that it fits, and which more are turned on where it does not fit after all."""
+"""Memory savings: which are turned on before a run so that it fits, and which one more when memory runs out."""
 
 from __future__ import annotations
 
@@ -127,10 +127,19 @@ def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -
 
 
 def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
-    """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
+    """A plan and its fallbacks, each with one memory saving more.
+
+    Args:
+        plan: Where it begins.
+        stage: INVERTING or EDITING.
+        fixed: The parts of the plan that may not change.
+
+    Returns:
+        The plan, then each next fallback, up to the plan with all savings on.
+    """
     plans = [plan]
-    while plan := next_fallback(plans[-1], stage, fixed):
-        plans.append(plan)
+    while following := next_fallback(plans[-1], stage, fixed):
+        plans.append(following)
     return tuple(plans)
 
 
@@ -208,9 +217,10 @@ class MemoryManager:
             plan = next_fallback(self.plan, stage, self.fixed)
             if plan is None:
                 raise OutOfMemoryError(
-                    f"{stage}: out of memory with every memory saving on; use a smaller resolution or a larger device"
+                    f"{stage}: out of memory with all memory savings on; choose a smaller resolution or a larger device"
                 )
-            print(f"memory: out of memory while {stage}; going on with {described(self.plan, plan)}", file=sys.stderr)
+            more = described(self.plan, plan)
+            print(f"memory: out of memory while {stage}; turned on {more}, and trying again", file=sys.stderr)
             self.plan = plan
 
 
@@ -249,7 +259,7 @@ def memory_manager(
         if most > room:
             print(f"memory: warning: {_shortage(model.device, most, room)}", file=sys.stderr)
     if plan != generous:
-        print(f"memory: {memory.mode} chose {described(generous, plan)}", file=sys.stderr)
+        print(f"memory: {memory.mode} turned on: {described(generous, plan)}", file=sys.stderr)
     return MemoryManager(model, plan, fixed)
 
 
@@ -290,10 +300,10 @@ def _shortage(device: torch.device, most: int, room: int) -> str:
     """What is needed and what there is, in words; in bytes, as `estimate` and `budget` have them."""
     need, free = f"about {most / 2**30:.2f} GB", f"{max(0, room) / 2**30:.2f} GB"
     if device.type == "cuda":
-        return f"with every memory saving on, model and work need {need}, and {free} are free"
+        return f"even with all memory savings on, model and work need {need}, and {free} are free"
     return (
-        f"with every memory saving on, the work needs {need} beside what the process holds, and {free} are left of the "
-        "limit"
+        f"even with all memory savings on, the work needs {need} beside what the process holds, and {free} are left "
+        "of the limit"
     )
 
 

@@ -29,7 +29,7 @@ class Gate:
     # Share of the image where the change shows.
     min_share: float = 0.001
     max_share: float = 0.6
-    # Root mean square of the change over the whole image, in grey levels; under it the edit is its source once more.
+    # Root mean square of the change over the whole image, in grey levels; below it an edit counts as unchanged.
     min_difference: float = 0.5
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class Violation:
     excess: float
     # The score and the limit, in words.
     reason: str
-    # What would mend it: a stronger, wider, weaker or narrower edit; None where no edit does.
+    # Which edit would keep the limit: stronger, wider, weaker or narrower; None where none would.
     remedy: str | None
 
 
@@ -105,7 +105,7 @@ def score(
 
 
 def reject_reason(scores: Scores, gate: Gate) -> str | None:
-    """Every limit that an edit does not keep, the worst first, as one line; None where the edit is kept."""
+    """Why an edit is rejected: all its violations on one line, the worst first; None where it is kept."""
     return "; ".join(violation.reason for violation in violations(scores, gate)) or None
 
 
@@ -122,7 +122,7 @@ def adjusted(settings: EditSettings, scores: Scores, gate: Gate) -> EditSettings
 
     Returns:
         The changed settings. None where every limit is kept, where no value can change any further, and where the
-        reconstruction fails, which no edit mends.
+        reconstruction fails, which no edit can change.
     """
     found = violations(scores, gate)
     if not found or any(violation.remedy is None for violation in found):
@@ -150,22 +150,28 @@ def _toward(wanted: float, now: float, limit: float) -> float:
 
 
 def violations(scores: Scores, gate: Gate) -> list[Violation]:
-    """Every limit that is not kept, the worst first. A score that could not be measured violates none."""
+    """The limits that an edit misses, the worst first. A score that could not be measured violates none."""
     checks = (
-        ("background {:.1f} dB", scores.background_psnr, gate.min_background_psnr, None, "narrower"),
-        ("background SSIM {:.3f}", scores.background_ssim, gate.min_background_ssim, None, "narrower"),
-        ("reconstruction {:.1f} dB", scores.reconstruction_psnr, gate.min_reconstruction_psnr, None, None),
-        ("strength {:.1f} grey levels", scores.strength, gate.min_strength, None, "stronger"),
-        ("strength {:.1f} grey levels", scores.strength, None, gate.max_strength, "weaker"),
-        ("share changed {:.2%}", scores.share, gate.min_share, None, "wider"),
-        ("share changed {:.2%}", scores.share, None, gate.max_share, "narrower"),
-        ("difference to the source {:.2f} grey levels", scores.difference, gate.min_difference, None, "stronger"),
+        ("background PSNR of {:.1f} dB", scores.background_psnr, gate.min_background_psnr, None, "narrower"),
+        ("background SSIM of {:.3f}", scores.background_ssim, gate.min_background_ssim, None, "narrower"),
+        ("reconstruction PSNR of {:.1f} dB", scores.reconstruction_psnr, gate.min_reconstruction_psnr, None, None),
+        ("strength of {:.1f} grey levels", scores.strength, gate.min_strength, None, "stronger"),
+        ("strength of {:.1f} grey levels", scores.strength, None, gate.max_strength, "weaker"),
+        ("changed share of {:.2%}", scores.share, gate.min_share, None, "wider"),
+        ("changed share of {:.2%}", scores.share, None, gate.max_share, "narrower"),
+        (
+            "difference of {:.2f} grey levels from the reconstruction",
+            scores.difference,
+            gate.min_difference,
+            None,
+            "stronger",
+        ),
     )
     found = []
     for text, value, low, high, remedy in checks:
-        limit, word = (low, "under") if high is None else (high, "over")
+        limit, word = (low, "below") if high is None else (high, "above")
         if limit is not None and (value < limit if high is None else value > limit):
             bound = f"{limit:.2%}" if "%" in text else f"{limit:g}"
-            reason = f"{text.format(value)}, {word} {bound}"
+            reason = f"{text.format(value)} is {word} {bound}"
             found.append(Violation(abs(value - limit) / max(limit, 1e-9), reason, remedy))
     return sorted(found, key=lambda violation: -violation.excess)

@@ -1,4 +1,4 @@
-"""Making photographs on Ray's workers. Each holds a model; when one dies, another makes its photographs."""
+"""Work on a Ray cluster. Each worker holds a model; when one dies, another takes over its photographs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 5
 
 
 class Worker:
-    """Lives in a process of its own, in the driver's folder, so that relative paths mean the same."""
+    """A Ray actor that holds a model. It works in the driver's folder, so that relative paths mean the same."""
 
     def __init__(self, job: Job, spec: ModelSpec, here: str) -> None:
         os.chdir(here)
@@ -36,12 +36,12 @@ class Worker:
         """Returns once the model is loaded."""
 
     def make(self, photos: Sequence[Photo], folder: Path) -> None:
-        """Makes the photographs; what an earlier worker has done of them is not done again."""
+        """Makes the photographs' files, but for those that an earlier worker has finished."""
         self.runner.make(pending(self.runner.job, photos, folder, retry_failed=True), folder)
 
 
 def make_on_ray(cluster: RayCluster, job: Job, spec: ModelSpec, photos: Iterable[Photo], folder: Path) -> None:
-    """Every photograph's files, or the reason why there are none.
+    """Writes every photograph's files, or the reason why it failed.
 
     Args:
         cluster: Where Ray runs.
@@ -68,7 +68,7 @@ def make_on_ray(cluster: RayCluster, job: Job, spec: ModelSpec, photos: Iterable
 
 def _started(cluster: RayCluster) -> ModuleType:
     """Ray, connected. Raises RLIError."""
-    # Read when Ray is imported: it would tell its makers about the machine.
+    # Ray reads it when it is imported; otherwise it would report about the machine to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -84,7 +84,7 @@ def _started(cluster: RayCluster) -> ModuleType:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SettingError("address", address, f"no Ray cluster answers there: {reason}") from None
+        raise SettingError("address", address, f"no Ray cluster answers at this address ({reason})") from None
     return ray
 
 
@@ -113,7 +113,7 @@ def share_out(ray: ModuleType, workers: Sequence[Any], photos: Iterable[Photo], 
             if not batch:
                 raise RLIError(f"a Ray worker could not load the model: {_cause(error)}") from None
             for photo in pending(job, batch, folder):
-                reason = f"{photo.name}: its worker died {MAX_RETRIES + 1} times"
+                reason = f"{photo.name}: its Ray worker died {MAX_RETRIES + 1} times, and the photograph was given up"
                 write_failure(folder, photo.name, job.key(photo), reason)
         for photo in batch:
             if isinstance(failure := outcome(job, photo, folder), Failure):

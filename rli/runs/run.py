@@ -1,7 +1,7 @@
-"""The story of a run: make the photographs' files, then write tables, page and data set.
+"""A run from start to end: make the photographs' files, then write tables, page and data set.
 
-What is asked for comes from `config.read_config`, which checks plain nested values. A sweep's story, after its runs, is
-`gather`.
+Its settings come from `config.read_config`, which checks plain nested values. After a sweep's runs, `gather` gathers
+them.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
 
     Args:
         config: What is asked for, checked.
-        folder: Where everything goes that the run leaves. Shards share another one, which the configuration names.
+        folder: The run's folder. Shards share another one, which the configuration names.
         group: The sweep's name; None outside of a sweep.
 
     Returns:
-        Whether the tables are there: they are not after a dry run, nor where other shards are not done yet.
+        Whether the tables were written: not in a dry run, nor while other shards are at work.
 
     Raises:
-        RLIError: The folder holds the photographs, the model cannot be had, or no photograph could be done.
+        RLIError: The folder holds the photographs, the model cannot be loaded, or all photographs failed.
     """
     folder = folder if config.shard.is_all else config.out
     _check_folder(config, folder)
@@ -53,11 +53,11 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False
     if not config.shard.is_all and not (folder / CONFIG).exists():
-        # In a multirun Hydra writes it elsewhere; it tells the folder from one of photographs.
+        # In a multirun Hydra writes it elsewhere; it marks the folder as a run's.
         write_whole(folder / CONFIG, yaml.safe_dump(dict(config.settings), sort_keys=False, allow_unicode=True))
     make(config, folder)
     if not config.shard.is_all and not is_complete(config.job, config.source, folder):
-        print(f"shard {config.settings['shard']} is done: the shard that ends last writes the tables in {folder}")
+        print(f"shard {config.settings['shard']} is finished; the last shard to finish writes the tables in {folder}")
         return False
     with exclusive(folder), tracked(config, folder, group) as tracker:
         finish(config, folder, tracker)
@@ -72,11 +72,11 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
 def _check_folder(config: RunConfig, folder: Path) -> None:
     path = config.settings["data"]["path"]
     if path and Path(path).resolve() == folder.resolve():
-        raise RLIError(f"{folder} holds the photographs: let the results go to another folder")
+        raise RLIError(f"{folder} holds the photographs; choose another folder for the results (hydra.run.dir=…)")
 
 
 def make(config: RunConfig, folder: Path) -> None:
-    """The files of the shard's photographs that are pending, here or on a cluster's machines."""
+    """Makes the files of the shard's pending photographs, here or on a cluster's machines."""
     job = config.job
 
     def todo() -> Iterator[Photo]:
@@ -92,10 +92,15 @@ def make(config: RunConfig, folder: Path) -> None:
 
 
 def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
-    """Tables, page and data set of what lies in the folder, which the tracker is told too.
+    """Writes and tracks tables, page and data set of all results in the folder.
+
+    Args:
+        config: The run's settings.
+        folder: The run's, or the one that all shards share.
+        tracker: Where rows and pictures are logged.
 
     Raises:
-        RLIError: No photograph could be done.
+        RLIError: All photographs failed, or there are no images for the data set.
     """
     job, made, lost = config.job, *_outcomes(config, folder)
     outcome_of_run = Outcome(
@@ -105,21 +110,23 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         settings=config.settings,
         title=f"{job.model}, {job.resolution} pixels",
     )
-    shown_at_most = {"edits": config.edits_shown, "floor_db": config.floor_db}
-    write_outcome(folder, outcome_of_run, PUBLISHED, tracker=tracker, **shown_at_most)
+    write_outcome(
+        folder, outcome_of_run, PUBLISHED, edits=config.edits_shown, floor_db=config.floor_db, tracker=tracker
+    )
     if not made:
-        many = f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
+        many = f"all {len(lost)} photographs failed; the reasons are in {folder / 'failed.csv'}"
         raise RLIError(lost[0].reason if len(lost) == 1 else many)
     if config.dataset is not None:
         card = card_settings(config.settings)
         counts = write_dataset(made, folder, config.dataset, card, job.inversion.seed)
         for name, count in counts.items():
-            left_out = f", {count.left_out} left out (no known region)" if count.left_out else ""
-            print(f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects{left_out}")
+            line = f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects"
+            left_out = f"; {count.left_out} images left out because nobody knows where their defect is"
+            print(line + (left_out if count.left_out else ""))
 
 
 def _outcomes(config: RunConfig, folder: Path) -> tuple[list[tuple[Photo, PhotoRecord]], list[Failure]]:
-    """The photographs that are done, each with its record, and those that could not be."""
+    """The photographs with results, each with its record, and the failures."""
     made, lost = [], []
     for photo in config.source:
         found = outcome(config.job, photo, folder)
@@ -131,14 +138,14 @@ def _outcomes(config: RunConfig, folder: Path) -> tuple[list[tuple[Photo, PhotoR
 
 
 def gather(settings: Mapping[str, Any], folder: Path) -> None:
-    """What the jobs of a sweep left, gathered into the sweep's folder and told to the tracker.
+    """Gathers the results of a sweep's jobs into the sweep's folder, and tracks them.
 
     Args:
         settings: The sweep's configuration, as plain values; of it model, tracking and report count.
         folder: The sweep's.
 
     Raises:
-        RLIError: There are no jobs, or some failed; the others are gathered all the same.
+        RLIError: There are no jobs, or some failed (the others are gathered).
     """
     report, model = settings["report"], settings["model"]["name"]
     tracking = _tracking(settings, folder.name, [model], f"{folder.name} summary", "summary")
@@ -151,7 +158,9 @@ def gather(settings: Mapping[str, Any], folder: Path) -> None:
         print(f"sweep: {folder / 'results.csv'}; page: {folder / 'report.html'}")
     if sweep.failed:
         where, first = folder / "failed.csv", sweep.failed[0].reason
-        raise RLIError(f"{len(sweep.failed)} of {len(sweep.jobs)} jobs failed: see {where} ({first})")
+        raise RLIError(
+            f"{len(sweep.failed)} of {len(sweep.jobs)} jobs failed; the reasons are in {where} (the first: {first})"
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A job with its model loaded: photographs go in, and each one's files, or the reason why there are none, come out."""
+"""A job with its model loaded: makes each photograph's files, or notes why it failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rli.store.records import Failure, PhotoResult, write_failure, write_photo
 
 @dataclass(frozen=True)
 class Runner:
-    """A job, its loaded model, and what judges its pictures."""
+    """A job, its loaded model, and the models that measure its pictures."""
 
     job: Job
     model: Model
@@ -37,10 +37,12 @@ class Runner:
 
     @classmethod
     def open(cls, job: Job, spec: ModelSpec) -> Runner:
-        """Loads the model and whatever judges its pictures. Raises RLIError where the weights cannot be had."""
+        """Loads the model, LPIPS and the classifier. Raises RLIError where the model's weights cannot be had."""
         model, lpips, judge = spec.load(), lpips_metric.load_lpips(), None
         if lpips is None:
-            warn("warning: LPIPS stays empty: its VGG-16 weights are neither kept on this machine nor within reach")
+            warn(
+                "warning: LPIPS is not computed: its VGG-16 weights are not on this machine and could not be downloaded"
+            )
         if spec.name == "mini":
             from rli.models.mini.classifier import judge_of, load_classifier
 
@@ -48,7 +50,7 @@ class Runner:
         return cls(job, model, lpips, judge)
 
     def make(self, photos: Iterable[Photo], folder: Path, progress: Progress = quiet) -> None:
-        """Writes each photograph's files into a folder, or why there are none.
+        """Writes each photograph's files into a folder, or the reason why it failed.
 
         Args:
             photos: Read as they are needed.
@@ -80,7 +82,7 @@ class Runner:
             progress: Shows how far each photograph's steps are.
 
         Yields:
-            The results in order. A photograph that cannot be read or done is a Failure, and the rest go on.
+            The results in order. A photograph that failed gives a Failure, and the others go on.
         """
         queue = iter(photos)
         waiting = [*islice(queue, self.job.batch_size)]
@@ -129,7 +131,7 @@ class Runner:
         reads: Sequence[ReadPhoto],
         inversions: Sequence[Inversion],
         progress: Progress,
-    ) -> list[EditsMade | Failure]:
+    ) -> Sequence[EditsMade | Failure]:
         """All photographs together; each by itself where that fails, or where each has settings of its own."""
 
         def singly() -> list[EditsMade | Failure]:

@@ -1,4 +1,4 @@
-"""How processes share a run's photographs: what is done, what is pending, who makes which, whose turn it is to write.
+"""How processes share a run's photographs: which are finished, which are pending, and which process does what.
 
 What is made lies in the run's folder photograph by photograph, so that any number of processes may share the work and
 any of them may stop.
@@ -38,7 +38,7 @@ class Shard:
             return cls()
         index, _, count = str(text).partition("/")
         if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-            raise SettingError("shard", text, "expected which shard of how many, from 0/4 to 3/4 for four")
+            raise SettingError("shard", text, "expected INDEX/COUNT, such as 0/4, 1/4, 2/4 and 3/4 for four shards")
         return cls(int(index), int(count))
 
     @property
@@ -52,7 +52,7 @@ class Shard:
 
 
 def outcome(job: Job, photo: Photo, folder: Path) -> PhotoRecord | Failure | None:
-    """What lies in a run's folder of a photograph: its record, why it failed, or None where it is still to be done."""
+    """What a run's folder has of a photograph: its record, its failure, or None while it is pending."""
     key = job.key(photo)
     record = read_record(folder, photo.name, key)
     if record is None and (reason := read_failure(folder, photo.name, key)) is not None:
@@ -61,7 +61,17 @@ def outcome(job: Job, photo: Photo, folder: Path) -> PhotoRecord | Failure | Non
 
 
 def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool = False) -> Iterator[Photo]:
-    """The photographs that are not done yet; those known to fail among them only where they are tried again."""
+    """The photographs that are still to be done.
+
+    Args:
+        job: The run's.
+        photos: The photographs to look through.
+        folder: The run's.
+        retry_failed: Whether those that failed before are tried again.
+
+    Yields:
+        The photographs, in order.
+    """
     for photo in photos:
         found = outcome(job, photo, folder)
         if found is None or (retry_failed and isinstance(found, Failure)):
@@ -69,7 +79,7 @@ def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool 
 
 
 def is_complete(job: Job, source: PhotoSource, folder: Path) -> bool:
-    """Whether every photograph of the source is done or known to fail."""
+    """Whether every photograph of the source has its record or its failure."""
     return next(pending(job, source, folder), None) is None
 
 

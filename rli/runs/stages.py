@@ -1,4 +1,4 @@
-"""The stages of one photograph's way through a run: read, invert (or take from the cache), edit, measure.
+"""The stages through which a run takes a photograph: read, invert (or take from the cache), edit, measure.
 
 Each is a function of what the stage before it gave. The runner (runner.py) calls them, and sees to memory and failures.
 """
@@ -101,8 +101,9 @@ def invert_together(
             return invert_batch(model, image, job.source, job.inversion, progress)[0]
 
         return [cache.get(job.cache, key, job.source, job.inversion, make)]
-    kept = {key: cache.read(cache.path_of(job.cache, key), job.source, job.inversion) for key in keys}
-    missing = [k for k, key in enumerate(keys) if kept[key] is None]
+    found = ((key, cache.read(cache.path_of(job.cache, key), job.source, job.inversion)) for key in keys)
+    kept = {key: inversion for key, inversion in found if inversion is not None}
+    missing = [k for k, key in enumerate(keys) if key not in kept]
     for start in range(0, len(missing), plan.photos):
         some = missing[start : start + plan.photos]
         made = invert_batch(model, torch.cat([images[k] for k in some]), job.source, job.inversion, progress)
@@ -251,16 +252,17 @@ def _with_retries(
 ) -> EditedPhoto:
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
-    back = to_uint8(done.reconstruction)
-    first = last = _edited_photo(job.selection, made, read, back)
-    retries = job.selection.max_retries if job.selection and first.reason is not None else 0
-    for _ in range(retries):
-        settings = adjusted(last.settings, Scores(**last.scores), job.selection.gate)
+    back, selection = to_uint8(done.reconstruction), job.selection
+    first = last = _edited_photo(selection, made, read, back)
+    if selection is None or first.reason is None:
+        return first
+    for _ in range(selection.max_retries):
+        settings = adjusted(last.settings, Scores(**last.scores), selection.gate)
         if settings is None:
             break
-        target, given = made.edit.target, {"mask": read.mask, "reconstruction": done.reconstruction}
-        (other,) = edit(model, inversion, [target], settings, **given)
-        last = _edited_photo(job.selection, replace(made, edit=other, settings=settings), read, back)
+        target, reconstruction = made.edit.target, done.reconstruction
+        (other,) = edit(model, inversion, [target], settings, mask=read.mask, reconstruction=reconstruction)
+        last = _edited_photo(selection, replace(made, edit=other, settings=settings), read, back)
         if last.reason is None:
             return last
     return first

@@ -17,7 +17,7 @@ from rli.method.inversion.settings import InversionSettings
 from rli.method.records import Inversion, NullEmbeddings
 from rli.models.diffusion import Model
 
-# Part of every key: raise it when the same settings come to mean another result.
+# Part of every key: raise it when the same settings give another result.
 VERSION = 3
 
 

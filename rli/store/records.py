@@ -1,7 +1,7 @@
-"""The files that a run leaves for each photograph, and how they are read back.
+"""The files that a run writes for each photograph, and how they are read back.
 
 images/<name>/ holds the pictures; records/<name>.safetensors the rest: rows, prompts, losses, token maps, and the key
-of the job that made them. The record is written last, so where there is one, its pictures are whole.
+of the job that made them. The record is written last, so where there is one, its pictures are complete.
 """
 
 from __future__ import annotations
@@ -156,12 +156,12 @@ class PhotoRecord:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photograph, or a sweep's job, that could not be done."""
+    """A photograph, or a sweep's job, that failed."""
 
     name: str
     # Why, in one line.
     reason: str
-    # What tells a job from the others; "" for a photograph.
+    # The settings that differ from the other jobs'; "" for a photograph.
     settings: str = ""
 
 
@@ -174,7 +174,8 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
     for stem, picture in pictures.items():
         if picture is not None:
             write_png(_picture(folder, result.name, stem), picture)
-    maps, words = {}, {}
+    maps: dict[str, np.ndarray] = {}
+    words: dict[str, list[str]] = {}
     for defect, edited in result.edits.items():
         for branch, tokens in (("target", edited.maps), ("source", edited.source_maps)):
             words[f"{defect}/{branch}"] = [token.word for token in tokens]
@@ -251,7 +252,7 @@ def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
 
 
 def write_failure(folder: Path, name: str, key: str, reason: str) -> None:
-    """Notes that a photograph could not be done, and why, beside the records of those that could."""
+    """Writes that a photograph failed, and why, beside the other photographs' records."""
     write_whole(_failure(folder, name), json.dumps({"key": key, "reason": reason}))
 
 
@@ -306,7 +307,10 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def _not_whole(folder: Path, name: str, why: str) -> RLIError:
-    return RLIError(f"{folder / 'images' / name}: its files are not whole ({why}): run it again")
+    return RLIError(
+        f"the results in {folder / 'images' / name} are incomplete or damaged ({why}); delete that folder and give the "
+        "same command again"
+    )
 
 
 def _picture(folder: Path, name: str, stem: str) -> Path:

@@ -1,4 +1,4 @@
-"""What a format's writer is, and what it is given: an item with its annotations read, and where images go."""
+"""What a format's writer takes: images with their annotations, and a function that puts an image into its place."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Sample:
     size: tuple[int, int]
     # Class and (H,W) bool of each region that has pixels, later ones over earlier ones.
     masks: tuple[tuple[str, np.ndarray], ...]
-    # Whether every consumer reads the image's own file alike.
+    # Whether all readers of images see the file alike (no EXIF rotation, 16 bits or transparency).
     is_portable: bool
 
     @property
@@ -63,7 +63,7 @@ class Sample:
 
     @property
     def located(self) -> bool:
-        """False for a defective image of which nobody knows where the defect is."""
+        """False for a defective image without a mask."""
         return not self.defective or bool(self.masks)
 
     @property
@@ -137,7 +137,7 @@ def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
         masks.append((region.label, mask))
     masks = [(label, mask) for label, mask in masks if mask.any()]
     if masks and item.label == GOOD:
-        raise RLIError(f"{item.name} counts as {GOOD} but shows a defect of the class “{masks[0][0]}”")
+        raise RLIError(f"{item.name} is labelled {GOOD}, but its mask marks a defect (“{masks[0][0]}”)")
     return Sample(item, stem, (height, width), tuple(masks), is_portable)
 
 
