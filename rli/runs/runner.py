@@ -20,6 +20,7 @@ from rli.progress import Progress, quiet
 from rli.runs.job import Job
 from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
+from rli.runs.peak_memory import reset_peak_memory
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
 from rli.store.records import Failure, PhotoResult, write_failure, write_photo
 
@@ -102,6 +103,7 @@ class Runner:
         self, memory: MemoryManager, photos: Sequence[Photo], progress: Progress
     ) -> Iterator[PhotoResult | Failure]:
         """The results of photographs that are inverted together; first the failures to read or invert them."""
+        reset_peak_memory(self.model.device)
         reads, failures = self._read(photos)
         images = [read.image for read in reads]
         try:
