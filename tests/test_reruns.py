@@ -58,7 +58,11 @@ def test_interrupted_it_says_so_in_one_line_and_goes_on(here, monkeypatch, inver
     # Shards make the same, whichever ends last.
     other = [*TWO, "out=other", "runtime.cache=other_cache"]
     answer = run(*other, "shard=1/2")
-    assert answer.status == 0 and "shard 1/2 is finished" in answer.stdout and not (here / "other" / "results.csv").exists()
+    assert (
+        answer.status == 0
+        and "shard 1/2 is finished" in answer.stdout
+        and not (here / "other" / "results.csv").exists()
+    )
     assert made_by(*other, "shard=0/2").resolve() == here / "other"
     parts[0].unlink()
     assert differences(folder, here / "other") == []
