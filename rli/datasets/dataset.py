@@ -31,7 +31,7 @@ class Dataset:
     # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
-    # Whether changed pixels take the new defect's class where the photograph's own mask overlaps them.
+    # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
     relabel: bool = False
     # The photographs: link (hard links), copy or none.
     originals: str = "link"

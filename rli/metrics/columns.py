@@ -60,9 +60,11 @@ class Measurement:
     lpips: Lpips | None = None
     # None where the model has no classifier.
     judge: Judge | None = None
-    # Seconds of the photograph's inversion and of this edit; GB (2^30 bytes) at the peak.
+    # Of the photograph's inversion, and of this edit.
     seconds_inversion: float = 0.0
     seconds_edit: float = 0.0
+    # GB (2^30 bytes). On CUDA what tensors took at most since this photograph, and those that are inverted together
+    # with it, were begun. On a CPU what the process took at most since it began: it never falls between photographs.
     peak_memory_gb: float = 0.0
 
 

@@ -21,7 +21,7 @@ from rli.runs.variants import Variants, variant_name
 # Names of other files beside the edits', and of the reconstruction's row.
 RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Part of every result's key: raise it when the same job gives another result.
-VERSION = 1
+VERSION = 2
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
 

@@ -14,7 +14,8 @@ from rli.method.records import EditSettings
 class Gate:
     """The limits that an edit has to keep; the defaults are for 8-bit photographs. Raises SettingError.
 
-    The background is what lies outside the blend mask.
+    The background is what lies outside the blend mask: where an edit without local blend should not have changed
+    anything, either.
     """
 
     # Background, edit against reconstruction: what the edit spoilt. In dB, and structural similarity.

@@ -13,12 +13,14 @@ from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
 from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
+from rli.models.device import deterministic
 from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
 from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
+from rli.runs.peak_memory import reset_peak_memory
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
 from rli.store.records import Failure, PhotoResult, write_failure, write_photo
 
@@ -63,13 +65,14 @@ class Runner:
                 keys[photo.name] = self.job.key(photo)
                 yield photo
 
-        for result in self.results(noted(), progress):
-            key = keys.pop(result.name)
-            if isinstance(result, Failure):
-                warn(f"skipped: {result.reason}")
-                write_failure(folder, result.name, key, result.reason)
-            else:
-                write_photo(folder, result)
+        with deterministic(self.model.device):
+            for result in self.results(noted(), progress):
+                key = keys.pop(result.name)
+                if isinstance(result, Failure):
+                    warn(f"skipped: {result.reason}")
+                    write_failure(folder, result.name, key, result.reason)
+                else:
+                    write_photo(folder, result)
 
     def results(self, photos: Iterable[Photo], progress: Progress = quiet) -> Iterator[PhotoResult | Failure]:
         """Every photograph's result, as soon as it is there.
@@ -100,6 +103,7 @@ class Runner:
         self, memory: MemoryManager, photos: Sequence[Photo], progress: Progress
     ) -> Iterator[PhotoResult | Failure]:
         """The results of photographs that are inverted together; first the failures to read or invert them."""
+        reset_peak_memory(self.model.device)
         reads, failures = self._read(photos)
         images = [read.image for read in reads]
         try:
