@@ -36,7 +36,8 @@ from rli.runs.memory import (
     next_fallback,
 )
 from rli.runs.runner import Runner
-from rli.store.records import Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoResult
 
 SOURCE = "photo of a crack defect image"
 TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))

@@ -14,7 +14,8 @@ from rli.metrics.columns import ORIGINAL, Row
 from rli.reports.outputs import OVERVIEW, Outcome, write_outcome
 from rli.reports.pixels import contact_sheet, tiles
 from rli.reports.results import frame_of, read_results
-from rli.store.records import EditedPhoto, Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import EditedPhoto, PhotoResult
 from rli.tracking.tracker import Untracked
 
 PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"

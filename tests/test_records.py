@@ -11,19 +11,15 @@ from rli.method.records import EditSettings, Target, TokenMap
 from rli.metrics.columns import Row
 from rli.photos.sources import Photo
 from rli.runs.job import Job
-from rli.store.records import (
-    EditedPhoto,
-    EditRecord,
-    PhotoResult,
+from rli.store.failures import (
+    Failure,
     read_failure,
     read_failures,
-    read_photo,
-    read_record,
     read_status,
     write_failure,
-    write_photo,
     write_status,
 )
+from rli.store.records import EditedPhoto, EditRecord, PhotoResult, read_photo, read_record, write_photo
 
 
 def photograph(name="sub/plate"):
@@ -85,7 +81,8 @@ def test_a_record_whose_pictures_are_gone_says_so(tmp_path):
     record = read_record(tmp_path, "sub/plate")
     record.picture("rust_mask").unlink()
     assert record.rows == photograph().rows
-    with pytest.raises(RLIError, match="run it again"):
+    assert record.damage() == "rust_mask.png is missing"
+    with pytest.raises(RLIError, match=r"rust_mask\.png is missing"):
         record.read()
 
 
@@ -101,7 +98,7 @@ def test_a_photograph_without_its_record_or_pictures_is_not_done(tmp_path):
     record = tmp_path / "records" / "sub" / "plate.safetensors"
     record.write_bytes(record.read_bytes()[:100])
     assert read_record(tmp_path, "sub/plate", "k") is None
-    with pytest.raises(RLIError, match="run it again"):
+    with pytest.raises(RLIError, match="the same command makes them again"):
         read_photo(tmp_path, "sub/plate")
 
 
@@ -137,8 +134,9 @@ def test_status_and_failures(tmp_path):
 
 
 def test_a_failure_is_told_for_the_same_job_only_and_until_the_photograph_is_done(tmp_path):
-    write_failure(tmp_path, "sub/plate", "k", "it cannot be read")
-    assert read_failure(tmp_path, "sub/plate", "k") == "it cannot be read"
+    failure = Failure("sub/plate", "it cannot be read", is_lasting=False)
+    write_failure(tmp_path, failure, "k")
+    assert read_failure(tmp_path, "sub/plate", "k") == failure
     assert read_failure(tmp_path, "sub/plate", "another") is None
     write_photo(tmp_path, photograph())
     assert read_failure(tmp_path, "sub/plate", "k") is None

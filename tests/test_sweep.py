@@ -12,7 +12,8 @@ from rli.files import write_whole
 from rli.metrics.columns import Row
 from rli.reports import sweep
 from rli.reports.results import frame_of, read_results, write_results
-from rli.store.records import EditedPhoto, PhotoResult, write_photo, write_status
+from rli.store.failures import write_status
+from rli.store.records import EditedPhoto, PhotoResult, write_photo
 
 
 def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=None):
@@ -71,7 +72,7 @@ def test_failures_say_what_was_typed_for_them_alone(folder):
 
 
 def test_photographs_of_one_name_lie_side_by_side(folder):
-    places = sweep.places_of(sweep.gather([folder]))
+    places = sweep.records_of(sweep.gather([folder]))
     assert [(p.name, p.job) for p in places] == [("plate", "0"), ("plate", "2"), ("plate", "10"), ("bolt", "0")]
     assert places[1].read().edits["rust"].image[0, 0, 0] == 120
 

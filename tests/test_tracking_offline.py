@@ -13,7 +13,7 @@ from wandb_harness import KEY, PUBLISHED, Tracked, fresh_home, raw_records, serv
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.reports.comparison import comparison
-from rli.store.records import Failure
+from rli.store.failures import Failure
 from rli.tracking import offline
 from rli.tracking.offline import re_root
 from rli.tracking.tracker import open_tracker

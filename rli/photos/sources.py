@@ -11,6 +11,7 @@ from typing import Any
 from rli.errors import RLIError, SettingError, one_of, whole
 from rli.images import FITS, shown
 from rli.photos.folder import FolderReader
+from rli.photos.folders import PhotoFolder
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader
 from rli.photos.listing import ListReader
@@ -60,6 +61,10 @@ class PhotoSource:
             stamp = _stamp(photo, self.fit, self.region)
             yield replace(photo, fit=self.fit, default_region=self.region, stamp=stamp)
 
+    def filled(self) -> Iterator[Path]:
+        """The folders that the reader passes over because runs have their output there."""
+        return self.reader.filled() if isinstance(self.reader, PhotoFolder) else iter(())
+
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
         return sum(1 for _ in islice(self.reader, self.limit))
@@ -106,7 +111,9 @@ def photos(
     source = PhotoSource(reader, limit, fit, region)
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
-        raise RLIError(f"{where}no photographs found; expected {reader.expects}")
+        filled = next(source.filled(), None)
+        why = f"; {shown(filled)} is left out, because a run has its output there" if filled else ""
+        raise RLIError(f"{where}no photographs found; expected {reader.expects}{why}")
     return source
 
 
@@ -132,7 +139,9 @@ def _settings_of(reader: type[Reader]) -> set[str]:
 def _stamp(photo: Photo, fit: str, region: str) -> str:
     """Text that changes when a photograph's files do, or what is done with them."""
     files = ("photo", photo.file), ("region", photo.region_file), ("truth", photo.truth_file)
-    return " ".join([fit, region, *(f"{what} {_file_stamp(file)}" for what, file in files if file)])
+    stamps = [f"{what} {_file_stamp(file)}" for what, file in files if file]
+    # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
+    return " ".join([fit, region, *stamps, *([f"problem {photo.problem}"] if photo.problem else [])])
 
 
 def _file_stamp(file: Path) -> str:
