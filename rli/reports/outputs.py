@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,8 @@ from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
 from rli.reports.pixels import contact_sheet, tiles
 from rli.reports.results import write_results
-from rli.store.records import Failure, PhotoRecord, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoRecord, PhotoResult
 from rli.tracking.tracker import Tracker, Untracked
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
@@ -79,11 +79,11 @@ def write_outcome(
     write_results(outcome.rows, folder / "results.csv", outcome.knobs)
     table = comparison(outcome.rows, published)
     write_comparison(table, folder, heading(outcome.rows))
-    overview, thumbnails = [], {}
+    overview, thumbnails, left_out = [], {}, []
 
     def photographs() -> Iterator[PhotoResult]:
         """One after the other; the overview and the tracker take what they need on the way to the page."""
-        for photo in _read(_shown(outcome, edits)):
+        for photo in _read(_shown(outcome, edits), left_out):
             if len(overview) < OVERVIEW:
                 overview.append(tiles(photo))
             thumbnails[photo.job, photo.name] = tracker.thumbnails(photo)
@@ -100,6 +100,7 @@ def write_outcome(
         knobs=outcome.knobs,
         failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in outcome.failures],
         total=len(outcome.records),
+        left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
@@ -127,18 +128,21 @@ def _shown(outcome: Outcome, edits: int) -> Sequence[PhotoRecord]:
     return outcome.records[: max(1, edits // each)]
 
 
-def _read(records: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
-    """The photographs' results, one after the other; one whose files are gone or damaged is left out."""
+def _read(records: Sequence[PhotoRecord], left_out: list[str]) -> Iterator[PhotoResult]:
+    """The photographs' results, one after the other. What is wrong with one whose files are gone or damaged by now is
+    added to `left_out`."""
     for record in records:
-        with suppress(RLIError):
+        try:
             yield record.read()
+        except (RLIError, OSError) as error:
+            left_out.append(str(error))
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
     """Writes failed.csv, what could not be done and why; where everything was done there is no such file."""
     path = folder / "failed.csv"
     if failures:
-        frame = pd.DataFrame([vars(failure) for failure in failures])
+        frame = pd.DataFrame([(f.name, f.reason, f.settings) for f in failures], columns=["name", "reason", "settings"])
         frame = frame if frame["settings"].any() else frame.drop(columns="settings")
         write_whole(path, frame.to_csv(index=False, lineterminator="\n"))
     else:
