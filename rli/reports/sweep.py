@@ -207,20 +207,20 @@ def _link(record: PhotoRecord, out: Path) -> None:
             shutil.copy2(source, goal)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
     parser.add_argument("--out", type=Path, help="where the tables and the page go; a single folder itself by default")
     parser.add_argument("--edits", type=int, default=500, help="on the page at most")
     parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.out is None and len(args.folders) > 1:
         parser.error("several folders need --out: where the tables and the page go")
     out = args.out or args.folders[0]
     try:
         sweep = write_sweep(args.folders, out, edits=args.edits, floor_db=args.floor)
-    except RLIError as error:
+    except (RLIError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for job in sweep.failed:
