@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rli.method.attention.install import install
-from rli.method.schedule import sampling_steps
+from rli.method.sampler import sampling_steps
 from rli.method.solvers import PROBE, Adam, GaussNewton, LeastSquares
 from rli.models.conditioning import Conditioning
 from rli.models.text import encode_prompts

@@ -29,7 +29,8 @@ from rli.cli.errors import (
     print_traceback_if_due,
     wants_traceback,
 )
-from rli.resources import resource_folder
+from rli.cli.settings import plain
+from rli.package_files import resource_folder
 
 if TYPE_CHECKING:
     from rli.runs.config import RunConfig
@@ -62,7 +63,7 @@ def _runs() -> int:
     try:
         main()
     except SystemExit as end:
-        return end.code
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         print("stopped: the same command goes on, with hydra.run.dir or hydra.sweep.dir as it was", file=sys.stderr)
         return 130
@@ -73,7 +74,9 @@ def _runs() -> int:
         print_error(one_line(error) + hint)
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
-            sweep_callback.gather(OmegaConf.load(folder / "multirun.yaml"), folder)
+            config = OmegaConf.load(folder / "multirun.yaml")
+            assert isinstance(config, DictConfig)  # Hydra writes a mapping
+            sweep_callback.gather(config, folder)
         return 2
     finally:
         sweep_callback.under_way.reset(token)
@@ -88,7 +91,7 @@ def run(cfg: DictConfig) -> None:
     """
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
-    settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    settings = plain(cfg)
     # A refused run leaves no mark; a job of a multirun has a folder of its own, in which it says why it was refused.
     leaves_marks = is_job and not settings["dry_run"]
     try:
@@ -180,8 +183,8 @@ def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
         return otherwise
     from rli.runs.config import dataset_folder
 
-    settings = OmegaConf.masked_copy(_root_, [*_root_.keys() - {"out", "hydra"}])
-    return dataset_folder(OmegaConf.to_container(settings))
+    names = [name for name in map(str, _root_) if name not in ("out", "hydra")]
+    return dataset_folder(plain(OmegaConf.masked_copy(_root_, names), resolve=False))
 
 
 # Here, so that a launcher's processes, which import this module for `run`, have it too.

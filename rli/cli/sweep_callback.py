@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from rli.cli.errors import is_mendable, one_line, print_error
+from rli.cli.settings import plain
 from rli.errors import RLIError
 
 # The folder of the multirun under way: where a launcher dies, Hydra calls no callback, and the command gathers itself.
@@ -42,7 +43,7 @@ class SweepEnd(Callback):
         """Gathers; ends the command with status 2 where a job failed, for an exception would end as Hydra's warning."""
         folder = under_way.get()
         under_way.set(None)
-        if status := gather(config, folder):
+        if folder is not None and (status := gather(config, folder)):
             sys.exit(status)
 
 
@@ -73,7 +74,7 @@ def gather(config: DictConfig, folder: Path) -> int:
 
     settings = OmegaConf.masked_copy(config, ["model", "tracking", "report"])
     try:
-        gather_jobs(OmegaConf.to_container(settings, resolve=True), folder)
+        gather_jobs(plain(settings), folder)
     except Exception as error:
         if not is_mendable(error):
             raise

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from rli.errors import RLIError
 from rli.metrics.image import mean_change, psnr, ssim
@@ -120,16 +120,17 @@ class Column:
 
 
 def _published(m: Measurement, reference: np.ndarray) -> float | None:
-    return m.lpips and m.lpips.published(m.image, reference)
+    return m.lpips.published(m.image, reference) if m.lpips else None
 
 
 def _standard(m: Measurement, reference: np.ndarray) -> float | None:
-    return m.lpips and m.lpips.standard(m.image, reference)
+    return m.lpips.standard(m.image, reference) if m.lpips else None
 
 
-def _of_edit(measure: Callable[[Measurement], Value]) -> Callable[[Measurement], Value]:
-    """None for the reconstruction, which has no mask and is compared with the photograph alone."""
-    return lambda m: None if m.mask is None else measure(m)
+def _of_edit(measure: Callable[[Measurement, np.ndarray], Value]) -> Callable[[Measurement], Value]:
+    """Measures an edit and its mask; None for the reconstruction, which has no mask and is compared with the
+    photograph alone."""
+    return lambda m: None if m.mask is None else measure(m, m.mask)
 
 
 # What columns of the same quantity share.
@@ -174,7 +175,7 @@ COLUMNS = (
     _psnr(
         "psnr_recon",
         label="PSNR to reconstruction",
-        measure=_of_edit(lambda m: psnr(m.image, m.reconstruction)),
+        measure=_of_edit(lambda m, _: psnr(m.image, m.reconstruction)),
         group=RECONSTRUCTION,
         explorer="first",
         tracked="quality",
@@ -182,14 +183,14 @@ COLUMNS = (
     _ssim(
         "ssim_recon",
         label="SSIM to reconstruction",
-        measure=_of_edit(lambda m: ssim(m.image, m.reconstruction)),
+        measure=_of_edit(lambda m, _: ssim(m.image, m.reconstruction)),
         group=RECONSTRUCTION,
         tracked="quality",
     ),
     _lpips(
         "lpips_recon",
         label="LPIPS to reconstruction",
-        measure=_of_edit(lambda m: _published(m, m.reconstruction)),
+        measure=_of_edit(lambda m, _: _published(m, m.reconstruction)),
         group=RECONSTRUCTION,
         tracked="quality",
     ),
@@ -202,7 +203,7 @@ COLUMNS = (
     _psnr(  # outside the edit's mask, against the photograph
         "psnr_background",
         label="Background PSNR",
-        measure=_of_edit(lambda m: psnr(m.image, m.photo, ~m.mask)),
+        measure=_of_edit(lambda m, mask: psnr(m.image, m.photo, ~mask)),
         group=BACKGROUND,
         explorer="first",
         tracked="quality",
@@ -210,7 +211,7 @@ COLUMNS = (
     _ssim(
         "ssim_background",
         label="Background SSIM",
-        measure=_of_edit(lambda m: ssim(m.image, m.photo, ~m.mask)),
+        measure=_of_edit(lambda m, mask: ssim(m.image, m.photo, ~mask)),
         group=BACKGROUND,
         explorer="first",
         tracked="quality",
@@ -253,7 +254,7 @@ COLUMNS = (
     _lpips(
         "lpips_standard_recon",
         label="Standard LPIPS to reconstruction",
-        measure=_of_edit(lambda m: _standard(m, m.reconstruction)),
+        measure=_of_edit(lambda m, _: _standard(m, m.reconstruction)),
     ),
     _number(  # mean absolute difference of edit and reconstruction inside the mask, of 255
         "strength",
@@ -261,7 +262,7 @@ COLUMNS = (
         unit="grey levels",
         digits=1,
         better="higher",
-        measure=_of_edit(lambda m: mean_change(m.image, m.reconstruction, m.mask)),
+        measure=_of_edit(lambda m, mask: mean_change(m.image, m.reconstruction, mask)),
         explorer="first",
         tracked="quality",
     ),
@@ -271,7 +272,7 @@ COLUMNS = (
         unit="share",
         digits=3,
         better="lower",
-        measure=_of_edit(lambda m: float(m.mask.mean())),
+        measure=_of_edit(lambda m, mask: float(mask.mean())),
         explorer="first",
         tracked="quality",
     ),
@@ -280,7 +281,7 @@ COLUMNS = (
         label="Defect named",
         unit="probability",
         better="higher",
-        measure=_of_edit(lambda m: m.judge and m.judge(m.image, m.label)),
+        measure=_of_edit(lambda m, _: m.judge and m.judge(m.image, m.label)),
         explorer="first",
         tracked="quality",
     ),
@@ -301,7 +302,11 @@ def row_type(columns: Sequence[Column]) -> type:
     return make_dataclass("Row", [*required, *numbers], frozen=True)
 
 
-class Row(row_type(COLUMNS)):
+# Its fields follow from COLUMNS: a type checker takes them as they come.
+_Fields: Any = row_type(COLUMNS)
+
+
+class Row(_Fields):
     """One row of results.csv: a field for each of COLUMNS, given by position or by name. None is an empty cell."""
 
 
@@ -316,13 +321,13 @@ def row_read(values: Mapping[str, object]) -> Row:
         value = values.get(column.name)
         if isinstance(value, float) and value != value:
             value = None
-        if not _fits(column, value):
+        if not _fits(value, column):
             raise RLIError(f"the column {column.name} cannot be {str(value)[:40]!r}")
         known[column.name] = value
     return Row(**known)
 
 
-def _fits(column: Column, value: object) -> TypeGuard[Value]:
+def _fits(value: object, column: Column) -> TypeGuard[Value]:
     if column.name == "resolution":
         return isinstance(value, str) and RESOLUTION.fullmatch(value) is not None
     if column.kind == "text":

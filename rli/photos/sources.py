@@ -11,13 +11,13 @@ from typing import Any
 from rli.errors import RLIError, SettingError, one_of, whole
 from rli.images import FITS, shown
 from rli.photos.folder import FolderReader
-from rli.photos.folders import PhotoFolder
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader
 from rli.photos.listing import ListReader
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
 from rli.photos.sample import SampleReader
+from rli.photos.walk import PhotoFolder
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
 

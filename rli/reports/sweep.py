@@ -20,11 +20,11 @@ import pandas as pd
 
 from rli.errors import RLIError
 from rli.metrics.columns import NAMES
+from rli.package_files import resource_folder
+from rli.reports.experiment_table import spec_of, write_table
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep_job import SweepJob, read_job
-from rli.reports.table import spec_of, write_table
-from rli.resources import resource_folder
 from rli.store.failures import Failure
 from rli.store.paths import inside
 from rli.store.records import PhotoRecord

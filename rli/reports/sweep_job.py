@@ -11,8 +11,8 @@ import yaml
 
 from rli.errors import RLIError
 from rli.metrics.columns import ORIGINAL, Row, row_read
+from rli.reports.experiment_table import spec_of
 from rli.reports.results import read_results
-from rli.reports.table import spec_of
 from rli.store.failures import Failure, read_failures, read_status
 from rli.store.paths import inside
 from rli.store.records import PhotoRecord, read_record

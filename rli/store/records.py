@@ -24,6 +24,8 @@ from rli.store.paths import inside
 from rli.store.pictures import PictureFile
 from rli.store.sealed import read_sealed, write_sealed
 
+# An edit's token maps of the target and of the source prompt.
+BothMaps = tuple[tuple[TokenMap, ...], tuple[TokenMap, ...]]
 # What a record of another version, or one that was made up, raises.
 _UNLIKE = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -154,13 +156,14 @@ class PhotoRecord:
         except _UNLIKE as error:
             raise _not_whole(self.folder, self.name, str(error)) from None
 
-    def _edit(self, defect: str, size: tuple[int, ...], maps: tuple[tuple[TokenMap, ...], ...]) -> EditedPhoto:
-        change = f"{defect}_change"
+    def _edit(self, defect: str, size: tuple[int, ...], maps: BothMaps) -> EditedPhoto:
+        change, (of_target, of_source) = f"{defect}_change", maps
         return EditedPhoto(
-            self._pixels(defect, "RGB", size),
-            self._pixels(f"{defect}_mask", "L", size) > 0,
-            *maps,
-            self._pixels(change, "L", size) > 0 if change in self.pictures else None,
+            image=self._pixels(defect, "RGB", size),
+            mask=self._pixels(f"{defect}_mask", "L", size) > 0,
+            maps=of_target,
+            source_maps=of_source,
+            change=self._pixels(change, "L", size) > 0 if change in self.pictures else None,
             **vars(self.edits[defect]),
         )
 
@@ -177,7 +180,8 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
     pictures = {stem: png(array) for stem, array in arrays.items() if array is not None}
     for stem, data in pictures.items():
         write_whole(_picture(folder, result.name, stem), data)
-    maps, words = {}, {}
+    maps: dict[str, torch.Tensor] = {}
+    words: dict[str, list[str]] = {}
     for defect, edited in result.edits.items():
         for branch, tokens in (("target", edited.maps), ("source", edited.source_maps)):
             words[f"{defect}/{branch}"] = [token.word for token in tokens]
@@ -292,7 +296,7 @@ def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord]) -> dict
     return pictures
 
 
-def _maps(tensors: Mapping[str, torch.Tensor], words: Mapping[str, Any], defect: str) -> tuple[Any, Any]:
+def _maps(tensors: Mapping[str, torch.Tensor], words: Mapping[str, Any], defect: str) -> BothMaps:
     """An edit's token maps of the target and of the source prompt. Raises ValueError for one that is no map."""
 
     def of(branch: str) -> tuple[TokenMap, ...]:

@@ -62,14 +62,15 @@ def spec_of(settings: Sequence[Mapping[str, Any]]) -> TableSpec | None:
     specs = [{f.name: job.get(f"table.{f.name}") for f in fields(TableSpec)} for job in settings]
     if not specs or not specs[0]["name"] or any(spec != specs[0] for spec in specs):
         return None
-    values = specs[0]
+    values: dict[str, Any] = specs[0]
     for name, value in values.items():
         texts = value if isinstance(value, list) and name in ("rows", "metrics") else [value]
         if not all(isinstance(text, str) for text in texts):
             raise RLIError(f"table.{name}: expected text, or a list of texts")
     if "/" in values["name"] or "\\" in values["name"]:
         raise RLIError(f"table.name={values['name']}: expected the name of an experiment's folder")
-    return TableSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return TableSpec(**values)
 
 
 def table(
@@ -164,7 +165,8 @@ def write_table(folder: Path, frame: pd.DataFrame, spec: TableSpec, experiments:
 
 def metrics_of(columns: Sequence[Column] = COLUMNS) -> dict[str, Column | Derived]:
     """What a table may show, by name."""
-    return {column.name: column for column in (*of_kind("number", columns=columns), *DERIVED)}
+    found: tuple[Column | Derived, ...] = (*of_kind("number", columns=columns), *DERIVED)
+    return {column.name: column for column in found}
 
 
 def _means(frame: pd.DataFrame, rows: list[str], metrics: Sequence[Column | Derived]) -> pd.DataFrame:
