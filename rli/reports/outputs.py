@@ -59,10 +59,10 @@ def write_outcome(
     floor_db: float = 32.0,
     tracker: Tracker | None = None,
 ) -> None:
-    """How a run and a sweep end: tables, pictures at a glance, the page, and all of it tracked.
+    """Writes and tracks what a run and a sweep end with.
 
-    Writes results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and
-    for a sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
+    results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and for a
+    sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
 
     Args:
         folder: where the files go.
@@ -100,17 +100,17 @@ def write_outcome(
         versions(),
         outcome.title,
         knobs=outcome.knobs,
-        failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in outcome.failures],
+        failures=_named(outcome.failures),
         total=len(outcome.records),
         left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
-    if outcome.is_sweep:
-        plot = folder / TRADEOFF
-        tracker.log_sweep(table, outcome.rows, thumbnails, plot if plot.is_file() else None, outcome.failures)
-    else:
+    if not outcome.is_sweep:
         tracker.log(outcome.rows, thumbnails)
+        return
+    plot = folder / TRADEOFF
+    tracker.log_sweep(table, outcome.rows, thumbnails, plot if plot.is_file() else None, outcome.failures)
 
 
 def _explored(outcome: Outcome, plot: Path, floor_db: float) -> dict[str, Any]:
@@ -138,6 +138,11 @@ def _read(records: Sequence[PhotoRecord], left_out: list[str]) -> Iterator[Photo
             yield record.read()
         except (RLIError, OSError) as error:
             left_out.append(str(error))
+
+
+def _named(failures: Sequence[Failure]) -> list[tuple[str, str]]:
+    """Names and reasons as the page shows them."""
+    return [(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in failures]
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
