@@ -77,8 +77,7 @@ def write_outcome(
         return
     tracker = tracker or Untracked()
     write_results(outcome.rows, folder / "results.csv", outcome.knobs)
-    table = comparison(outcome.rows, published)
-    write_comparison(table, folder, heading(outcome.rows))
+    write_comparison(table := comparison(outcome.rows, published), folder, heading(outcome.rows))
     overview: list[list[Tile]] = []
     thumbnails: dict[tuple[str, str], Thumbnails] = {}
     left_out: list[str] = []
@@ -106,11 +105,11 @@ def write_outcome(
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
-    if not outcome.is_sweep:
+    if outcome.is_sweep:
+        plot = folder / TRADEOFF if (folder / TRADEOFF).is_file() else None
+        tracker.log_sweep(table, outcome.rows, thumbnails, plot, outcome.failures)
+    else:
         tracker.log(outcome.rows, thumbnails)
-        return
-    plot = folder / TRADEOFF
-    tracker.log_sweep(table, outcome.rows, thumbnails, plot if plot.is_file() else None, outcome.failures)
 
 
 def _explored(outcome: Outcome, plot: Path, floor_db: float) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def write(
     if old.is_dir() and not out.exists():  # killed between the two moves below
         os.replace(old, out)
     is_own = is_own or (out / MARK).is_file()
-    if out.exists() and not is_own and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not is_own and (not out.is_dir() or any(not path.is_dir() for path in out.rglob("*"))):
         raise RLIError(f"{out} holds something else than an export, and it would be replaced: choose another folder")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
