@@ -35,7 +35,8 @@ from rli.runs.memory_plan import (
 )
 from rli.runs.peak_memory import peak_memory_gb, reset_peak_memory
 from rli.runs.runner import Runner
-from rli.store.records import Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoResult
 
 pytestmark = pytest.mark.integration
 

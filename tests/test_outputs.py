@@ -15,7 +15,7 @@ from rli.reports.outputs import OVERVIEW, Outcome, write_outcome
 from rli.reports.pixels import contact_sheet, tiles
 from rli.reports.results import frame_of, read_results
 from rli.reports.sweep import PUBLISHED
-from rli.store.records import Failure
+from rli.store.failures import Failure
 from rli.tracking.tracker import Untracked
 
 pytestmark = pytest.mark.integration

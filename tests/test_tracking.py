@@ -15,7 +15,7 @@ from rli.metrics.columns import NAMES
 from rli.reports.comparison import comparison
 from rli.reports.results import frame_of, read_results, write_results
 from rli.reports.sweep import PUBLISHED
-from rli.store.records import Failure
+from rli.store.failures import Failure
 from rli.tracking.summary import objective, summary
 from rli.tracking.tracker import open_tracker
 from rli.tracking.wandb_run import tidy_tags

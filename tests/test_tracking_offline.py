@@ -12,7 +12,7 @@ from rli.errors import RLIError
 from rli.images import write_png
 from rli.reports.comparison import comparison
 from rli.reports.sweep import PUBLISHED
-from rli.store.records import Failure
+from rli.store.failures import Failure
 from rli.tracking import offline
 from rli.tracking.offline import re_root
 from rli.tracking.tracker import open_tracker

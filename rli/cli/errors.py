@@ -27,8 +27,8 @@ def print_error(line: str) -> None:
 
 
 def is_mendable(error: BaseException) -> bool:
-    """Whether the user can correct it: a bad value, file or combination, or a full disk."""
-    return isinstance(error, (RLIError, OSError))
+    """Whether the user can correct it: a bad value, file or combination, a full disk, or too little memory."""
+    return isinstance(error, (RLIError, OSError, MemoryError))
 
 
 def wants_traceback() -> bool:

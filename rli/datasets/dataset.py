@@ -112,6 +112,8 @@ def write_dataset(
             folder / "dataset",
             originals=dataset.originals,
             classes=sorted(labels - {GOOD}),
+            # The manifest of an earlier one lies beside it.
+            is_own=(folder / "manifest.parquet").is_file() and (folder / "records").is_dir(),
         )
     dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rli.errors import NonFiniteError, RLIError
+from rli.errors import NonFiniteError, PassingError, RLIError
 from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
 from rli.metrics.columns import Judge
@@ -22,7 +22,8 @@ from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryE
 from rli.runs.model_spec import ModelSpec
 from rli.runs.peak_memory import reset_peak_memory
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
-from rli.store.records import Failure, PhotoResult, write_failure, write_photo
+from rli.store.failures import Failure, write_failure
+from rli.store.records import PhotoResult, write_photo
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Runner:
             for result in self.results(noted(), progress):
                 key = keys.pop(result.name)
                 if isinstance(result, Failure):
-                    warn(f"skipped: {result.reason}")
-                    write_failure(folder, result.name, key, result.reason)
+                    warn(skipped(result))
+                    write_failure(folder, result, key)
                 else:
                     write_photo(folder, result)
 
@@ -111,7 +112,7 @@ class Runner:
                 INVERTING, lambda model, plan: invert_together(model, plan, self.job, images, progress)
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            failures += [Failure(read.photo.name, str(error)) for read in reads]
+            failures += [failure_of(read.photo, error) for read in reads]
             inversions, reads = [], []
         yield from failures
         edited = self._edit(memory, reads, inversions, progress)
@@ -123,8 +124,8 @@ class Runner:
         for photo in photos:
             try:
                 reads.append(read_photo(self.job, photo))
-            except RLIError as error:
-                failures.append(Failure(photo.name, str(error)))
+            except (RLIError, OSError, MemoryError) as error:
+                failures.append(failure_of(photo, error))
         return reads, failures
 
     def _edit(
@@ -147,7 +148,7 @@ class Runner:
                 EDITING, lambda model, plan: edit_together(model, plan, self.job, reads, inversions, progress)
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            return [Failure(reads[0].photo.name, str(error))] if len(reads) == 1 else singly()
+            return [failure_of(reads[0].photo, error)] if len(reads) == 1 else singly()
 
     def _measure(
         self, memory: MemoryManager, read: ReadPhoto, inversion: Inversion, done: EditsMade
@@ -158,7 +159,20 @@ class Runner:
                 lambda model, plan: measure(model, self.job, read, inversion, done, self.lpips, self.judge),
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            return Failure(read.photo.name, str(error))
+            return failure_of(read.photo, error)
+
+
+def failure_of(photo: Photo, error: Exception) -> Failure:
+    """Why a photograph could not be done. What its files decide lasts; what the machine decides may pass."""
+    may_pass = isinstance(error, (PassingError, OutOfMemoryError, OSError, MemoryError))
+    reason = str(error) or f"{photo.name}: there was too little memory to read it"
+    return Failure(photo.name, reason, is_lasting=not may_pass)
+
+
+def skipped(failure: Failure) -> str:
+    """What is said of a photograph that could not be done, and when it is tried again."""
+    again = "with retry_failed=true the same command tries it" if failure.is_lasting else "the same command tries it"
+    return f"skipped: {failure.reason} ({again} again)"
 
 
 def warn(line: str) -> None:
