@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# The most characters of a value that a message shows.
+SHOWN = 80
+
+
+def shown(text: object) -> str:
+    """A path or a message on one line that can be written anywhere: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def shortened(text: object, most: int = SHOWN) -> str:
+    """As `shown`, cut to a length at which a message is still read."""
+    line = shown(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
 
 class RLIError(ValueError):
     """A bad value, file or combination. The message is one line: what is wrong, and what to do."""
@@ -29,7 +43,7 @@ class SettingError(RLIError):
         self.name, self.value, self.problem = name, value, problem
 
     def __str__(self) -> str:
-        return f"{self.name}={self.value}: {self.problem}"
+        return f"{self.name}={shortened(self.value)}: {self.problem}"
 
     def renamed(self, name: str) -> SettingError:
         """The same error about a setting of another name."""

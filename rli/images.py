@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from rli.errors import PassingError, RLIError, one_of
-from rli.files import write_whole
+from rli.errors import PassingError, RLIError, one_of, shown
+from rli.files import look_at, write_whole
 
 # How an image is brought to a size: stretched, or with its aspect ratio kept.
 FITS = ("resize", "letterbox")
@@ -101,11 +99,6 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return _open(path).size
 
 
-def shown(text: object) -> str:
-    """A path or a message on one line that can be written anywhere: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
-
-
 def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:
     """An image brought to a size.
 
@@ -163,10 +156,7 @@ def _inside(path: str | Path) -> np.ndarray:
 def _open(path: str | Path, behind: str = "white") -> Image.Image:
     """The first frame, fully decoded, upright, in 8-bit colours laid over `behind`."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise RLIError(f"{shown(path)} is not a file")
-        if not status.st_size:
+        if not look_at(path).st_size:
             raise ValueError("it is empty")
         with Image.open(path, formats=FORMATS) as image:
             image.seek(0)

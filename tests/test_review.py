@@ -62,6 +62,6 @@ def test_what_cannot_be_meant_is_refused(tmp_path, text, told):
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     assert "there is no such file" in refused(tmp_path / "none.csv")
-    assert "not a readable CSV" in refused(tmp_path)
+    assert "is not a file" in refused(tmp_path)
     (tmp_path / "r.csv").write_bytes(b"\xff\xfe\x00")
     assert "not a readable CSV" in refused(tmp_path / "r.csv")

@@ -9,8 +9,9 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "rli").rglob("*.py"))
 # From the bottom up: a module imports from its own package and from those before it, and from no other.
 LEVELS = (
-    {"errors", "version", "files", "keys", "package_files", "markdown"},
-    {"images", "progress"},
+    {"errors", "version", "cells", "keys", "package_files", "markdown"},
+    {"files", "progress"},
+    {"images"},
     {"models"},
     {"method", "photos"},
     {"metrics"},

@@ -26,10 +26,13 @@ from rli.cli.errors import (
     is_mendable,
     one_line,
     print_error,
+    print_on_any_terminal,
     print_traceback_if_due,
     wants_traceback,
 )
 from rli.cli.settings import plain
+from rli.cli.typed import as_hydra_reads
+from rli.errors import RLIError
 from rli.package_files import resource_folder
 
 if TYPE_CHECKING:
@@ -48,11 +51,12 @@ def command(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 2 after one line for what the user can correct, 1 after a traceback for a bug, 130 if stopped.
     """
+    print_on_any_terminal()
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments and arguments[0] in TOOLS:
         return import_module(TOOLS[arguments[0]]).main(arguments[1:])
     # Hydra reads the command line itself.
-    sys.argv[1:] = map(quoted, arguments)
+    sys.argv[1:] = as_hydra_reads(arguments)
     with errors_pass_through_hydra():
         return _runs()
 
@@ -72,8 +76,7 @@ def _runs() -> int:
     except Exception as error:  # runs never raise: it is about the configuration, or a launcher's worker died
         if wants_traceback():
             raise
-        hint = ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""
-        print_error(one_line(error) + hint)
+        print_error(one_line(error))
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
             config = OmegaConf.load(folder / "multirun.yaml")
@@ -91,15 +94,15 @@ def run(cfg: DictConfig) -> None:
     A job that fails says so in its own folder, so that the others go on. A single run ends the process here, because
     Hydra would print lines of its own around an error that passes through it.
     """
+    print_on_any_terminal()  # here too, for a launcher's processes
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
-    settings = plain(cfg)
     # A refused run leaves no mark; a job of a multirun has a folder of its own, in which it says why it was refused.
-    leaves_marks = is_job and not settings["dry_run"]
+    leaves_marks = is_job and cfg.get("dry_run") is not True
     try:
         if leaves_marks:
             _write_hydra(folder, cfg)
-        config = _checked(settings, folder)
+        config = _checked(plain(cfg), folder)
         if not leaves_marks and not config.dry_run:
             _write_hydra(folder, cfg)
             leaves_marks = True
@@ -169,26 +172,16 @@ def _remove_empty(folder: Path) -> None:
             place.rmdir()
 
 
-def quoted(argument: str) -> str:
-    """An argument as Hydra wants it.
-
-    A group's option must be a string, and Hydra reads digits as a number: resolution=512,1024 becomes
-    resolution="512","1024".
-    """
-    key, _, value = argument.partition("=")
-    if key != "resolution":
-        return argument
-    return f"{key}=" + ",".join(f'"{option}"' if option.isdigit() else option for option in value.split(","))
-
-
 def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
     """Where a run's files go, for conf/config.yaml: those of a data set, or of a shard, where the settings say."""
-    if not _root_.export and _root_.shard is None:
+    if not _root_.get("export") and _root_.get("shard") is None:
         return otherwise
     from rli.runs.config import dataset_folder
 
     names = [name for name in map(str, _root_) if name not in ("out", "hydra")]
-    return dataset_folder(plain(OmegaConf.masked_copy(_root_, names), resolve=False))
+    with suppress(RLIError):  # the run says it, in a line of its own
+        return dataset_folder(plain(OmegaConf.masked_copy(_root_, names), resolve=False))
+    return otherwise
 
 
 # Here, so that a launcher's processes, which import this module for `run`, have it too.

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
-from rli.datasets.formats import FORMATS, ORIGINALS, Count, write
+from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of, true_or_false
+from rli.errors import RLIError, one_of, shortened, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
-from rli.photos.photo import GOOD, Photo
+from rli.photos.photo import GOOD, SPLITS, Photo
 from rli.store.records import PhotoRecord
 
 
@@ -117,6 +117,32 @@ def write_dataset(
         )
     dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts
+
+
+def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collection[str], dataset: Dataset) -> None:
+    """Whether a data set can be written of photographs that are still to be made, by their names: one pass, in which no
+    photograph is opened.
+
+    Args:
+        photos: All of them.
+        edits: The names of the edits that each gets.
+        classes: The classes of these edits.
+        dataset: What is wanted.
+
+    Raises:
+        RLIError: A class or a split cannot be, or the review names an edit that there will not be.
+    """
+    labels, reviewed = {*classes} if dataset.edits else set(), dict(dataset.review)
+    for photo in photos:
+        if photo.split:
+            one_of(f"{photo.name}: split", photo.split, SPLITS)
+        if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
+            labels.add(photo.label or UNKNOWN)
+        for edit in edits if dataset.edits and reviewed else ():
+            reviewed.pop(("", photo.name, edit), None)
+    check_classes(sorted(labels - {GOOD}))
+    for _, photo_name, defect in reviewed:
+        raise RLIError(f"review: “{shortened(defect)}” of “{shortened(photo_name)}” is no edit of this run")
 
 
 def items(

@@ -15,9 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rli.cells import harmless
 from rli.datasets.annotations import Item
 from rli.errors import RLIError
 from rli.files import whole_file
+from rli.photos.naming import as_text
 
 # Every manifest's first columns; image and regions are paths from its folder, regions as JSON of class and mask.
 COLUMNS: dict[str, type] = {
@@ -101,7 +103,7 @@ class ManifestWriter:
         own |= {"image": self._path(item.image), "regions": regions, "kept": reason is None, "reason": reason or ""}
         values = own | dict(item.facts)
         row = {name: _cell(item.name, name, values.get(name), kind) for name, kind in self.columns.items()}
-        self.csv.writerow(row)
+        self.csv.writerow({name: harmless(value) for name, value in row.items()})
         self.rows.append(row)
         if len(self.rows) == ROW_GROUP:
             self._flush()
@@ -133,7 +135,7 @@ def _cell(row: str, column: str, value: Any, kind: type) -> Any:
         return None
     if kind is str:
         if isinstance(value, str | Path):
-            return str(value)
+            return as_text(str(value))
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
     if _type(value) is not kind and not (kind is float and isinstance(value, Integral)):
         raise RLIError(f"{row}: {column}={value} does not fit the manifest's column of type {kind.__name__}")

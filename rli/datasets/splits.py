@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from rli.errors import SettingError, one_of
 from rli.photos.photo import SPLITS
+
+SHARE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 def ratios_of(text: str) -> tuple[Fraction, ...]:
@@ -23,11 +26,10 @@ def ratios_of(text: str) -> tuple[Fraction, ...]:
     Raises:
         SettingError: The text is anything else.
     """
-    try:
-        shares = [Fraction(part.strip()) for part in str(text).split("/")]
-    except (ValueError, ZeroDivisionError):
-        shares = []
-    if len(shares) != 3 or min(shares) < 0 or sum(shares) == 0:
+    parts = [part.strip() for part in str(text).split("/")]
+    # Plain numbers alone: a fraction of 1e999999999 is computed for ever.
+    shares = [Fraction(part) for part in parts] if all(map(SHARE.fullmatch, parts)) else []
+    if len(shares) != 3 or sum(shares) == 0:
         raise SettingError("split", text, "expected the shares of train, val and test, such as 0.7/0.15/0.15")
     return tuple(share / sum(shares) for share in shares)
 

@@ -26,3 +26,5 @@ class Architecture:
     condition: Callable[[Sequence[Any], tuple[int, int]], Conditioning]
     # (the UNet's configuration, tokens, rows, dtype) → a Conditioning of shapes alone, on the meta device.
     blank: Callable[[Any, int, int, torch.dtype], Conditioning]
+    # How many text encoders, each with its tokenizer, it has.
+    encoders: int = 1

@@ -33,6 +33,10 @@ BASE_MODELS = {
 }
 
 
+# The most pixels a side that anybody means: 64 times the area that SDXL was trained at.
+MOST_PIXELS = 8192
+
+
 def base_model(name: str) -> BaseModel:
     """The base model of this name. Raises SettingError for an unknown one."""
     one_of("name", name, tuple(BASE_MODELS))
@@ -47,7 +51,8 @@ def check_size(name: str, height: int, width: int) -> None:
         height, width: Pixels.
 
     Raises:
-        SettingError: The model's name is unknown, or a side is not a multiple of what the model needs.
+        SettingError: The model's name is unknown, or a side is not a multiple of what the model needs, or too
+            long.
     """
     multiple = base_model(name).multiple
     for side, value in (("height", height), ("width", width)):
@@ -55,3 +60,5 @@ def check_size(name: str, height: int, width: int) -> None:
             near = max(multiple, round(value / multiple) * multiple)
             problem = f"not possible with {name}; expected a multiple of {multiple}, such as {near}"
             raise SettingError(side, value, problem)
+        if value > MOST_PIXELS:
+            raise SettingError(side, value, f"out of range; expected at most {MOST_PIXELS} pixels")

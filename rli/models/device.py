@@ -35,6 +35,8 @@ def pick_device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise SettingError("device", device, "unknown value; expected auto, cpu, cuda or cuda:N") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise SettingError("device", device, "not supported; expected auto, cpu, cuda or cuda:N")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise SettingError("device", device, "no CUDA device is available; use cpu")
     return chosen

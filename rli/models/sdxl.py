@@ -34,4 +34,4 @@ def blank(config: Any, tokens: int, rows: int, dtype: torch.dtype) -> Conditioni
     )
 
 
-SDXL = Architecture("StableDiffusionXLPipeline", {}, condition, blank)
+SDXL = Architecture("StableDiffusionXLPipeline", {}, condition, blank, encoders=2)

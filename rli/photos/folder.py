@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rli.errors import true_or_false
+from rli.photos.naming import as_text
 from rli.photos.photo import SPLITS, Photo
 from rli.photos.walk import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, filled_folders, photos_in, walk
 
@@ -41,6 +42,6 @@ class FolderReader(PhotoFolder):
         for here, contents in walk(start, recursive=self.recursive, without=masks):
             parts = [part for part in here.parts if part != "images"]
             split = parts.pop(0) if parts and parts[0] in SPLITS else ""
-            label = parts[0] if parts else ""
+            label = as_text(parts[0]) if parts else ""
             own_masks = masks.below(*here.parts[len(start.parts) :])
             yield from photos_in(here, contents, own_masks, split=split, label=label)

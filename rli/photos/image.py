@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rli.errors import SettingError
-from rli.images import shown
+from rli.errors import SettingError, shown
 from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo
 from rli.photos.walk import IMAGE_SUFFIXES, mask_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from rli.errors import RLIError, SettingError
-from rli.images import shown
+from rli.errors import RLIError, SettingError, shown
+from rli.files import look_at
 from rli.photos.image import check_file
 from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo
@@ -63,6 +63,7 @@ class ListReader:
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
+        look_at(path)
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.DictReader(file)
             _check_columns(path, rows.fieldnames or ())
@@ -76,6 +77,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     from pyarrow.parquet import ParquetFile
 
     try:
+        look_at(path)
         with ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
             _check_columns(path, names)

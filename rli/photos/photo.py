@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from rli.errors import PassingError, RLIError
-from rli.images import image_size, read_image, read_mask, shown
+from rli.errors import PassingError, RLIError, shown
+from rli.images import image_size, read_image, read_mask
 
 # The label of a photograph without a defect.
 GOOD = "good"

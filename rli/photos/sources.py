@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError, one_of, whole
-from rli.images import FITS, shown
+from rli.errors import RLIError, SettingError, one_of, shown, whole
+from rli.images import FITS
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError
-from rli.images import shown
+from rli.errors import RLIError, SettingError, shown
 from rli.photos.naming import as_text, by_name, joined, numbered, stem
 from rli.photos.photo import Photo
 

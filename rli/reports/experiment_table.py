@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rli import markdown
+from rli.cells import harmless
 from rli.errors import RLIError, SettingError
 from rli.files import write_whole
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column, of_kind
@@ -159,7 +160,7 @@ def write_table(folder: Path, frame: pd.DataFrame, spec: TableSpec, experiments:
     """
     path = inside(experiments, f"{spec.name}/published.csv")
     figures = table(frame, spec, pd.read_csv(path) if path.is_file() else None)
-    write_whole(folder / "table.csv", figures.round(5).to_csv(index=False, lineterminator="\n"))
+    write_whole(folder / "table.csv", figures.round(5).map(harmless).to_csv(index=False, lineterminator="\n"))
     write_whole(folder / "table.md", table_markdown(figures, spec) + "\n")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from rli.cells import harmless
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
@@ -150,7 +151,7 @@ def write_failures(failures: Sequence[Failure], folder: Path) -> None:
     if failures:
         frame = pd.DataFrame([(f.name, f.reason, f.settings) for f in failures], columns=["name", "reason", "settings"])
         frame = frame if frame["settings"].any() else frame.drop(columns="settings")
-        write_whole(path, frame.to_csv(index=False, lineterminator="\n"))
+        write_whole(path, frame.map(harmless).to_csv(index=False, lineterminator="\n"))
     else:
         path.unlink(missing_ok=True)
 

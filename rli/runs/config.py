@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from rli.errors import RLIError, one_of, true_or_false, whole, within
+from rli.errors import RLIError, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
@@ -25,16 +25,16 @@ from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import KEYS, ModelSpec
 from rli.runs.quality_gate import Gate
+from rli.runs.schema import check_settings
 from rli.runs.shards import Shard
 from rli.runs.variants import Variants
-from rli.tracking.tracker import MODES
 
 if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
 
-Built = TypeVar("Built")
+# Pixels a side at which a photograph is tried.
+SMALL = 64
 
-TASKS = ("edit", "reconstruct", "both")
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
@@ -93,14 +93,11 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
     Raises:
         RLIError: A value is not possible; the message is one line that names the key.
     """
+    check_settings(cfg)
     job, runtime, report = job_of(cfg), cfg["runtime"], cfg["report"]
     dataset, shard = _dataset(cfg), Shard.parse(cfg["shard"])
-    for name in ("dry_run", "retry_failed"):
-        true_or_false(name, cfg[name])
     whole("report.edits", report["edits"], 1, 1_000_000)
     within("report.floor_db", report["floor_db"], 0, 100)
-    one_of("runtime.kind", runtime["kind"], ("local", "ray"))
-    one_of("tracking.mode", cfg["tracking"]["mode"], MODES)
     cluster = {name: runtime[name] for name in ("address", "workers")}
     return RunConfig(
         job=job,
@@ -120,9 +117,9 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
 
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
-    one_of("task", cfg["task"], TASKS)
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
     keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
+    selection = _selection(cfg["dataset"])
     with keyed("inversion", {**KEYS, **keys}):
         return Job(
             model=cfg["model"]["name"],
@@ -138,7 +135,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
-            selection=_selection(cfg["dataset"]) if cfg["export"] else None,
+            selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
             weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
             f"{runtime['dtype']}",
@@ -146,16 +143,9 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
-    """A setting of another method or solver than the chosen ones is not used, so that a sweep over methods may set
-    it."""
     group, keys = cfg["inversion"], {"seed": "runtime.seed", "method": "inversion", "solver": "inversion.solver"}
     method = named_class("inversion", group["method"], INVERTERS)
     solver = named_class("inversion.solver", group["solver"], SOLVERS)
-    kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
-    known = {field.name for kind in kinds for field in fields(kind)} | {"batch_size"}
-    known -= {"name", "backward_passes", "hooks", "seed"}
-    for name in group.keys() - known:
-        raise RLIError(f"inversion.{name}: unknown setting; expected one of {', '.join(sorted(known))}")
 
     def own(kind: type) -> dict[str, Any]:
         """The values of its fields; null is its own default."""
@@ -215,7 +205,6 @@ def _model(cfg: Mapping[str, Any]) -> ModelSpec:
 
 def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
     """The data set that is asked for; None where none is."""
-    true_or_false("relabel", cfg["relabel"])
     if not cfg["export"]:
         return None
     if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
@@ -244,10 +233,11 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
 def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once."""
     reader = named_class("data", cfg["data"]["kind"], READERS)
-    source = build(photos, "data", {**cfg["data"], "kind": reader}, {"kind": "data"})
+    settings = {name: value for name, value in cfg["data"].items() if name != "kind"}
+    source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
     first = [*islice(source, 2)]
     if len(first) == 1:
-        first[0].read(job.height, job.width)
+        first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
         first[0].region(job.height, job.width)
     return source
 
@@ -258,7 +248,12 @@ def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:
-    """Where a data set's files go unless something else is said: it follows from what its pictures depend on."""
+    """Where a data set's files go unless something else is said: it follows from what its pictures depend on.
+
+    Raises:
+        RLIError: The configuration, which has no `out` yet, is not as it must be.
+    """
+    check_settings({**cfg, "out": ""})
     facts = {name: value for name, value in cfg.items() if name not in NOT_IN_PICTURES}
     facts["dataset"] = {name: cfg["dataset"][name] for name in SELECTION_KEYS}
     facts["runtime"] = {name: cfg["runtime"][name] for name in ("seed", "dtype")}

@@ -9,46 +9,49 @@ import numpy as np
 from rli.errors import SettingError, within
 from rli.method.records import EditSettings
 
+# What each limit may be.
+RANGES = (
+    ("min_background_psnr", 0, 200),
+    ("min_background_ssim", -1, 1),
+    ("min_reconstruction_psnr", 0, 200),
+    ("min_strength", 0, 255),
+    ("max_strength", 0, 255),
+    ("min_share", 0, 1),
+    ("max_share", 0, 1),
+    ("min_difference", 0, 255),
+)
+
 
 @dataclass(frozen=True)
 class Gate:
     """The limits that an edit has to keep; the defaults are for 8-bit photographs. Raises SettingError.
 
     The background is what lies outside the blend mask: where an edit without local blend should not have changed
-    anything, either.
+    anything, either. None is no limit, for each of them.
     """
 
     # Background, edit against reconstruction: what the edit spoilt. In dB, and structural similarity.
-    min_background_psnr: float = 28.0
-    min_background_ssim: float = 0.85
+    min_background_psnr: float | None = 28.0
+    min_background_ssim: float | None = 0.85
     # Background, reconstruction against photograph, in dB: whether the inversion gave it back at all.
-    min_reconstruction_psnr: float = 20.0
-    # Mean change inside the blend mask, in grey levels of 255; no upper limit where None.
-    min_strength: float = 4.0
+    min_reconstruction_psnr: float | None = 20.0
+    # Mean change inside the blend mask, in grey levels of 255.
+    min_strength: float | None = 4.0
     max_strength: float | None = None
     # Share of the image where the change shows.
-    min_share: float = 0.001
-    max_share: float = 0.6
+    min_share: float | None = 0.001
+    max_share: float | None = 0.6
     # Root mean square of the change over the whole image, in grey levels; below it an edit counts as unchanged.
-    min_difference: float = 0.5
+    min_difference: float | None = 0.5
 
     def __post_init__(self) -> None:
-        within("min_background_psnr", self.min_background_psnr, 0, 200)
-        within("min_background_ssim", self.min_background_ssim, -1, 1)
-        within("min_reconstruction_psnr", self.min_reconstruction_psnr, 0, 200)
-        within("min_strength", self.min_strength, 0, 255)
-        within("min_share", self.min_share, 0, 1)
-        within("max_share", self.max_share, 0, 1)
-        within("min_difference", self.min_difference, 0, 255)
-        if self.max_strength is not None:
-            within("max_strength", self.max_strength, 0, 255)
-            _check_order("strength", self.min_strength, self.max_strength)
-        _check_order("share", self.min_share, self.max_share)
-
-
-def _check_order(what: str, low: float, high: float) -> None:
-    if high < low:
-        raise SettingError(f"max_{what}", high, f"below min_{what}={low}")
+        for name, low, high in RANGES:
+            if (value := getattr(self, name)) is not None:
+                within(name, value, low, high)
+        for what in ("strength", "share"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low is not None and high is not None and high < low:
+                raise SettingError(f"max_{what}", high, f"below min_{what}={low}")
 
 
 @dataclass(frozen=True)

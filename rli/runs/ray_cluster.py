@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -21,6 +22,8 @@ from rli.store.failures import Failure, write_failure
 
 # A photograph whose worker dies this often after the first time is given up.
 MAX_RETRIES = 3
+# Where a cluster that is started here listens: no other machine reaches it.
+LOOPBACK = "127.0.0.1"
 # Seconds for a cluster's address to answer.
 PATIENCE = 5
 
@@ -70,22 +73,38 @@ def _started(cluster: RayCluster) -> ModuleType:
     """Ray, connected. Raises RLIError."""
     # Ray reads it when it is imported; otherwise it would report about the machine to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if cluster.address is None:
+        _lock_out_strangers()
     try:
         import ray
     except ImportError:
         raise RLIError('runtime=ray needs Ray: pip install "rli[ray]"') from None
     address, cpus = cluster.address, max(cluster.workers or 1, os.cpu_count() or 1)
-    here = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
+    own = {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": LOOPBACK}
     try:
         if address not in (None, "auto", "local"):
             # Ray itself would wait for minutes.
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
+        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **(own if address is None else {}))
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingError("address", address, f"no Ray cluster answers at this address ({reason})") from None
     return ray
+
+
+def _lock_out_strangers() -> None:
+    """Whoever reaches a cluster's ports runs code on it: one that is started here listens on this machine alone, and
+    answers only who has its token.
+
+    Ray reads this from the environment, its workers' too. What the user has set there holds.
+    """
+    # Ray takes a loopback address for a mistake unless it is told that this is no cluster of several machines; the
+    # variable's name is of the systems where that is the default.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def share_out(ray: ModuleType, workers: Sequence[Any], photos: Iterable[Photo], job: Job, folder: Path) -> None:

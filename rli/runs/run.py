@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from rli.datasets.dataset import write_dataset
+from rli.datasets.dataset import check_names, write_dataset
 from rli.errors import RLIError
+from rli.errors import shown as shown_path
 from rli.files import write_whole
-from rli.images import shown as shown_path
 from rli.photos.sources import Photo
 from rli.progress import shown
 from rli.reports.outputs import Outcome, write_outcome
@@ -26,8 +26,10 @@ from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
+from rli.runs.groups import check_group
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
+from rli.runs.schema import GROUPS
 from rli.runs.shards import exclusive, is_complete, outcome, pending, without_damage
 from rli.store.failures import Failure, write_status
 from rli.store.paths import remove_leftovers
@@ -55,6 +57,9 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
         RLIError: The model cannot be loaded, or all photographs failed.
     """
     folder = folder_of(config, folder)
+    if config.dataset is not None:
+        classes = [target.name for target in config.job.targets]
+        check_names(config.source, config.job.edits, classes, config.dataset)
     for line in left_out(config):
         print(line, file=sys.stderr)
     if config.dry_run:
@@ -179,6 +184,8 @@ def gather(settings: Mapping[str, Any], folder: Path) -> None:
     Raises:
         RLIError: There are no jobs, or some failed (the others are gathered).
     """
+    for name in ("model", "tracking", "report"):
+        check_group(GROUPS[name], name, settings.get(name))
     report, model = settings["report"], settings["model"]["name"]
     tracking = _tracking(settings, folder.name, [model], f"{folder.name} summary", "summary")
     with open_tracker(folder=folder, config=settings, **tracking) as tracker:
@@ -211,10 +218,11 @@ def _tracking(
 ) -> dict[str, Any]:
     """The tracker's options: the configuration's, with what a run adds to them."""
     options = dict(settings["tracking"])
+    own_tags = [options["tags"]] if isinstance(options["tags"], str) else options["tags"]
     return {
         **options,
         "group": options["group"] or group,
-        "tags": [*options["tags"], *tags],
+        "tags": [*own_tags, *tags],
         "name": name,
         "job_type": job_type,
         "floor_db": settings["report"]["floor_db"],

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rli.errors import NonFiniteError, PassingError, RLIError
+from rli.errors import NonFiniteError, PassingError, RLIError, shown
 from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
 from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
 from rli.models.device import deterministic
 from rli.models.diffusion import Model
+from rli.models.loading import tokenizer_at_hand
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
@@ -39,8 +40,16 @@ class Runner:
 
     @classmethod
     def open(cls, job: Job, spec: ModelSpec) -> Runner:
-        """Loads the model, LPIPS and the classifier. Raises RLIError where the model's weights cannot be had."""
+        """Loads the model, LPIPS and the classifier.
+
+        Raises:
+            RLIError: The model's weights cannot be had, or a prompt is longer than its text encoder reads; where the
+                tokenizer lies on this machine, this is found before the model is loaded.
+        """
+        if (tokenizer := tokenizer_at_hand(spec.name, spec.weights)) is not None:
+            job.check_length(tokenizer)
         model, lpips, judge = spec.load(), lpips_metric.load_lpips(), None
+        job.check_length(model.tokenizers[0])
         if lpips is None:
             warn(
                 "warning: LPIPS is not computed: its VGG-16 weights are not on this machine and could not be downloaded"
@@ -177,4 +186,4 @@ def skipped(failure: Failure) -> str:
 
 def warn(line: str) -> None:
     """One line on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(shown(line), file=sys.stderr, flush=True)

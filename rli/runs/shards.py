@@ -6,6 +6,7 @@ any of them may stop.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock
-
-from rli.errors import SettingError
+from rli.errors import SettingError, shown
+from rli.files import locked
 from rli.photos.sources import Photo, PhotoSource
 from rli.runs.job import Job
 from rli.store.failures import Failure, read_failure
 from rli.store.records import PhotoRecord, read_record, record_path
+
+DECIMAL = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Shard:
         if text is None:
             return cls()
         index, _, count = str(text).partition("/")
-        if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        if not (DECIMAL.fullmatch(index) and DECIMAL.fullmatch(count) and int(index) < int(count)):
             raise SettingError("shard", text, "expected INDEX/COUNT, such as 0/4, 1/4, 2/4 and 3/4 for four shards")
         return cls(int(index), int(count))
 
@@ -94,5 +96,5 @@ def exclusive(folder: Path) -> Iterator[None]:
     """One process at a time writes a run's tables; the others wait."""
     place = folder / "records"
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
+    with locked(place / ".lock", f"another process writes the tables of {shown(folder)}"):
         yield

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from rli.cells import as_written
 from rli.files import write_whole
 from rli.store.paths import inside
 
@@ -58,7 +59,7 @@ def read_failures(folder: Path) -> list[Failure]:
     path = inside(folder, "failed.csv")
     if not path.is_file():
         return []
-    lines = pd.read_csv(path, dtype="str", keep_default_na=False)
+    lines = pd.read_csv(path, dtype="str", keep_default_na=False).map(as_written)
     if not {"name", "reason"} <= {*lines.columns}:
         raise ValueError("its columns are missing")
     return [Failure(name, reason) for name, reason in zip(lines["name"], lines["reason"], strict=True)]

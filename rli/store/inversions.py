@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from torch import Tensor
 
+from rli.files import locked
 from rli.keys import key_of, plain
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import Inversion, NullEmbeddings
@@ -120,7 +120,7 @@ def get(folder: Path, name: str, prompt: str, settings: InversionSettings, make:
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.with_suffix(".lock")
-        with FileLock(lock):
+        with locked(lock, "another process inverts the same photograph"):
             found = read(path, prompt, settings)
             if found is None:
                 found = make()

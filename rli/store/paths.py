@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from filelock import FileLock, Timeout
 
 from rli.errors import RLIError
-from rli.images import shown
+from rli.errors import shown
 
 # Seconds after which nobody is writing a file that still has its temporary name, or holds a lock.
 STALE = 600

@@ -24,7 +24,7 @@ from rli.datasets.formats.yolo import Yolo
 from rli.errors import RLIError, one_of
 from rli.photos.photo import GOOD
 
-__all__ = ["FORMATS", "ORIGINALS", "Count", "write"]
+__all__ = ["FORMATS", "ORIGINALS", "Count", "check_classes", "write"]
 
 FORMATS: dict[str, type[Writer]] = {
     "mvtec_ad": MvtecAd,
@@ -90,7 +90,7 @@ def write(
     for name in formats:
         one_of("formats", name, tuple(FORMATS))
     one_of("originals", originals, ORIGINALS)
-    _check_classes(classes)
+    check_classes(classes)
     out = Path(os.path.realpath(out))
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
     if old.is_dir() and not out.exists():  # killed between the two moves below
@@ -182,7 +182,7 @@ def stem_of(name: str) -> str:
     return stem
 
 
-def _check_classes(classes: Sequence[str]) -> None:
+def check_classes(classes: Sequence[str]) -> None:
     """Raises RLIError where two classes would be the same in some format."""
     if len(classes) >= IGNORE:
         raise too_many_classes(len(classes))

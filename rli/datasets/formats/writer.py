@@ -14,10 +14,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from rli.cells import harmless
 from rli.datasets.annotations import Item, pieces, position
 from rli.datasets.polygons import polygon
 from rli.errors import RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
+from rli.photos.naming import undevice
 from rli.photos.photo import GOOD
 
 # Files that all consumers read alike; any other is written as an 8-bit colour PNG.
@@ -178,7 +180,7 @@ def write_text(target: Path, text: str) -> None:
 
 def folder_name(text: str) -> str:
     """The text as one folder's name on any file system; it may be empty."""
-    return "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text).strip(" .")
+    return undevice("".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text).strip(" ."))
 
 
 class Names:
@@ -190,7 +192,7 @@ class Names:
         self.table.writerow(("file", "name"))
 
     def add(self, file: str, name: str) -> None:
-        self.table.writerow((file, name))
+        self.table.writerow((harmless(file), harmless(name)))
 
     def close(self) -> None:
         self.file.close()

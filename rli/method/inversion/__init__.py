@@ -12,6 +12,7 @@ from torch import Tensor
 from rli.method.attention.install import install
 from rli.method.inversion.base import InversionTask
 from rli.method.inversion.settings import InversionSettings
+from rli.method.prompts import tokenize
 from rli.method.records import Inversion
 from rli.method.sampler import check_steps
 from rli.models import vae
@@ -49,7 +50,9 @@ def invert_batch(
     Raises:
         RLIError: for more steps than the model's noise schedule allows.
         NonFiniteError: where the model's output is not finite.
+        RLIError: where the prompt is longer than the text encoder reads.
     """
+    tokenize(model.tokenizers[0], prompt)  # longer prompts would be cut without a word
     settings = settings or InversionSettings()
     check_steps(settings.steps, model.abar)
     began, count = time.perf_counter(), len(images)
