@@ -27,6 +27,10 @@ class NonFiniteError(RLIError):
     """NaN or infinity came out of the model; the message names the phase and the step."""
 
 
+class PassingError(RLIError):
+    """The system failed, and may not the next time: a file could not be reached or read, or there was no memory."""
+
+
 class SettingError(RLIError):
     """An argument has a value that is not possible: `name=value: problem`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from rli.errors import RLIError, one_of, shown
-from rli.files import look_at, whole_file
+from rli.errors import PassingError, RLIError, one_of, shown
+from rli.files import look_at, write_whole
 
 # How an image is brought to a size: stretched, or with its aspect ratio kept.
 FITS = ("resize", "letterbox")
@@ -134,12 +135,16 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return ((image[0].permute(1, 2, 0).float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
+def png(array: np.ndarray) -> bytes:
+    """(H,W,3) uint8, or (H,W) bool as 0/255, as a PNG."""
+    data = io.BytesIO()
+    Image.fromarray(array.astype(np.uint8) * 255 if array.dtype == bool else array).save(data, format="PNG")
+    return data.getvalue()
+
+
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Writes (H,W,3) uint8, or (H,W) bool as 0/255, whole or not at all."""
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    with whole_file(Path(path)) as part:
-        Image.fromarray(array).save(part, format="PNG")
+    write_whole(Path(path), png(array))
 
 
 def _inside(path: str | Path) -> np.ndarray:
@@ -159,9 +164,16 @@ def _open(path: str | Path, behind: str = "white") -> Image.Image:
     except RLIError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise RLIError(f"{shown(path)}: there is no such file") from None
+        raise PassingError(f"{shown(path)}: there is no such file") from None
     except Exception as error:  # decoders meet broken files with errors of every type
-        raise RLIError(f"{shown(path)} cannot be read as an image: {_reason(error)}") from None
+        kind = PassingError if _may_pass(error) else RLIError
+        raise kind(f"{shown(path)} cannot be read as an image: {_reason(error)}") from None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the system failed and not the file: decoders' own errors have no number."""
+    is_systems = isinstance(error, OSError) and error.errno is not None
+    return is_systems or isinstance(error, MemoryError) or "out of memory" in str(error)
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE
 from transformers import CLIPTokenizer
 
 from rli.errors import RLIError
@@ -18,7 +19,6 @@ from rli.method.prompts import (
 from rli.method.records import EditSettings, Target
 from rli.models.mini.tokenizer import tokenizers
 
-SOURCE = "photo of a crack defect image"
 TOKENIZER = tokenizers()[0]
 
 

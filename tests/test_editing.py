@@ -4,6 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE
 
 from rli.errors import RLIError
 from rli.method import blend, editing, inversion
@@ -20,7 +21,6 @@ from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
-SOURCE = "photo of a crack defect image"
 RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"
 
 
@@ -157,7 +157,7 @@ def test_photographs_of_another_prompt_or_size_or_count_of_masks_are_not_edited_
     ):
         with pytest.raises(RLIError, match=f"only with equal {name}"):
             editing.edit_batch(tiny, [first, other], [RUST])
-    with pytest.raises(RLIError, match="1 masks for 2 photographs"):
+    with pytest.raises(RLIError, match="2 photographs need 2 masks"):
         editing.edit_batch(tiny, several, [RUST], masks=[None])
 
 
@@ -186,7 +186,7 @@ def test_outside_attention_s_mask_the_picture_is_the_reconstruction(tiny, direct
 
 
 def test_a_mask_of_another_size_is_refused(tiny, direct):
-    with pytest.raises(RLIError, match="10×20 pixels, the photograph 64×64"):
+    with pytest.raises(RLIError, match="10×20 pixels and its photograph 64×64"):
         editing.edit(tiny, direct, [RUST], mask=np.ones((20, 10), bool))
 
 

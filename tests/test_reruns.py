@@ -58,7 +58,8 @@ def test_interrupted_it_says_so_in_one_line_and_goes_on(here, monkeypatch, inver
     # Shards make the same, whichever ends last.
     other = [*TWO, "out=other", "runtime.cache=other_cache"]
     answer = run(*other, "shard=1/2")
-    assert answer.status == 0 and "shard 1/2 is done" in answer.stdout and not (here / "other" / "results.csv").exists()
+    assert answer.status == 0 and "shard 1/2 is finished" in answer.stdout
+    assert not (here / "other" / "results.csv").exists()
     assert made_by(*other, "shard=0/2").resolve() == here / "other"
     parts[0].unlink()
     assert differences(folder, here / "other") == []
@@ -217,10 +218,10 @@ BAD = {
     "dataset.keep_split=2": "dataset.keep_split=2",
     "dataset.originals=foo": "dataset.originals=foo: unknown value",
     "dataset.review=none.csv": "none.csv: there is no such file",
-    "dataset.variants.count=2": "dataset.variants.count=2: all these edits would be the same",
+    "dataset.variants.count=2": "dataset.variants.count=2: without a range these edits would be equal",
     "dataset.variants.eq=3": "dataset.variants.eq=3",
     "+dataset.variants.foo=1": "dataset.variants.foo: unknown setting",
-    "data=folder": "data.path=None: folder needs one",
+    "data=folder": "data.path=None: folder needs it",
     "+defect.all.rust_mask=photo of a crack dent image": "the defect name “rust_mask” cannot be used",
 }
 

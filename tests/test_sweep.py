@@ -10,7 +10,8 @@ from rli.errors import RLIError
 from rli.files import write_whole
 from rli.reports import sweep
 from rli.reports.results import frame_of, read_results, write_results
-from rli.store.records import EditedPhoto, write_photo, write_status
+from rli.store.failures import write_status
+from rli.store.records import EditedPhoto, write_photo
 
 pytestmark = pytest.mark.integration
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from command import run_process
-from wandb_harness import KEY, PUBLISHED, Tracked, fresh_home, raw_records, server, shown, sweep, track
+from wandb_harness import KEY, Tracked, fresh_home, raw_records, server, shown, sweep, track
 
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.reports.comparison import comparison
-from rli.store.records import Failure
+from rli.reports.sweep import PUBLISHED
+from rli.store.failures import Failure
 from rli.tracking import offline
 from rli.tracking.offline import re_root
 from rli.tracking.tracker import open_tracker

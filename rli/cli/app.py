@@ -8,13 +8,12 @@ Whatever takes long to import is imported when it is needed: help and typing err
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -35,6 +34,9 @@ from rli.cli.settings import plain
 from rli.cli.typed import as_hydra_reads
 from rli.errors import RLIError
 from rli.package_files import resource_folder
+
+if TYPE_CHECKING:
+    from rli.runs.config import RunConfig
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
 TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
@@ -95,38 +97,57 @@ def run(cfg: DictConfig) -> None:
     print_on_any_terminal()  # here too, for a launcher's processes
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
-    group, dry_run = Path(hydra_cfg.sweep.dir).name if is_job else None, cfg.get("dry_run") is True
+    # A refused run leaves no mark; a job of a multirun has a folder of its own, in which it says why it was refused.
+    leaves_marks = is_job and cfg.get("dry_run") is not True
     try:
-        settings = plain(cfg)
-        complete = _work(settings, folder, group)
+        if leaves_marks:
+            _write_hydra(folder, cfg)
+        config = _checked(plain(cfg), folder)
+        if not leaves_marks and not config.dry_run:
+            _write_hydra(folder, cfg)
+            leaves_marks = True
+        from rli.runs.run import work
+
+        is_complete = work(config, folder, Path(hydra_cfg.sweep.dir).name if is_job else None)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"hydra.run.dir={folder}") from None
     except Exception as error:
         print_traceback_if_due(error)
-        if not dry_run:
+        if leaves_marks:
             with suppress(OSError):  # where the disk is full this cannot be written either
                 _write_status(folder, one_line(error))
         _end(error, hydra_cfg.job.num if is_job else None)
     else:
-        if complete or (is_job and not dry_run):
+        if is_complete or (is_job and leaves_marks):
             _write_status(folder)
     finally:
-        if dry_run and not (folder / "records").exists():
-            _leave_nothing(folder, f"{hydra_cfg.job.name}.log")
+        if not leaves_marks:
+            _remove_empty(folder)
 
 
-def _work(settings: Mapping[str, Any], folder: Path, group: str | None) -> bool:
-    """The run's story; what is asked for is checked before anything is imported that only a run needs."""
+def _checked(settings: Mapping[str, Any], folder: Path) -> RunConfig:
+    """What is asked for, before anything is imported that only a run needs."""
     from rli.runs.config import read_config
 
     config = read_config(settings)
-    from rli.runs.run import work
+    from rli.runs.run import folder_of
 
-    return work(config, folder, group)
+    folder_of(config, folder)
+    return config
+
+
+def _write_hydra(folder: Path, cfg: DictConfig) -> None:
+    """What Hydra itself would write of a run, but only once the run is not refused any more."""
+    from rli.files import write_whole
+
+    hydra_cfg = HydraConfig.get()
+    files = {"config": cfg, "hydra": OmegaConf.create({"hydra": hydra_cfg}), "overrides": hydra_cfg.overrides.task}
+    for name, content in files.items():
+        write_whole(folder / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
 
 
 def _write_status(folder: Path, reason: str | None = None) -> None:
-    from rli.store.records import write_status
+    from rli.store.failures import write_status
 
     write_status(folder, reason)
 
@@ -142,12 +163,12 @@ def _end(error: Exception, job: int | None) -> None:
         sys.exit(1)
 
 
-def _leave_nothing(folder: Path, log: str) -> None:
-    """Removes what Hydra wrote into a folder where no run has been, and the folders that are empty then."""
-    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+def _remove_empty(folder: Path) -> None:
+    """Removes the folder that Hydra made for a run that has left nothing in it, and those above that are empty then."""
+    made = sweep_callback.made_folders.get()
+    above = (place for place in folder.parents if Path.cwd() in place.parents)
     with suppress(OSError):
-        (folder / log).unlink(missing_ok=True)
-        for place in (folder, *(above for above in folder.parents if Path.cwd() in above.parents)):
+        for place in (folder, *above) if made is None else made:
             place.rmdir()
 
 

@@ -41,8 +41,8 @@ def print_on_any_terminal() -> None:
 
 
 def is_mendable(error: BaseException) -> bool:
-    """Whether the user can correct it: a bad value, file or combination, or a full disk."""
-    return isinstance(error, (RLIError, OSError, OmegaConfBaseException))
+    """Whether the user can correct it: a bad value, file or combination, a full disk, or too little memory."""
+    return isinstance(error, (RLIError, OSError, MemoryError, OmegaConfBaseException))
 
 
 def wants_traceback() -> bool:

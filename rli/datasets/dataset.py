@@ -31,7 +31,7 @@ class Dataset:
     # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
-    # Whether changed pixels take the new defect's class where the photograph's own mask overlaps them.
+    # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
     relabel: bool = False
     # The photographs: link (hard links), copy or none.
     originals: str = "link"
@@ -112,6 +112,8 @@ def write_dataset(
             folder / "dataset",
             originals=dataset.originals,
             classes=sorted(labels - {GOOD}),
+            # The manifest of an earlier one lies beside it.
+            is_own=(folder / "manifest.parquet").is_file() and (folder / "records").is_dir(),
         )
     dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts

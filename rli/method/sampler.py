@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from rli.errors import SettingError
 from rli.models.noise_schedule import Step
 
 # How the levels of inversion lie to those of sampling.
@@ -19,7 +21,7 @@ def sampling_steps(count: int, train_steps: int = 1000) -> tuple[Step, ...]:
     an identity (level 0 to 0), because the schedule ends at abar(0).
 
     Args:
-        count: How many moves, T.
+        count: How many moves, T; at most train_steps (see `check_steps`).
         train_steps: Levels of the noise schedule.
 
     Returns:
@@ -28,6 +30,25 @@ def sampling_steps(count: int, train_steps: int = 1000) -> tuple[Step, ...]:
     stride = train_steps // count
     times = [stride * k for k in reversed(range(count))]
     return tuple(Step(i, count, t, t, max(t - stride, 0)) for i, t in enumerate(times))
+
+
+def check_steps(count: int, abar: Sequence[float]) -> None:
+    """Whether a model with these cumulative alphas can be sampled in so many steps.
+
+    A schedule whose last level is noise alone (zero terminal signal-to-noise ratio) cannot be sampled from that level:
+    the noise says nothing of the photograph there, and a move divides by zero. Only as many steps as there are levels
+    begin so high.
+
+    Raises:
+        SettingError: where it cannot.
+    """
+    levels = len(abar)
+    if count > levels:
+        raise SettingError("steps", count, f"too many; the model has {levels} noise levels")
+    if abar[sampling_steps(count, levels)[0].start] == 0:
+        raise SettingError(
+            "steps", count, f"too many; the model's last noise level is noise alone, so at most {levels - 1}"
+        )
 
 
 def inversion_steps(count: int, alignment: str = "aligned", train_steps: int = 1000) -> tuple[Step, ...]:

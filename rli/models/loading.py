@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,12 +28,13 @@ from rli.models.checkpoint import (
     read_json,
     weight_variant,
 )
-from rli.models.device import pick_device, pick_dtype
+from rli.models.device import drawback, pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
-from rli.models.noise_schedule import cumulative_alphas
+from rli.models.noise_schedule import read_schedule
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
 from rli.models.soundness import check_finite, check_parts_fit, check_report
+from rli.models.vae import latent_scaling
 
 
 def load(
@@ -65,6 +67,8 @@ def load(
     """
     base, placed = base_model(name), pick_device(device)
     precision = pick_dtype(dtype, placed)
+    if (line := drawback(precision, placed)) is not None:
+        print(f"warning: {line}", file=sys.stderr)
     weights = weights or base.weights
     if weights == "random":
         if name != "sdxl":
@@ -96,20 +100,12 @@ def assemble(
     """Freeze the parts, read the noise schedule from the scheduler's settings, and put UNet and VAE on the device.
 
     Raises:
-        RLIError: where the weights predict something else than noise or velocity.
+        RLIError: for a noise schedule, a prediction or latents that are not supported, and for parts that do not fit.
     """
     for part in (parts.unet, parts.vae, *parts.text_encoders):
         part.eval().requires_grad_(False)
-    schedule = parts.scheduler
-    abar = cumulative_alphas(
-        schedule.get("beta_start", 0.00085),
-        schedule.get("beta_end", 0.012),
-        schedule.get("beta_schedule", "scaled_linear"),
-        schedule.get("num_train_timesteps", 1000),
-    )
-    prediction = schedule.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise RLIError(f"the weights predict “{prediction}”; only epsilon and v_prediction are supported")
+    schedule = read_schedule(parts.scheduler)
+    check_fit(parts.unet, parts.vae)
     model = Model(
         name=name,
         architecture=parts.architecture,
@@ -117,12 +113,27 @@ def assemble(
         vae=parts.vae.float(),
         tokenizers=parts.tokenizers,
         text_encoders=parts.text_encoders,
-        abar=abar,
-        prediction=prediction,
+        abar=schedule.abar,
+        prediction=schedule.prediction,
         fingerprint=fingerprint(parts),
         device=device,
     )
     return arrange(model, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
+
+
+def check_fit(unet: Any, vae: Any) -> None:
+    """Whether the UNet works on what this VAE makes. Raises RLIError, also for latents that are scaled in a way of
+    their own."""
+    kind = type(vae).__name__
+    if kind != "AutoencoderKL":
+        raise RLIError(f"the VAE is of class {kind}; only AutoencoderKL is supported")
+    latent_scaling(vae.config)
+    taken, given, made = unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels
+    if not taken == given == made:
+        raise RLIError(
+            f"the UNet takes {taken} channels and predicts {given}, and the VAE makes {made}: only a UNet that "
+            "denoises this VAE's latents is supported"
+        )
 
 
 def check_weights(name: str, weights: str | None) -> None:
@@ -170,7 +181,8 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
         vae=pipe.vae,
         tokenizers=tuple(tokenizers),
         text_encoders=tuple(encoders),
-        scheduler=dict(pipe.scheduler.config),
+        # Its class says what the configuration alone does not.
+        scheduler={**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__},
     )
     check_parts_fit(parts, origin)
     return parts

@@ -58,10 +58,11 @@ def check_parts_fit(parts: Parts, origin: Origin) -> None:
         suffix = f"_{k + 1}" if k else ""
         check_tokenizer(tokenizer, encoder.config, origin.of(f"tokenizer{suffix}"))
     wanted = parts.architecture.blank(parts.unet.config, 1, 1, torch.float32)
-    width = sum(encoder.config.hidden_size for encoder in parts.text_encoders)
+    configs: list[Any] = [encoder.config for encoder in parts.text_encoders]
+    width = sum(config.hidden_size for config in configs)
     if width != wanted.tokens.shape[-1]:
         raise origin.error(f"its text encoders give {width} values a token, its UNet takes {wanted.tokens.shape[-1]}")
-    if wanted.pooled is not None and parts.text_encoders[-1].config.projection_dim != wanted.pooled.shape[-1]:
+    if wanted.pooled is not None and configs[-1].projection_dim != wanted.pooled.shape[-1]:
         raise origin.error(f"text_encoder_{len(parts.text_encoders)} is another one than its UNet was trained with")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from rli.errors import true_or_false
 from rli.photos.naming import as_text
 from rli.photos.photo import SPLITS, Photo
-from rli.photos.walk import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, photos_in, walk
+from rli.photos.walk import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, filled_folders, photos_in, walk
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class FolderReader(PhotoFolder):
     def __post_init__(self) -> None:
         super().__post_init__()
         true_or_false("recursive", self.recursive)
+
+    def filled(self) -> Iterator[Path]:
+        """The folders that are passed over because runs have their output there."""
+        return filled_folders(self.path) if self.recursive else iter(())
 
     def __iter__(self) -> Iterator[Photo]:
         start, masks = Directory(self.path), self.masks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from rli.errors import RLIError, true_or_false
@@ -26,8 +27,16 @@ class KolektorSddReader(PhotoFolder):
         super().__post_init__()
         true_or_false("good", self.good)
 
+    def filled(self) -> Iterator[Path]:
+        """As a folder's."""
+        return self._folder.filled()
+
+    @property
+    def _folder(self) -> FolderReader:
+        return FolderReader(self.path, self.mask_path, self.truth_path)
+
     def __iter__(self) -> Iterator[Photo]:
-        for photo in FolderReader(self.path, self.mask_path, self.truth_path):
+        for photo in self._folder:
             labelled = _labelled(photo)
             if self.good or labelled.label != GOOD:
                 yield labelled

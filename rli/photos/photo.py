@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from rli.errors import RLIError, shown
+from rli.errors import PassingError, RLIError, shown
 from rli.images import image_size, read_image, read_mask
 
 # The label of a photograph without a defect.
@@ -111,7 +111,7 @@ class Photo:
         try:
             return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else ""
         except OSError as error:
-            raise RLIError(f"{shown(self.file)} cannot be read: {error.strerror}") from None
+            raise PassingError(f"{shown(self.file)} cannot be read: {error.strerror}") from None
 
     def _mask(self, file: Path, height: int, width: int) -> np.ndarray:
         size = image_size(self.file) if self.file else None

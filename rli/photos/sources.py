@@ -17,6 +17,7 @@ from rli.photos.listing import ListReader
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
 from rli.photos.sample import SampleReader
+from rli.photos.walk import PhotoFolder
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
 
@@ -59,6 +60,10 @@ class PhotoSource:
         for photo in islice(self.reader, self.limit):
             stamp = _stamp(photo, self.fit, self.region)
             yield replace(photo, fit=self.fit, default_region=self.region, stamp=stamp)
+
+    def filled(self) -> Iterator[Path]:
+        """The folders that the reader passes over because runs have their output there."""
+        return self.reader.filled() if isinstance(self.reader, PhotoFolder) else iter(())
 
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
@@ -111,7 +116,9 @@ def photos(
     source = PhotoSource(reader, limit, fit, region)
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
-        raise RLIError(f"{where}no photographs found; expected {reader.expects}")
+        filled = next(source.filled(), None)
+        why = f"; {shown(filled)} is left out, because a run has its output there" if filled else ""
+        raise RLIError(f"{where}no photographs found; expected {reader.expects}{why}")
     return source
 
 
@@ -136,7 +143,9 @@ def _settings_of(reader: type[Reader]) -> set[str]:
 def _stamp(photo: Photo, fit: str, region: str) -> str:
     """Text that changes when a photograph's files do, or what is done with them."""
     files = ("photo", photo.file), ("region", photo.region_file), ("truth", photo.truth_file)
-    return " ".join([fit, region, *(f"{what} {_file_stamp(file)}" for what, file in files if file)])
+    stamps = [f"{what} {_file_stamp(file)}" for what, file in files if file]
+    # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
+    return " ".join([fit, region, *stamps, *([f"problem {photo.problem}"] if photo.problem else [])])
 
 
 def _file_stamp(file: Path) -> str:

@@ -67,6 +67,10 @@ class PhotoFolder:
     def masks(self) -> MaskFolders:
         return MaskFolders(self.truth_path, self.mask_path)
 
+    def filled(self) -> Iterator[Path]:
+        """The folders that are passed over because runs have their output there."""
+        return iter(())
+
 
 @dataclass(frozen=True)
 class Directory:
@@ -151,6 +155,15 @@ def walk(start: Directory, *, recursive: bool, without: MaskFolders) -> Iterator
         yield here, contents
         if recursive:
             todo.append(_children(here, contents.folders(), here.above | {own}))
+
+
+def filled_folders(top: Path) -> Iterator[Path]:
+    """The folders below `top` that `walk` leaves out because runs have their output there."""
+    for folder, names, _ in os.walk(top):
+        visible = sorted(name for name in names if not name.startswith("."))
+        filled = {name for name in visible if _is_run(Path(folder, name))}
+        yield from (Path(folder, name) for name in visible if name in filled)
+        names[:] = [name for name in visible if name not in filled]
 
 
 def contents_of(here: Directory) -> Contents:

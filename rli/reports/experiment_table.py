@@ -16,6 +16,7 @@ from rli.errors import RLIError, SettingError
 from rli.files import write_whole
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column, of_kind
 from rli.reports.format import number
+from rli.store.paths import inside
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,22 @@ class TableSpec:
 
 
 def spec_of(settings: Sequence[Mapping[str, Any]]) -> TableSpec | None:
-    """What the jobs' configurations (dotted names) say of their table; None where they name none, or several."""
+    """What the jobs' configurations (dotted names) say of their table; None where they name none, or several.
+
+    Raises:
+        RLIError: They say what cannot be.
+    """
     specs = [{f.name: job.get(f"table.{f.name}") for f in fields(TableSpec)} for job in settings]
     if not specs or not specs[0]["name"] or any(spec != specs[0] for spec in specs):
         return None
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specs[0].items()}
+    values: dict[str, Any] = specs[0]
+    for name, value in values.items():
+        texts = value if isinstance(value, list) and name in ("rows", "metrics") else [value]
+        if not all(isinstance(text, str) for text in texts):
+            raise RLIError(f"table.{name}: expected text, or a list of texts")
+    if "/" in values["name"] or "\\" in values["name"]:
+        raise RLIError(f"table.name={values['name']}: expected the name of an experiment's folder")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return TableSpec(**values)
 
 
@@ -146,7 +158,7 @@ def write_table(folder: Path, frame: pd.DataFrame, spec: TableSpec, experiments:
         spec: what the table shows.
         experiments: the folder whose <name>/published.csv holds the published figures, if there are any.
     """
-    path = experiments / spec.name / "published.csv"
+    path = inside(experiments, f"{spec.name}/published.csv")
     figures = table(frame, spec, pd.read_csv(path) if path.is_file() else None)
     write_whole(folder / "table.csv", figures.round(5).map(harmless).to_csv(index=False, lineterminator="\n"))
     write_whole(folder / "table.md", table_markdown(figures, spec) + "\n")

@@ -152,8 +152,8 @@ def _in_words(kind: Any) -> str:
         return "a group of settings" if inner[1] is Any else f"names with {_in_words(inner[1])}"
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"a list of {_in_words(inner[0])}"
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-    return {**words, NoneType: "null"}.get(kind, "")
+    words: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return {**words, Path: "a path", NoneType: "null"}.get(kind, "")
 
 
 def _types(make: Callable[..., Any]) -> dict[str, Any]:

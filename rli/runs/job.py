@@ -25,7 +25,7 @@ RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Of a defect's name in bytes: what files add still fits into the 255 that file systems take.
 LONGEST_NAME = 100
 # Part of every result's key: raise it when the same job gives another result.
-VERSION = 1
+VERSION = 2
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
 

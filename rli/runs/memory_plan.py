@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,11 @@ Result = TypeVar("Result")
 # The work takes this share more than its footprint: the convolutions' workspaces and the allocator's gaps. On a CPU up
 # to 0.3 was measured, and more for a small VAE's decoding, which `Footprint.fixed` covers.
 MARGIN = 0.3
+# Such as “CUDA error: out of memory”, CUDA_ERROR_OUT_OF_MEMORY, hipErrorOutOfMemory, cudaErrorMemoryAllocation,
+# CUDNN_STATUS_ALLOC_FAILED, miopenStatusAllocFailed, and “DefaultCPUAllocator: can't allocate memory”.
+_OUT_OF_MEMORY = re.compile(
+    r"out[ _]?of[ _]?memory|alloc_?failed|errormemoryallocation|can(no|')t allocate memory|not enough memory", re.I
+)
 INVERTING, EDITING = "inverting", "editing"
 # The parts of a plan that save memory in each stage, in the order in which they are turned on: first what costs least
 # time. Tiles come last, because they alone change pixels.
@@ -251,11 +257,7 @@ def memory_manager(
         plan = choose(footprint, plan, room, fixed)
         most = max(estimate(footprint, plan, stage) for stage in FALLBACKS)
         if most > room:
-            print(
-                f"memory: warning: even with all memory savings on, the work needs about {most / 2**30:.2f} GB, and "
-                f"{max(0, room) / 2**30:.2f} GB are free",
-                file=sys.stderr,
-            )
+            print(f"memory: warning: {_shortage(model.device, most, room)}", file=sys.stderr)
     if plan != generous:
         print(f"memory: {memory.mode} turned on: {described(generous, plan)}", file=sys.stderr)
     return MemoryManager(model, plan, fixed)
@@ -286,9 +288,23 @@ def described(before: Plan, after: Plan) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on CUDA or on a CPU, where it is a plain RuntimeError."""
-    texts = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in texts)
+    """Whether an error says that memory ran out.
+
+    PyTorch has a type for its own allocator's failures. Those of the driver and of the libraries below (cuBLAS, cuDNN,
+    cuFFT and so on, and the same of ROCm) come as other RuntimeErrors and are known by their words, and so are a CPU's.
+    """
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def _shortage(device: torch.device, most: int, room: int) -> str:
+    """What is needed and what there is, in words; in bytes, as `estimate` and `budget` have them."""
+    need, free = f"about {most / 2**30:.2f} GB", f"{max(0, room) / 2**30:.2f} GB"
+    if device.type == "cuda":
+        return f"even with all memory savings on, model and work need {need}, and {free} are free"
+    return (
+        f"even with all memory savings on, the work needs {need} beside what the process holds, and {free} are left "
+        "of the limit"
+    )
 
 
 def release(device: torch.device) -> None:

@@ -26,7 +26,8 @@ RANGES = (
 class Gate:
     """The limits that an edit has to keep; the defaults are for 8-bit photographs. Raises SettingError.
 
-    The background is what lies outside the blend mask. None is no limit, for each of them.
+    The background is what lies outside the blend mask: where an edit without local blend should not have changed
+    anything, either. None is no limit, for each of them.
     """
 
     # Background, edit against reconstruction: what the edit spoilt. In dB, and structural similarity.

@@ -16,9 +16,9 @@ from rli.photos.sources import Photo
 from rli.runs.config import RayCluster
 from rli.runs.job import Job
 from rli.runs.model_spec import ModelSpec
-from rli.runs.runner import Runner, warn
+from rli.runs.runner import Runner, skipped, warn
 from rli.runs.shards import outcome, pending
-from rli.store.records import Failure, write_failure
+from rli.store.failures import Failure, write_failure
 
 # A photograph whose worker dies this often after the first time is given up.
 MAX_RETRIES = 3
@@ -133,10 +133,10 @@ def share_out(ray: ModuleType, workers: Sequence[Any], photos: Iterable[Photo], 
                 raise RLIError(f"a Ray worker could not load the model: {_cause(error)}") from None
             for photo in pending(job, batch, folder):
                 reason = f"{photo.name}: its Ray worker died {MAX_RETRIES + 1} times, and the photograph was given up"
-                write_failure(folder, photo.name, job.key(photo), reason)
+                write_failure(folder, Failure(photo.name, reason, is_lasting=False), job.key(photo))
         for photo in batch:
             if isinstance(failure := outcome(job, photo, folder), Failure):
-                warn(f"skipped: {failure.reason}")
+                warn(skipped(failure))
         if (more := next(batches, None)) is None:
             is_over = True
         else:

@@ -6,8 +6,10 @@ them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import yaml
 
 from rli.datasets.dataset import check_names, write_dataset
 from rli.errors import RLIError
+from rli.errors import shown as shown_path
 from rli.files import write_whole
 from rli.photos.sources import Photo
 from rli.progress import shown
@@ -27,12 +30,16 @@ from rli.runs.groups import check_group
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
 from rli.runs.schema import GROUPS
-from rli.runs.shards import exclusive, is_complete, outcome, pending
-from rli.store.records import Failure, PhotoRecord, write_status
+from rli.runs.shards import exclusive, is_complete, outcome, pending, without_damage
+from rli.store.failures import Failure, write_status
+from rli.store.paths import remove_leftovers
+from rli.store.records import PhotoRecord
 from rli.tracking.tracker import Tracker, open_tracker
 
 # Where the configuration of a run lies in its folder.
 CONFIG = Path(".hydra", "config.yaml")
+# Folders of photographs that are named at most.
+MOST_NAMED = 5
 
 
 def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
@@ -47,13 +54,14 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
         Whether the tables were written: not in a dry run, nor while other shards are at work.
 
     Raises:
-        RLIError: The folder holds the photographs, the model cannot be loaded, or all photographs failed.
+        RLIError: The model cannot be loaded, or all photographs failed.
     """
-    folder = folder if config.shard.is_all else config.out
-    _check_folder(config, folder)
+    folder = folder_of(config, folder)
     if config.dataset is not None:
         classes = [target.name for target in config.job.targets]
         check_names(config.source, config.job.edits, classes, config.dataset)
+    for line in left_out(config):
+        print(line, file=sys.stderr)
     if config.dry_run:
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False
@@ -74,26 +82,50 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     return True
 
 
-def _check_folder(config: RunConfig, folder: Path) -> None:
-    path = config.settings["data"]["path"]
-    if path and Path(path).resolve() == folder.resolve():
+def folder_of(config: RunConfig, folder: Path) -> Path:
+    """Where everything goes that the run writes: its folder, or that of all shards.
+
+    Raises:
+        RLIError: It holds the photographs.
+    """
+    folder = folder if config.shard.is_all else config.out
+    check_folder(config.settings["data"]["path"], folder)
+    return folder
+
+
+def check_folder(photographs: str | None, folder: Path) -> None:
+    """Raises RLIError where the results would go to the folder of the photographs."""
+    if photographs and Path(photographs).expanduser().resolve() == folder.resolve():
         raise RLIError(f"{folder} holds the photographs; choose another folder for the results (hydra.run.dir=…)")
+
+
+def left_out(config: RunConfig) -> Iterator[str]:
+    """A line about the folders of photographs that are passed over because runs have their output there."""
+    filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
+    if filled:
+        named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
+        yield f"left out, because runs have their output there: {named}"
 
 
 def make(config: RunConfig, folder: Path) -> None:
     """Makes the files of the shard's pending photographs, here or on a cluster's machines."""
     job = config.job
+    for place in (folder, job.cache):
+        remove_leftovers(place)
 
-    def todo() -> Iterator[Photo]:
-        return pending(job, config.shard.photos(config.source), folder, config.retry_failed)
+    def todo(photos: Iterable[Photo]) -> Iterator[Photo]:
+        return pending(job, photos, folder, config.retry_failed)
 
-    total = sum(1 for _ in todo())
+    def own() -> Iterator[Photo]:
+        return config.shard.photos(config.source)
+
+    total = sum(1 for _ in todo(without_damage(job, own(), folder)))
     if total and config.cluster:
-        make_on_ray(config.cluster, job, config.model, shown(todo(), "photographs", total), folder)
+        make_on_ray(config.cluster, job, config.model, shown(todo(own()), "photographs", total), folder)
     elif total > 1:
-        Runner.open(job, config.model).make(shown(todo(), "photographs", total), folder)
+        Runner.open(job, config.model).make(shown(todo(own()), "photographs", total), folder)
     elif total:
-        Runner.open(job, config.model).make(todo(), folder, shown)
+        Runner.open(job, config.model).make(todo(own()), folder, shown)
 
 
 def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:

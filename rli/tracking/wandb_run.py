@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rli.errors import one_of
-from rli.store.records import Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoResult
 from rli.tracking.summary import FLOOR_DB, summary
 from rli.tracking.tracker import MODES, Gallery, Thumbnails, Tracker, Untracked
 from rli.tracking.wandb_setup import abandon, answers, kept_in, mode_of, say, settings_of, teardown, variables

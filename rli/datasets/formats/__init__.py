@@ -58,7 +58,13 @@ class Count:
 
 
 def write(
-    formats: Sequence[str], items: Iterable[Item], out: Path, *, originals: str = "link", classes: Sequence[str]
+    formats: Sequence[str],
+    items: Iterable[Item],
+    out: Path,
+    *,
+    originals: str = "link",
+    classes: Sequence[str],
+    is_own: bool = False,
 ) -> dict[str, Count]:
     """Writes out/<format>/ for each format, in one pass over the items.
 
@@ -73,6 +79,7 @@ def write(
         originals: What becomes of photographs, one of ORIGINALS. Of a hard link, changing the file changes the
             photograph. Reconstructions and edits are always linked.
         classes: The defects' names in the order of their indices; images and regions have no others.
+        is_own: Whether `out` is an earlier export in any case, also where the file that says so is lost.
 
     Returns:
         What each format holds, by its name.
@@ -88,7 +95,8 @@ def write(
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
     if old.is_dir() and not out.exists():  # killed between the two moves below
         os.replace(old, out)
-    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+    is_own = is_own or (out / MARK).is_file()
+    if out.exists() and not is_own and (not out.is_dir() or any(not path.is_dir() for path in out.rglob("*"))):
         raise RLIError(f"{out} holds files that are not an export and would be deleted; choose another folder")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from rli.cells import harmless
-from rli.datasets.annotations import Item, pieces, polygon, position
+from rli.datasets.annotations import Item, pieces, position
+from rli.datasets.polygons import polygon
 from rli.errors import RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
 from rli.photos.naming import undevice
@@ -40,7 +41,7 @@ class Piece:
 
     @cached_property
     def outline(self) -> np.ndarray:
-        """(N,2) float, see `annotations.polygon`; kept, as more than one format writes it."""
+        """(N,2) float, see `polygons.polygon`; kept, as more than one format writes it."""
         return polygon(self.top, self.left, self.mask)
 
 
@@ -129,12 +130,14 @@ def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
     height, width, is_portable = _head(item.image)
     if item.label != GOOD:
         position(item.label, classes)
-    masks = []
+    masks: list[tuple[str, np.ndarray]] = []
     for region in item.regions:
         position(region.label, classes)
         mask = read_mask(region.mask, height, width, photo_size=(width, height))
-        if mask.any():
-            masks.append((region.label, mask))
+        if region.relabels:
+            masks = [(label, other & ~mask) for label, other in masks]
+        masks.append((region.label, mask))
+    masks = [(label, mask) for label, mask in masks if mask.any()]
     if masks and item.label == GOOD:
         raise RLIError(f"{item.name} is labelled {GOOD}, but its mask marks a defect (“{masks[0][0]}”)")
     return Sample(item, stem, (height, width), tuple(masks), is_portable)
