@@ -26,6 +26,8 @@ from rli.method.solvers import Adam, GaussNewton
 from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
 
+pytestmark = pytest.mark.integration
+
 SOURCE, TARGETS = "photo of a crack defect image", ["photo of a crack rust image", "photo of a crack dent image"]
 GAUSS_NEWTON = NullText(GaussNewton(inner_steps=1, cg_steps=2))
 

@@ -20,6 +20,8 @@ from rli.models.loading import load, random_model
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.models.noise_schedule import Step
 
+pytestmark = pytest.mark.integration
+
 SOURCE, TARGET = "photo of a crack defect image", "photo of a crack rust image"
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
