@@ -287,7 +287,7 @@ def test_nothing_left_to_save_is_one_failure_and_the_rest_go_on(model, photo, ta
         exhausts(patch, model.unet, lambda call, rows: call == 1)
         first, second = Runner(settings, model).results(photographs(photo, 2))
     assert isinstance(first, Failure) and isinstance(second, PhotoResult)
-    assert first.reason.startswith(f"{stage}: out of memory with every memory saving on") and "\n" not in first.reason
+    assert first.reason.startswith(f"{stage}: out of memory with all memory savings on") and "\n" not in first.reason
 
 
 @pytest.mark.parametrize(
