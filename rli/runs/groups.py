@@ -152,8 +152,15 @@ def _in_words(kind: Any) -> str:
         return "a group of settings" if inner[1] is Any else f"names with {_in_words(inner[1])}"
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"a list of {_in_words(inner[0])}"
-    words: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return {**words, Path: "a path", NoneType: "null"}.get(kind, "")
+    plain: dict[Any, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Path: "a path",
+        NoneType: "null",
+    }
+    return plain.get(kind, "")
 
 
 def _types(make: Callable[..., Any]) -> dict[str, Any]:

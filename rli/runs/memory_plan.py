@@ -37,7 +37,7 @@ FALLBACKS = {
 
 
 class OutOfMemoryError(RLIError):
-    """Memory ran out with every memory saving on; the message names the stage."""
+    """Memory ran out with all memory savings on; the message names the stage."""
 
 
 @dataclass(frozen=True)
