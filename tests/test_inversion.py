@@ -16,7 +16,8 @@ from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.schedule import guide, inversion_steps, move, sampling_steps
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec

@@ -6,7 +6,8 @@ import torch
 from rli.method.inversion.base import InversionTask
 from rli.method.inversion.null_text import NullText
 from rli.method.schedule import guide, move, sampling_steps
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.models.conditioning import Conditioning
 from rli.models.noise import cumulative_alphas
 

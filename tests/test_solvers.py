@@ -6,7 +6,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rli.method.attention.install import install
 from rli.method.schedule import sampling_steps
-from rli.method.solvers import PROBE, Adam, GaussNewton, LeastSquares
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.base import LeastSquares
+from rli.method.solvers.gauss_newton import PROBE, GaussNewton
 from rli.models.conditioning import Conditioning
 from rli.models.text import encode_prompts
 

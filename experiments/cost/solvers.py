@@ -24,7 +24,8 @@ from rli.method.inversion import invert
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.image import psnr
 from rli.models.device import pick_device
 from rli.models.diffusion import Model
