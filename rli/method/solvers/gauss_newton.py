@@ -10,27 +10,16 @@ import torch
 from torch import Tensor
 
 from rli.errors import one_of, whole, within
-from rli.method.solvers.base import (
-    STARTS,
-    Graph,
-    LeastSquares,
-    Solution,
-    dot,
-    evaluate,
-    mean_square,
-    pull_back,
-    values_of,
-    wide,
-    with_values,
-)
+from rli.method.solvers.base import STARTS, LeastSquares, Solution, dot, evaluate, pull_back, wide
+from rli.method.solvers.descent import Here, descend, round_trip_tolerance
 from rli.models.conditioning import Conditioning
 from rli.models.noise import Step
 
 # Length of the step that probes a Jacobian-vector product, as a share of the embedding's norm: in bfloat16, 1e-3 drowns
 # in rounding; 1e-2 gives in both what 1e-3 gives in float32.
 PROBE = 1e-2
-# A Gauss-Newton step that raises the loss is cut to a quarter at most this often, then dropped.
-SHORTENINGS = 3
+# A step that raises the loss is cut to this share.
+SHORTER = 0.25
 
 
 @dataclass(frozen=True)
@@ -67,74 +56,37 @@ class GaussNewton:
         return self.cg_steps if self.inner_steps else 0
 
     def tolerance(self, step: Step, abar: Sequence[float], gain: Tensor, reference: bool = False) -> Tensor:
-        """What a miss would cost at the end, as PSNR against the VAE round trip.
-
-        The demand rises evenly over the moves to stop_db, because what misses early is still mended later. A miss of
-        mean square m at a level of cumulative alpha a is about m/a in the clean latent, and gain·m/a in the picture.
-        """
-        left = 1 - (step.index + 1) / max(1, step.total - 1)
-        limit: Tensor = 10 ** (-(self.stop_db - self.slack_db * left) / 10) * abar[step.end] / gain
-        return limit
+        """What a miss would cost at the end."""
+        return round_trip_tolerance(step, abar, gain, self.stop_db, self.slack_db)
 
     def __call__(self, problem: LeastSquares, null: Conditioning) -> Solution:
-        values, rows = values_of(null), problem.all_rows()
-        stuck = torch.zeros_like(rows, dtype=torch.bool)
-        graph = evaluate(problem, null, values, rows, self.inner_steps > 0)
-        eps = graph.eps.detach().clone()
-        loss = mean_square(problem.error(eps, rows))
-        losses = [loss.clone()]
-        for iteration in range(self.inner_steps):
-            keep = (loss[rows] > problem.tolerance[rows]) & ~stuck[rows]
-            if not keep.any():
-                break
-            step = _cg(problem, null, values, eps, rows, keep, graph, self.cg_steps)
-            rows = rows[keep]
-            for _ in range(1 + SHORTENINGS):
-                del graph  # before the trial builds its own
-                trial = [value.index_copy(0, rows, value[rows] + s) for value, s in zip(values, step, strict=True)]
-                graph = evaluate(problem, null, trial, rows, iteration + 1 < self.inner_steps)
-                found = mean_square(problem.error(graph.eps.detach(), rows))
-                better = found <= loss[rows]
-                if better.all():
-                    break
-                step = [torch.where(wide(better, s), s, s / 4) for s in step]
-            won = rows[better]
-            for value, new in zip(values, trial, strict=True):
-                value[won] = new[won]
-            eps[won], loss[won] = graph.eps.detach()[better], found[better]
-            stuck[rows] = ~better
-            losses.append(loss.clone())
-        return Solution(with_values(null, values), eps, tuple(losses))
+        return descend(problem, null, self.inner_steps, lambda here: _cg(here, self.cg_steps), _shorter)
 
 
-def _cg(
-    problem: LeastSquares,
-    null: Conditioning,
-    values: Sequence[Tensor],
-    eps: Tensor,
-    rows: Tensor,
-    keep: Tensor,
-    graph: Graph,
-    steps: int,
-) -> list[Tensor]:
-    """The step of the rows that are kept: CGLS on min |error/slope - J·step|², one for each photograph."""
-    done = rows[keep]
-    at = [value[done] for value in values]
+def _shorter(lacked: Tensor, given: Tensor) -> Tensor:
+    """The share (B,) of a step to try next, whatever the last one gave."""
+    return lacked.new_full((len(lacked),), SHORTER)
+
+
+def _cg(here: Here, steps: int) -> list[Tensor]:
+    """CGLS on min |error/slope - J·step|², one for each photograph that needs a step."""
+    problem, rows = here.problem, here.rows
+    at = [value[rows] for value in here.values]
     length = dot(at, at).sqrt()
 
     def push(p: Sequence[Tensor]) -> Tensor:
         """J·p by a forward difference."""
         h = PROBE * length / dot(p, p).sqrt().clamp_min(1e-30)
-        probe = [v.index_copy(0, done, x + wide(h, d) * d) for v, x, d in zip(values, at, p, strict=True)]
-        moved = evaluate(problem, null, probe, done, False).eps
-        return (moved - eps[done]) / wide(h, moved)
+        probe = [v.index_copy(0, rows, x + wide(h, d) * d) for v, x, d in zip(here.values, at, p, strict=True)]
+        moved = evaluate(problem, here.null, probe, rows, False).eps
+        return (moved - here.eps[rows]) / wide(h, moved)
 
     def pull(r: Tensor, last: bool) -> list[Tensor]:
         """Jᵀ·r; rows that are not kept have no part in it."""
-        upstream = torch.zeros_like(graph.eps).index_copy(0, keep.nonzero()[:, 0], r)
-        return [g[keep] for g in pull_back(graph, upstream, retain=not last)]
+        upstream = torch.zeros_like(here.graph.eps).index_copy(0, here.keep.nonzero()[:, 0], r)
+        return [g[here.keep] for g in pull_back(here.graph, upstream, retain=not last)]
 
-    r = problem.error(eps[done], done) / problem.slope
+    r = problem.error(here.eps[rows], rows) / problem.slope
     g = pull(r, steps == 1)
     p, squared = g, dot(g, g)
     step = [torch.zeros_like(v) for v in at]
