@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 TOP = Path(__file__).parent
-# By where rli/resources.py looks for them in the wheel: folder and pattern at the top level.
+# By where rli/package_files.py looks for them in the wheel: folder and pattern at the top level.
 RESOURCES = {"conf": ("conf", "**/*.yaml"), "published": ("experiments", "*/published.csv")}
 
 

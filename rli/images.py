@@ -177,8 +177,8 @@ def _open(path: str | Path, behind: str = "white") -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"it has more than {2 * Image.MAX_IMAGE_PIXELS} pixels: cut it into parts"
+    if isinstance(error, Image.DecompressionBombError) and (limit := Image.MAX_IMAGE_PIXELS):
+        return f"it has more than {2 * limit} pixels: cut it into parts"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return shown(" ".join(reason.split()))[:120]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from tqdm import tqdm
@@ -32,7 +32,7 @@ class _Bar(tqdm):
 
 def shown(items: Iterable, label: str, total: int | None = None) -> Iterable:
     """Pass items through, showing on stderr how far it is. total: how many there are, where they do not know it."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {hourly}]"

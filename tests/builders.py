@@ -4,6 +4,7 @@ test is about, it says itself."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rli.method.records import EditSettings, Target, TokenMap
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.columns import ORIGINAL, Row
 from rli.models.mini.surfaces import UNSEEN, surface
-from rli.photos.sources import Photo
+from rli.photos.photo import Photo
 from rli.runs.job import Job
 from rli.store.records import EditedPhoto, PhotoResult
 
@@ -130,6 +131,17 @@ def job(cache: Path, **changes: Any) -> Job:
     return Job(**{**common, **settings, **changes})
 
 
+@dataclass(frozen=True)
+class InMemory(Photo):
+    """A photograph that is no file."""
+
+    image: Tensor | None = None
+
+    def read(self, height: int, width: int) -> Tensor:
+        assert self.image is not None and self.image.shape[2:] == (height, width)
+        return self.image
+
+
 def photographs(image: Tensor, count: int) -> list[Photo]:
     """Photographs p0, p1, … of one (1,3,H,W) image, each moved eight pixels further to the right."""
-    return [Photo(f"p{k}", lambda h, w, k=k: image.roll(8 * k, 3)) for k in range(count)]
+    return [InMemory(f"p{k}", image=image.roll(8 * k, 3)) for k in range(count)]

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from rli.cli.app import command
 from rli.cli.errors import FULL_ERROR, HYDRA_FULL_ERROR
-from rli.resources import resource_folder
+from rli.package_files import resource_folder
 
 ROOT = Path(__file__).parents[1]
 CONF = resource_folder("conf")
@@ -65,11 +65,12 @@ def run(*arguments: str) -> Answer:
     return Answer(status, out.getvalue(), err.getvalue())
 
 
-def run_process(*command: str, folder: Path, env: Mapping[str, str] | None = None, timeout: float = 300) -> Answer:
+def run_process(
+    *command: str, folder: Path, env: Mapping[str, str] | None = None, timeout: float = 300, stdin: str | None = None
+) -> Answer:
     """Python with this command line (a script, or -c and code), in a process of its own, in the folder."""
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(env), capture_output=True, text=True, timeout=timeout
-    )
+    options = {"cwd": folder, "env": environment(env), "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, *command], input=stdin, timeout=timeout, **options)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
@@ -77,19 +78,27 @@ def run_process(*command: str, folder: Path, env: Mapping[str, str] | None = Non
 def started(
     *command: str, folder: Path, env: Mapping[str, str] | None = None, **options: Any
 ) -> Iterator[subprocess.Popen]:
-    """As `run_process`, but still running; killed at the end."""
-    with subprocess.Popen([sys.executable, *command], cwd=folder, env=environment(env), **options) as process:
+    """As `run_process`, but still running, with pipes to read from; killed at the end."""
+    pipes = {"stdout": subprocess.PIPE, "text": True, **options}
+    with subprocess.Popen([sys.executable, *command], cwd=folder, env=environment(env), **pipes) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
+def wait_for_line(process: subprocess.Popen, line: str) -> None:
+    """Until the process has printed the line; fails where it ends without."""
+    assert process.stdout is not None
+    if line not in (said.strip() for said in process.stdout):
+        pytest.fail(f"it ended before it said {line!r}")
+
+
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child process sees: the tests' own surroundings, this checkout's packages, one thread."""
+    """What a child process sees: the tests' own surroundings and this checkout's packages."""
     own = {name: value for name, value in os.environ.items() if name not in TRACES}
     places = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
-    return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": places, **(changes or {})}
+    return {**own, "PYTHONPATH": places, **(changes or {})}
 
 
 def composed(*overrides: str, **options: Any) -> DictConfig:

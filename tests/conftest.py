@@ -11,40 +11,8 @@ import torch
 from rli.models.diffusion import Model
 from rli.models.loading import random_model
 from rli.models.mini.surfaces import UNSEEN, surface
-
-# Files whose tests invert photographs, give commands, train, open a browser or start processes. All others are units.
-INTEGRATION = {
-    "test_cli",
-    "test_cluster",
-    "test_cost",
-    "test_dashboard",
-    "test_dataset_evidence",
-    "test_docs",
-    "test_editing",
-    "test_experiments",
-    "test_explore",
-    "test_extending",
-    "test_inversion",
-    "test_launchers",
-    "test_main",
-    "test_memory",
-    "test_mini_train",
-    "test_model",
-    "test_network",
-    "test_pages",
-    "test_production",
-    "test_reference",
-    "test_startup",
-    "test_tables",
-    "test_tracking",
-    "test_wheel",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.stem in INTEGRATION:
-            item.add_marker("integration")
+from rli.runs import stages
+from rli.runs.model_spec import ModelSpec
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,7 +20,7 @@ def network_log(tmp_path_factory) -> Iterator[Path]:
     """Guards this process and its children; the file in which they note what they tried.
 
     In torch's folder lies a file in the place of VGG-16's weights, which nobody takes for them and nobody looks for
-    elsewhere: without it every command would ask the network for LPIPS's backbone.
+    elsewhere: without it every command would ask the network for LPIPS's backbone. Child processes have one thread.
     """
     folder = tmp_path_factory.mktemp("session")
     weights = folder / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth"
@@ -60,7 +28,8 @@ def network_log(tmp_path_factory) -> Iterator[Path]:
     weights.write_bytes(b"no weights")
     log = folder / "network.log"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**network.surroundings(log), "TORCH_HOME": str(folder / "torch")}.items():
+        own = {"TORCH_HOME": str(folder / "torch"), "OMP_NUM_THREADS": "1"}
+        for name, value in {**network.surroundings(log), **own}.items():
             patch.setenv(name, value)
         network.install()
         yield log
@@ -72,6 +41,22 @@ def no_network(network_log) -> Iterator[None]:
     yield
     if tried := network.take(network_log):
         pytest.fail("reached for the network:\n" + "\n".join(tried))
+
+
+@pytest.fixture
+def no_model(monkeypatch) -> None:
+    """Fails a test that loads a model where none is needed."""
+    monkeypatch.setattr(ModelSpec, "load", lambda spec: pytest.fail("a model is loaded"))
+
+
+@pytest.fixture
+def inversions(monkeypatch) -> list[int]:
+    """Grows by a number for each call of the inversion: how many photographs were inverted together."""
+    calls, invert = [], stages.invert_batch
+    monkeypatch.setattr(
+        stages, "invert_batch", lambda model, images, *a: calls.append(len(images)) or invert(model, images, *a)
+    )
+    return calls
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
+import command
 import pandas as pd
-from command import run
 
 from rli.datasets.formats import FORMATS
 
-QUICK = [
-    "model=mini", "runtime=cpu", "tracking=off", "inversion.steps=2", "inversion.inner_steps=1",
-    "resolution.height=64", "resolution.width=64", "dataset.max_retries=0",
-]  # fmt: skip
+QUICK = [*command.QUICK, *command.SMALL, "dataset.max_retries=0"]
 # Two steps make no good edits.
 OPEN = ["dataset.gate.min_background_psnr=0", "dataset.gate.min_background_ssim=-1", "dataset.gate.min_share=0"]
 OPEN += ["dataset.gate.min_reconstruction_psnr=0", "dataset.gate.min_strength=0", "dataset.gate.min_difference=0"]
@@ -26,12 +23,12 @@ TWO = [*QUICK, *OPEN, "data=sample", "data.samples=[surface,surface-1]", "defect
 
 def made_by(*arguments: str) -> Path:
     """The one folder of a command that ends well."""
-    return run(*arguments).folder
+    return command.run(*arguments).folder
 
 
 def refused(*arguments: str) -> str:
     """The one line that a bad command ends in."""
-    return run(*arguments).error
+    return command.run(*arguments).error
 
 
 def rows_of(folder: Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from builders import box
 from PIL import Image
 
 from rli.datasets.annotations import Item, Region, class_index
@@ -13,9 +14,7 @@ from rli.models.mini.surfaces import surface
 
 CLASSES = ("crack", "rust", "oil stain")
 SIZE = (48, 64)
-RING = np.zeros(SIZE, bool)
-RING[10:30, 10:30] = True
-RING[15:20, 15:20] = False
+RING = box(*SIZE, slice(10, 30), slice(10, 30)) & ~box(*SIZE, slice(15, 20), slice(15, 20))
 
 
 def region(folder: Path, name: str, label: str, mask: np.ndarray) -> Region:
@@ -61,7 +60,3 @@ def seen(path) -> np.ndarray:
 
 def stem(item: Item) -> str:
     return item.name.replace("/", "__").replace(".", "_")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

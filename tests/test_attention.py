@@ -7,7 +7,7 @@ from diffusers.models.attention_processor import Attention
 from rli.method.attention.install import SMALL_SIDE, AttentionHook, Processor, install, layer_size
 from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, inject, map_size
 from rli.method.attention.rli import RLI
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 from rli.models.text import encode_prompts
 
 # A layer's name where RLI acts by default, and the latent's size of which it has 4×4 positions.

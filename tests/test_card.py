@@ -1,10 +1,9 @@
 """A data set's README says what its manifest holds, and shows a user's words as words."""
 
 import pandas as pd
-import pytest
+from manifest_rows import write
 
-from rli.datasets.card import dataset_card, markdown
-from tests.manifest_rows import write
+from rli.datasets.card import dataset_card
 
 
 def test_nothing_was_made(tmp_path):
@@ -39,12 +38,3 @@ def test_the_card_tells_what_there_is(tmp_path):
     for table in text.split("\n\n"):
         if table.startswith("|"):
             assert len({line.count("|") - line.count("\\|") for line in table.strip().split("\n")}) == 1
-
-
-def test_user_text_stays_text():
-    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("strikethrough")
-    for text in ("a *b* _c_ `d`", "<script>x</script>", "# x", "- x", "1. x", "[a](b) ![c](d)", "www.a.b a@b.cd https://a.b",
-                 "a\\", "&amp;", "+ x", "~~x~~", "a\n\nb", "=", "---", "1) x", "-1.5", "2.0"):  # fmt: skip
-        html = parser.render(markdown(text)).strip()
-        plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        assert html == f"<p>{plain}</p>"

@@ -4,11 +4,10 @@ import sys
 import types
 from pathlib import Path
 
+import builders
 import pytest
 
 from rli.errors import RLIError
-from rli.method.inversion.settings import InversionSettings
-from rli.method.records import EditSettings
 from rli.photos.sources import photos
 from rli.runs import ray_cluster
 from rli.runs.config import RayCluster
@@ -16,6 +15,8 @@ from rli.runs.job import Job
 from rli.runs.model_spec import ModelSpec
 from rli.runs.shards import outcome
 from rli.store.records import Failure, write_failure
+
+pytestmark = pytest.mark.integration
 
 NAMES = ["surface", *(f"surface-{k}" for k in range(1, 6))]
 
@@ -50,8 +51,7 @@ RAY = types.SimpleNamespace(
 
 @pytest.fixture
 def job(tmp_path) -> Job:
-    settings = InversionSettings(steps=2), EditSettings()
-    return Job("mini", 64, 64, "photo", (), True, *settings, cache=tmp_path / "cache", batch_size=2)
+    return builders.job(tmp_path / "cache", batch_size=2)
 
 
 def share_out(job, workers, folder) -> None:
@@ -146,10 +146,9 @@ def test_ray_and_parts_make_what_one_process_makes(monkeypatch, capsys):
 
 def test_a_worker_makes_what_one_process_makes(tmp_path, monkeypatch):
     """In this process: what Ray does beside it is in the slow test above."""
-    monkeypatch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    job = Job("mini", 64, 64, "photo", (), True, InversionSettings(steps=2), EditSettings(), Path("c"))
+    job = builders.job(Path("c"))
     (photo,) = photos("sample", samples=["surface"])
     write_failure(tmp_path / "run", photo.name, job.key(photo), "once")  # tried again: the driver asked for it
     monkeypatch.chdir(tmp_path / "elsewhere")

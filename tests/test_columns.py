@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from builders import box, noise
 
 from rli.datasets.annotations import Item
 from rli.datasets.dataset import FACTS, fact_types
@@ -15,10 +16,10 @@ from rli.method.records import EditSettings
 from rli.metrics.columns import BY_NAME, COLUMNS, NAMES, ORIGINAL, Column, Measurement, Row, row_of
 from rli.metrics.image import mean_change, psnr, ssim
 from rli.reports.analysis import settings_table
+from rli.reports.experiment_table import TableSpec, table, table_markdown
 from rli.reports.explore import explore_context
 from rli.reports.page import write_report
 from rli.reports.results import frame_of, read_results, write_results
-from rli.reports.table import TableSpec, table, table_markdown
 from rli.store.records import EditedPhoto, PhotoResult
 from rli.tracking.summary import summary
 
@@ -43,8 +44,7 @@ WITH_ONE_MORE = (*COLUMNS, COLOURFULNESS)
 
 @pytest.fixture
 def reconstruction():
-    random = np.random.default_rng(0)
-    photo = random.integers(0, 255, (32, 48, 3), np.uint8)
+    photo = noise(32, 48)
     back = (photo // 2 * 2).astype(np.uint8)
     return Measurement(
         photo_name="plate",
@@ -66,8 +66,7 @@ def reconstruction():
 
 @pytest.fixture
 def edit(reconstruction):
-    mask = np.zeros((32, 48), bool)
-    mask[8:20, 8:20] = True
+    mask = box(32, 48, slice(8, 20), slice(8, 20))
     image = np.where(mask[..., None], 200, reconstruction.reconstruction).astype(np.uint8)
     return dataclasses.replace(reconstruction, defect="rust-2", label="rust", image=image, mask=mask, seconds_edit=0.5)
 

@@ -12,6 +12,8 @@ from experiments.cost.results import OURS, REFERENCE, SAME, Setup, keep, read, r
 from experiments.cost.run import row_flops, rows_expected, spend
 from rli.metrics.image import psnr
 
+pytestmark = pytest.mark.integration
+
 SETUP = Setup(model="tiny", size=64, steps=5, inner=2, defects=2, way=SAME, dtype="float32")
 SIDE = 512  # of the matrices by which the machine is judged: larger ones take seconds
 

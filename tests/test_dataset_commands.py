@@ -15,15 +15,8 @@ from experiments.datasets import surfaces
 from experiments.datasets.runs import held
 from rli.images import read_mask
 from rli.photos.sources import photos
-from rli.runs import stages
-from rli.runs.model_spec import ModelSpec
 
-
-@pytest.fixture(scope="module", autouse=True)
-def no_lpips():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rli.runs.runner.load_lpips", lambda: None)
-        yield
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +40,6 @@ def made(original, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path / "copy")
     (folder,) = (tmp_path / "copy" / "outputs" / "datasets").iterdir()
     return folder
-
-
-@pytest.fixture
-def no_model(monkeypatch):
-    monkeypatch.setattr(ModelSpec, "load", lambda spec: pytest.fail("a model is loaded"))
-
-
-@pytest.fixture
-def inversions(monkeypatch) -> list[int]:
-    """Grows by a number for each call: how many photographs were inverted together."""
-    calls, invert = [], stages.invert_batch
-    monkeypatch.setattr(
-        stages, "invert_batch", lambda model, images, *a: calls.append(len(images)) or invert(model, images, *a)
-    )
-    return calls
 
 
 # --- what is made -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import pytest
 from experiments.datasets import batch, evidence, gate, masks, overhead
 from rli.models.mini.surfaces import surface
 
+pytestmark = pytest.mark.integration
+
 MARKS = "".join(
     f"<!-- {n}.csv -->\n<!-- end of {n}.csv -->\n" for n in ("overhead", "batch", "masks", "changes", "gate")
 )

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from rli.method.schedule import eps_factor, guide, inversion_steps, move, sampling_steps
-from rli.models.noise import cumulative_alphas
+from rli.method.sampler import eps_factor, guide, inversion_steps, move, sampling_steps
+from rli.models.noise_schedule import cumulative_alphas
 
 ABAR = cumulative_alphas(0.00085, 0.012, "scaled_linear", 1000)
 

@@ -18,7 +18,7 @@ from rli.reports.outputs import write_outcome
 from rli.reports.sweep import write_sweep
 from rli.runs.config import RayCluster
 from rli.runs.job import Job, Selection
-from rli.runs.memory import Memory
+from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import ModelSpec
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants
@@ -46,7 +46,7 @@ TAKERS = {
 # Said in conf/ alone: the choice of a group's option; paths and prompts; and what only the command knows.
 CONF_ALONE = {
     "runtime.kind", "runtime.cache", "data.kind", "data.path", "dataset.review", "dataset.gate", "dataset.variants",
-    "inversion.method", "edit.method", "tracking.kind",
+    "inversion.method", "inversion.solver", "edit.method", "tracking.kind",
 }  # fmt: skip
 
 

@@ -2,16 +2,16 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import CONF, ROOT, run_process
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.integration
+
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages from which people type settings.
 TYPED = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("usage", "data_sets", "results"))]
@@ -67,7 +67,7 @@ def configured():
     def composed(overrides: list[str]):
         return compose("config", [re.sub(r"^resolution=(\d+)$", r'resolution="\1"', one) for one in overrides])
 
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         yield composed
 
 
@@ -98,24 +98,15 @@ def test_every_setting_that_is_named_exists(page, configured):
     default = configured([])
     for option in options(page):
         key, _, value = option.partition("=")
-        if (ROOT / "conf" / key).is_dir():
-            assert (ROOT / "conf" / key / f"{value}.yaml").is_file(), f"{option}: the group has no such option"
+        if (CONF / key).is_dir():
+            assert (CONF / key / f"{value}.yaml").is_file(), f"{option}: the group has no such option"
         else:
             assert OmegaConf.select(default, key, default=MISSING) is not MISSING, f"{option}: there is no such key"
 
 
 def test_the_reference_of_public_functions_is_built_from_their_docstrings(tmp_path):
     pytest.importorskip("pdoc", reason="the extra docs is not installed")
-    command = [
-        sys.executable,
-        "-m",
-        "pdoc",
-        "--docformat",
-        "google",
-        "--output-directory",
-        str(tmp_path),
-        "rli.method.schedule",
-    ]
-    built = subprocess.run([*command, "rli.method.schedule"], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
-    assert "sampling_steps" in (tmp_path / "rli" / "method" / "schedule.html").read_text()
+    options = ["--docformat", "google", "--output-directory", str(tmp_path)]
+    built = run_process("-m", "pdoc", *options, "rli.method.sampler", folder=ROOT)
+    assert built.status == 0, built.stderr
+    assert "sampling_steps" in (tmp_path / "rli" / "method" / "sampler.html").read_text()

@@ -13,10 +13,12 @@ from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.prompts import align
 from rli.method.records import EditSettings, Target
-from rli.method.schedule import sampling_steps
+from rli.method.sampler import sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.models import vae
 from rli.models.mini.surfaces import UNSEEN, surface
+
+pytestmark = pytest.mark.integration
 
 SOURCE = "photo of a crack defect image"
 RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"

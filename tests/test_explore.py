@@ -8,14 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from best_settings import best
+from builders import EVIL
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from test_plots import EVIL, KNOBS, sweep_frame
+from sweeps import KNOBS, best, sweep_frame
 
 from rli.metrics.columns import BY_NAME, ORIGINAL
 from rli.reports.analysis import measured, settings_table
 from rli.reports.explore import explore_context
 from rli.reports.format import number
+
+pytestmark = pytest.mark.integration
 
 playwright = pytest.importorskip("playwright.sync_api")
 

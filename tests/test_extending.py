@@ -4,15 +4,15 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command import ROOT, run_process
 from hydra import compose, initialize_config_dir
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.integration
+
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 
 # Runs each section's code in one process, so that the libraries are loaded once: title → traceback, null where it ran.
@@ -112,16 +112,10 @@ def extended(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def outcomes(extended) -> dict[str, str | None]:
     """What came of each section's code: a traceback, or None where it ran."""
-    ran = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps({one.title: one.code for one in READY if one.code}),
-        cwd=extended,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(extended), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr
+    code = json.dumps({one.title: one.code for one in READY if one.code})
+    path = os.pathsep.join([str(extended), os.environ["PYTHONPATH"]])
+    ran = run_process("-c", DRIVER, folder=extended, env={"PYTHONPATH": path}, stdin=code)
+    assert ran.status == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import files_of
+from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, truth
 
 from rli.datasets.annotations import Item
 from rli.datasets.formats import FORMATS, write
 from rli.datasets.formats.writer import load
-from tests.export_items import CLASSES, RING, SIZE, drawn_items, files, seen, stem, truth
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_counts(items, out, tmp_path):
     told = json.loads((out / "export.json").read_text())
     assert told["classes"] == list(CLASSES)
     assert told["formats"]["coco"]["objects"] == counts["coco"].objects == counts["yolo"].objects
-    assert files(tmp_path / "set") == files(out)
+    assert files_of(tmp_path / "set") == files_of(out)
 
 
 def test_mvtec_ad(items, out):

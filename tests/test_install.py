@@ -1,8 +1,6 @@
 """The wheel: built without a network, installed into an empty folder, and run from another."""
 
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -12,9 +10,15 @@ from command import CONF, ROOT, run_process
 
 import rli
 
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+pytestmark = pytest.mark.integration
+
 # What the wheel is built from; the build leaves files of its own beside them.
 SOURCES = ("rli", "conf", "experiments", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+
+
+def pip(*arguments: str, folder: Path) -> None:
+    answer = run_process("-m", "pip", "--disable-pip-version-check", "--quiet", *arguments, folder=folder)
+    assert answer.status == 0, answer.stderr
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +30,9 @@ def installed(tmp_path_factory) -> Path:
             shutil.copytree(ROOT / name, place / "sources" / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(ROOT / name, place / "sources" / name)
-    wheel = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(place / "sources")]
-    subprocess.run(wheel, check=True, cwd=place)
+    pip("wheel", "--no-deps", "--no-build-isolation", str(place / "sources"), folder=place)
     (built,) = place.glob("*.whl")
-    target = ["--no-deps", "--no-index", "--target", str(place / "site"), str(built)]
-    subprocess.run([*PIP, "install", *target], check=True, cwd=place)
+    pip("install", "--no-deps", "--no-index", "--target", "site", str(built), folder=place)
     shutil.rmtree(place / "sources")
     return place / "site"
 

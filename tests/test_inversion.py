@@ -15,7 +15,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.schedule import guide, inversion_steps, move, sampling_steps
+from rli.method.sampler import guide, inversion_steps, move, sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.image import psnr
@@ -23,6 +23,8 @@ from rli.models import text
 from rli.models import vae as codec
 from rli.models.loading import load
 from rli.models.mini.surfaces import UNSEEN, surface
+
+pytestmark = pytest.mark.integration
 
 SOURCE = "photo of a crack defect image"
 ADAM, GAUSS_NEWTON = NullText(Adam(inner_steps=2)), NullText(GaussNewton(inner_steps=2))
@@ -106,7 +108,7 @@ def test_half_precision_reaches_nearly_what_float32_does():
     found = []
     for dtype in ("float32", "bfloat16"):
         model = load("mini", dtype=dtype)
-        image = to_tensor(surface(UNSEEN, ("crack",)).image)
+        image = to_tensor(surface(UNSEEN, ("crack",), 64, 64).image)
         done = inversion.invert(model, image, SOURCE, InversionSettings(steps=10))
         found.append(psnr(to_uint8(editing.reconstruct(model, done)), to_uint8(editing.vae_round_trip(model, done))))
     assert found[1] > found[0] - 1

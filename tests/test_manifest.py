@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from manifest_rows import FACTS, item, write
 
 from rli.datasets.manifest import COLUMNS, ManifestWriter
 from rli.errors import RLIError
-from tests.manifest_rows import FACTS, item, write
 
 
 def test_both_files_say_what_was_added(tmp_path):

@@ -1,11 +1,12 @@
 """What a job needs is known beforehand, memory savings change no picture, and running out of memory ends no run."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE, job, photographs, targets
 from torch import nn
 
 from rli.errors import RLIError
@@ -13,17 +14,14 @@ from rli.method import editing, inversion
 from rli.method.attention.install import install
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.settings import InversionSettings
-from rli.method.records import EditSettings, Target
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
-from rli.models.noise import Step
-from rli.photos.sources import Photo
-from rli.runs import memory
-from rli.runs.footprint import Footprint, Live, measure, weight_bytes
-from rli.runs.job import Job
-from rli.runs.memory import (
+from rli.models.noise_schedule import Step
+from rli.runs import memory_plan
+from rli.runs.memory_estimate import Footprint, Live, measure, weight_bytes
+from rli.runs.memory_plan import (
     EDITING,
     FALLBACKS,
     INVERTING,
@@ -38,8 +36,9 @@ from rli.runs.memory import (
 from rli.runs.runner import Runner
 from rli.store.records import Failure, PhotoResult
 
-SOURCE = "photo of a crack defect image"
-TARGETS = tuple(Target(word, f"photo of a crack {word} image") for word in ("rust", "dent", "wear", "hole"))
+pytestmark = pytest.mark.integration
+
+TARGETS = targets("rust", "dent", "wear", "hole")
 SETTINGS = InversionSettings(steps=3)
 GENEROUS = Plan(photos=8, targets=8)
 # About what SDXL takes at 1024 pixels in bfloat16, in MB.
@@ -55,24 +54,9 @@ def model(tiny):
 
 @pytest.fixture
 def task(tmp_path):
-    def make(**changes) -> Job:
-        common = {"model": "sdxl", "height": 64, "width": 64, "source": SOURCE, "targets": TARGETS, "original": False}
-        settings = {"inversion": SETTINGS, "edit": EditSettings(), "cache": tmp_path / "cache", "target_batch": 4}
-        return Job(**{**common, **settings, **changes})
-
-    return make
-
-
-@dataclass(frozen=True)
-class InMemory(Photo):
-    image: torch.Tensor | None = None
-
-    def read(self, height, width):
-        return self.image
-
-
-def photographs(photo: torch.Tensor, count: int) -> list[Photo]:
-    return [InMemory(f"p{k}", image=photo.roll(8 * k, 3)) for k in range(count)]
+    """A job, with changes, that edits to the targets together."""
+    common = {"targets": TARGETS, "original": False, "inversion": SETTINGS, "target_batch": 4}
+    return lambda cache="cache", **changes: job(tmp_path / cache, **{**common, **changes})
 
 
 def exhausts(monkeypatch, part: nn.Module, when) -> None:
@@ -96,7 +80,7 @@ def test_every_fallback_turns_one_saving_more_on_and_needs_no_more(stage):
     assert needs[-1] < 0.6 * needs[0]
     for before, after in pairwise(plans):
         assert sum(getattr(before, f.name) != getattr(after, f.name) for f in fields(Plan)) == 1
-        assert memory.described(before, after)
+        assert memory_plan.described(before, after)
     assert not any(plan.vae_tiling for plan in plans[:-1]) and plans[-1].vae_tiling
     assert next_fallback(plans[-1], stage) is None
 
@@ -153,7 +137,7 @@ def test_the_footprint_is_the_real_peak(dtype):
         arrange(model, checkpointing=saving, vae_tiling=False, offload=False)
         cond = text.encode_prompts(model, [SOURCE], (256, 256))
         tokens = cond.tokens.requires_grad_()
-        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (8, 8)):
+        with Live(model.unet.parameters()) as live, install(model.unet, SETTINGS.hooks, (32, 32)):
             out = model.predict(torch.randn(1, 4, 32, 32), step, replace(cond, tokens=tokens), "test")
             torch.autograd.grad(out, tokens, torch.ones_like(out))
         assert footprint.optimize[saving] == pytest.approx(live.peak, rel=0.05)
@@ -184,7 +168,7 @@ def test_an_edit_s_footprint_is_as_large_as_it_is(model, photo):
 
 def test_every_fallback_gives_the_same_reconstruction_and_edits(model, photo):
     def pictures(plan: Plan) -> list[torch.Tensor]:
-        arranged = memory.arranged(model, plan)
+        arranged = memory_plan.arranged(model, plan)
         done = inversion.invert(arranged, photo, SOURCE, SETTINGS)
         edits = editing.edit(arranged, done, TARGETS, batch=plan.targets)
         return [editing.reconstruct(arranged, done), *(e.image for e in edits)]
@@ -235,7 +219,7 @@ def same(a: PhotoResult, b: PhotoResult, levels: int) -> None:
 
 
 def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: call == 8)
     got = list(Runner(task(), model).results(photographs(photo, 2)))
@@ -246,7 +230,7 @@ def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo
 
 
 def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 2)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 2)))
     capsys.readouterr()
     exhausts(monkeypatch, model.unet, lambda call, rows: rows > 5)
     got = list(Runner(task(), model).results(photographs(photo, 2)))
@@ -257,7 +241,7 @@ def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo
 
 
 def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
-    plain = list(Runner(task(cache=tmp_path / "plain"), model).results(photographs(photo, 5)))
+    plain = list(Runner(task("plain"), model).results(photographs(photo, 5)))
     capsys.readouterr()
     together = task(batch_size=4, targets=TARGETS[:1], memory=Memory(checkpointing=False))
     plain = [replace(p, edits={"rust": p.edits["rust"]}) for p in plain]
@@ -296,7 +280,7 @@ def test_nothing_left_to_save_is_one_failure_and_the_rest_go_on(model, photo, ta
     ],
 )
 def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
-    keeper, tries = memory.MemoryManager(model, Plan(1, 2), frozenset()), []
+    keeper, tries = memory_plan.MemoryManager(model, Plan(1, 2), frozenset()), []
 
     def work(model, plan):
         tries.append(plan.encoders_on_device)
@@ -315,7 +299,7 @@ def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
 def test_a_real_allocation_that_fails_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert memory.is_out_of_memory(caught.value)
+    assert memory_plan.is_out_of_memory(caught.value)
 
 
 def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkeypatch):
@@ -328,12 +312,12 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
     assert low.run_with_oom_retry(INVERTING, lambda model, plan: model.unet.is_gradient_checkpointing)
     footprint = measure(model, 64, 64, SETTINGS)
     room = estimate(footprint, Plan(2, 8, checkpointing=True), INVERTING)
-    monkeypatch.setattr(memory, "budget", lambda model, limit: room)
+    monkeypatch.setattr(memory_plan, "budget", lambda model, limit: room)
     capsys.readouterr()
     kept = memory_manager(model, Memory(limit=1.0), **choice)
     assert estimate(footprint, kept.plan, INVERTING) <= room < estimate(footprint, Plan(4, 8), INVERTING)
     assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
-    monkeypatch.setattr(memory, "budget", lambda model, limit: 0)
+    monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 0)
     assert memory_manager(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
     assert capsys.readouterr().err.startswith("memory: warning: with every memory saving on, about 0.10 GB are needed")
     assert memory_manager(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
@@ -342,19 +326,19 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
 
 
 def test_a_cpu_s_budget_is_the_limit_less_what_the_process_holds(tiny):
-    assert memory.budget(tiny, None) is None
-    before = memory.budget(tiny, 1024)
+    assert memory_plan.budget(tiny, None) is None
+    before = memory_plan.budget(tiny, 1024)
     assert before < 2**40 - sum(map(weight_bytes, (tiny.unet, tiny.vae, *tiny.text_encoders)))
     more = torch.ones(2**28, dtype=torch.uint8)
-    assert before - memory.budget(tiny, 1024) == pytest.approx(more.nbytes, rel=0.1)
-    assert memory.budget(tiny, 1e-3) < 0
+    assert before - memory_plan.budget(tiny, 1024) == pytest.approx(more.nbytes, rel=0.1)
+    assert memory_plan.budget(tiny, 1e-3) < 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_cuda_device_s_budget_is_what_is_free_and_the_plan_is_kept_there(photo):
     model = random_model("tiny", device="cuda")
-    assert 0 < memory.budget(model, None) <= torch.cuda.get_device_properties(0).total_memory
-    assert memory.budget(model, 0.5) <= 2**29
+    assert 0 < memory_plan.budget(model, None) <= torch.cuda.get_device_properties(0).total_memory
+    assert memory_plan.budget(model, 0.5) <= 2**29
     kept = memory_manager(model, Memory("low"), 64, 64, SETTINGS, 1, 1)
 
     def places(model, plan):

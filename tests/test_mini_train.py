@@ -8,6 +8,8 @@ from rli.models.loading import load
 from rli.models.mini import WEIGHTS, train
 from rli.models.mini.tokenizer import PIECES, tokenizers
 
+pytestmark = pytest.mark.integration
+
 SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3"]
 
 

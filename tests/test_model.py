@@ -19,9 +19,11 @@ from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import compiled
 from rli.models.loading import assemble, check_weights, load, random_model
 from rli.models.mini.tokenizer import tokenizers
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
+
+pytestmark = pytest.mark.integration
 
 SOURCE, RUST = "photo of a crack defect image", "photo of a crack rust image"
 

@@ -4,10 +4,11 @@ import random
 import unicodedata
 
 import pytest
+from builders import write_images
+from photo_lists import names
 
 from rli.photos.naming import by_name, numbered, safe
 from rli.photos.sources import photos
-from tests.photo_files import names, put
 
 LETTERS = 'aAbB.  ~-_/\\:*?"<>|\n\t\x00é\u0301ßS日\u200b\ud800'
 
@@ -34,8 +35,8 @@ def test_names_are_safe_and_unique_and_depend_on_their_folder_alone(seed):
 
 
 def test_names_stay_where_folders_come_and_go(tmp_path):
-    put(tmp_path, "b/a.png", "b/a.jpg", "b/A.gif", "b/a~2.png", "b/a/x.png")
+    write_images(tmp_path, "b/a.png", "b/a.jpg", "b/A.gif", "b/a~2.png", "b/a/x.png")
     before = names(photos("folder", str(tmp_path)))
     assert before == ["b/A", "b/a~2", "b/a~3", "b/a_2", "b/a~4/x"]
-    put(tmp_path, "a/a.png", "c.png", "b.png/a.png")
+    write_images(tmp_path, "a/a.png", "c.png", "b.png/a.png")
     assert names(photos("folder", str(tmp_path))) == ["c", "a/a", *before, "b_png/a"]

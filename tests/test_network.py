@@ -2,8 +2,6 @@
 
 import http.server
 import socket
-import subprocess
-import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -11,6 +9,8 @@ from pathlib import Path
 import network
 import pytest
 from command import run_process
+
+pytestmark = pytest.mark.integration
 
 AWAY = "192.0.2.1"  # an address that documentation may use: nobody has it
 FETCH = "import sys, urllib.request as u\ntry: u.urlopen(sys.argv[1], timeout=5)\nexcept OSError: print('offline')"
@@ -41,9 +41,8 @@ def test_a_child_process_is_found_out(network_log, tmp_path, url):
 
 def test_a_child_with_surroundings_of_its_own_gets_nowhere(network_log, tmp_path):
     """Without the guard on its path it is not found out; the proxy ends its tries."""
-    bare = [sys.executable, "-I", "-c", FETCH, "https://rli.invalid/"]
-    done = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "offline\n", done.stderr
+    answer = run_process("-I", "-c", FETCH, "https://rli.invalid/", folder=tmp_path)
+    assert answer.stdout == "offline\n", answer.stderr
 
 
 def test_a_server_on_this_machine_may_be_asked(network_log, tmp_path):

@@ -5,11 +5,11 @@ import torch
 
 from rli.method.inversion.base import InversionTask
 from rli.method.inversion.null_text import NullText
-from rli.method.schedule import guide, move, sampling_steps
+from rli.method.sampler import guide, move, sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.models.conditioning import Conditioning
-from rli.models.noise import cumulative_alphas
+from rli.models.noise_schedule import cumulative_alphas
 
 ABAR = cumulative_alphas(0.00085, 0.012, "scaled_linear", 1000)
 STEPS = sampling_steps(5)

@@ -7,28 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import grey, photo_result
 from PIL import Image
 
 from rli.errors import RLIError
-from rli.metrics.columns import ORIGINAL, Row
+from rli.metrics.columns import ORIGINAL
 from rli.reports.outputs import OVERVIEW, Outcome, write_outcome
 from rli.reports.pixels import contact_sheet, tiles
 from rli.reports.results import frame_of, read_results
-from rli.store.records import EditedPhoto, Failure, PhotoResult
+from rli.store.records import Failure
 from rli.tracking.tracker import Untracked
+
+pytestmark = pytest.mark.integration
 
 PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 
 def photograph(name, job=""):
-    picture = np.full((32, 32, 3), 100, np.uint8)
-    mask = np.zeros((32, 32), bool)
-    mask[8:20, 8:20] = True
-    rows = tuple(
-        Row(name, defect, "32", "mini", "null_text", 0.1, 2.0, 1.0, 0.8, 30.0, 0.9, strength=strength)
-        for defect, strength in ((ORIGINAL, None), ("rust", 10.0))
+    return photo_result(
+        name, picture=grey(32, 32), figures=lambda defect: {} if defect == ORIGINAL else {"strength": 10.0}, job=job
     )
-    return PhotoResult(name, picture, picture.copy(), {"rust": EditedPhoto(picture + 20, mask)}, rows, job=job)
 
 
 class Shelf:
@@ -38,11 +36,11 @@ class Shelf:
         self.names, self.gone, self.job = names, gone, job
         self.reads, self.alive, self.most = Counter(), [], 0
 
-    def places(self):
-        return [Shelf.Place(self, name) for name in self.names]
+    def records(self):
+        return [Shelf.Record(self, name) for name in self.names]
 
     @dataclasses.dataclass(frozen=True)
-    class Place:
+    class Record:
         shelf: "Shelf"
         name: str
 
@@ -71,7 +69,7 @@ class Listener(Untracked):
 
 def outcome(shelf, **changes):
     rows = frame_of([row for name in shelf.names for row in photograph(name).rows])
-    given = {"rows": rows, "places": shelf.places(), "failures": [], "settings": {}, "title": "Plates"}
+    given = {"rows": rows, "records": shelf.records(), "failures": [], "settings": {}, "title": "Plates"}
     return Outcome(**{**given, **changes})
 
 

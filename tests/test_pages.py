@@ -8,21 +8,19 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from builders import EVIL, photo_result
 from PIL import Image
 
 from rli.datasets.review import read_review
-from rli.method.records import TokenMap
-from rli.metrics.columns import Row
 from rli.reports.page import write_report
 from rli.reports.results import frame_of
-from rli.store.records import EditedPhoto, PhotoResult
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 
 SIDE = 36
-EVIL = '<script>document.title = "evil"</script> "quoted", it\'s\nnew line'
+NAME = f'{EVIL} "quoted", it\'s\nnew line'
 WIDTHS = {"phone": 390, "desktop": 1440}
 
 
@@ -30,17 +28,7 @@ def photograph(name="plate", defects=("rust", "dent"), job="", eq=2.0, shift=0):
     """A drawn photograph: every pixel another colour, so that what is shown where can be read from the screen."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.uint8)
     picture = np.stack([x * 7, y * 7, np.full_like(x, 40 + shift)], axis=-1)
-    mask = np.zeros((SIDE, SIDE), bool)
-    mask[4:12, 6:18] = True
-    values = (x / SIDE).astype(np.float32)
-    words = tuple(TokenMap(word, values) for word in ("a", "crack"))
-    edits = {
-        d: EditedPhoto(np.where(mask[..., None], 200 + k, picture).astype(np.uint8), mask, words, words)
-        for k, d in enumerate(defects)
-    }
-    rows = [Row(name, d, str(SIDE), "mini", "null_text", 0.1, eq, 1.0, 0.8, 30.0, 0.9) for d in ("original", *defects)]
-    prompts = {"original": "a crack", **{d: f"a {d}" for d in defects}}
-    return PhotoResult(name, picture, picture // 2, edits, tuple(rows), ((1e-3, 1e-4), (2e-4, 1e-4)), prompts, job)
+    return photo_result(name, defects, picture, figures=lambda defect: {"eq": eq}, job=job)
 
 
 def frame(photos):
@@ -67,7 +55,7 @@ def pages(tmp_path_factory):
         "run": write(folder / "run.html", [photograph(f"plate {i}", shift=i) for i in range(3)]),
         "sweep": write(folder / "sweep.html", jobs, failures=[("3", "eq is out of range")]),
         "many": write(folder / "many.html", many),
-        "evil": write(folder / "evil.html", [photograph(EVIL, (EVIL, "dent"))], failures=[(EVIL, EVIL)]),
+        "evil": write(folder / "evil.html", [photograph(NAME, (NAME, "dent"))], failures=[(NAME, NAME)]),
     }
 
 
@@ -93,6 +81,7 @@ def visit(chromium, pages):
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.goto(pages[name].as_uri())
         return page
 
@@ -233,7 +222,7 @@ def test_every_picture_of_an_edit_can_be_chosen(visit):
     labels = page.locator("select.left option").all_inner_texts()
     told = ("photograph", "reconstruction", "edit", "mask", "pixel difference", "edge difference")
     assert labels[: len(told)] == list(told)
-    assert {"“crack” in the source prompt", "“crack” in the target prompt", "dent"} <= set(labels)
+    assert {"“crack” in the source prompt", "“rust” in the target prompt", "dent"} <= set(labels)
     for value in page.locator("select.left option").evaluate_all("options => options.map(o => o.value)"):
         page.select_option("select.left", value)
         assert page.locator(".layer.left img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
@@ -389,13 +378,13 @@ def test_five_hundred_edits_open_and_are_reviewed(visit, tmp_path):
 def test_names_show_as_text_and_come_back_exactly(visit, tmp_path):
     page = visit("evil")
     assert page.title() == "Plates"
-    assert page.locator("#edit-1 .defect").evaluate("node => node.textContent") == EVIL
-    assert page.locator(".photo .name").evaluate("node => node.textContent") == EVIL
-    assert page.locator("#failures td").evaluate("node => node.textContent") == EVIL
+    assert page.locator("#edit-1 .defect").evaluate("node => node.textContent") == NAME
+    assert page.locator(".photo .name").evaluate("node => node.textContent") == NAME
+    assert page.locator("#failures td").evaluate("node => node.textContent") == NAME
     press(page, "j", "a", "Enter")
-    assert page.locator("#viewer-title").evaluate("node => node.textContent") == f"{EVIL}: {EVIL}"
+    assert page.locator("#viewer-title").evaluate("node => node.textContent") == f"{NAME}: {NAME}"
     press(page, "Escape")
-    assert saved(page, tmp_path / "review.csv") == {("", EVIL, EVIL): True}
+    assert saved(page, tmp_path / "review.csv") == {("", NAME, NAME): True}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from test_report import photograph
+from builders import noise, photo_result
 
 from rli.reports.pixels import (
     PIXEL_SCALE,
@@ -49,7 +49,8 @@ def test_loss_chart_is_logarithmic_and_skips_steps_without_iterations():
 
 
 def test_contact_sheet_holds_every_picture():
-    photo, wide = photograph(size=(64, 64)), photograph(defects=("rust", "dent", "wear", "peeling"))
+    photo = photo_result(defects=("rust", "dent"), picture=noise(64, 64))
+    wide = photo_result(defects=("rust", "dent", "wear", "peeling"), picture=noise(96, 128))
     sheet = contact_sheet([tiles(photo, 64), tiles(wide, 64)], cell=64, columns=3)
     assert sheet.dtype == np.uint8
     # three lines of three: four pictures make two lines, six make two

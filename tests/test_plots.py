@@ -9,38 +9,18 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
-from best_settings import best
+from builders import EVIL
 from PIL import Image
+from sweeps import KNOBS, best, sweep_frame
 
 from rli.errors import RLIError
-from rli.metrics.columns import BY_NAME, NAMES, ORIGINAL
+from rli.metrics.columns import BY_NAME, ORIGINAL
 from rli.reports import analysis, charts, explore
 from rli.reports.analysis import pareto, settings_table
 from rli.reports.charts import tradeoff
 from rli.reports.explore import explore_context, override
 
-KNOBS = {"edit.eq": [1.0, 2.0, 4.0], "edit.cross": [0.6, 1.0], "inversion.method": ["null_text", "direct"]}
 CAP = BY_NAME["psnr_background"].cap
-EVIL = "<script>alert(1)</script>"
-
-
-def sweep_frame(knobs=KNOBS, photos=3, defects=("rust", EVIL), seed=0):
-    """What `rli.reports.sweep.frame` gives: plausible figures, one infinite PSNR and one missing figure among them."""
-    random = np.random.default_rng(seed)
-    rows = []
-    for job, values in enumerate(itertools.product(*knobs.values())):
-        own = {**dict(zip(knobs, values, strict=True)), "job": str(job), "resolution": "128x128", "model": "mini"}
-        for photo in range(photos):
-            common = {**own, "image": f"part-{photo}", "psnr": 33.0, "seconds_inversion": 2.0}
-            rows.append({**common, "defect": ORIGINAL})
-            for defect in defects:
-                strength = random.uniform(4, 40)
-                background = 44 - 0.4 * strength + random.normal()
-                figures = {"psnr_background": background, "ssim_background": 0.9, "strength": strength}
-                rows.append({**common, **figures, "defect": defect, "mask_share": 0.1, "seconds_edit": 1.5})
-    frame = pd.DataFrame(rows, columns=[*NAMES, "job", *knobs])
-    frame.loc[1, "psnr_background"], frame.loc[2, "strength"] = np.inf, np.nan
-    return frame
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +126,7 @@ def test_the_trade_off_shows_edits_or_where_they_are_many_settings(frame, monkey
     assert sorted(p["x"] for p in points) == pytest.approx(sorted(table["strength"]))
 
 
-def test_pictures_are_made_without_a_network(frame, monkeypatch):
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+def test_pictures_are_made_without_a_network(frame):
     image = Image.open(io.BytesIO(charts.tradeoff_png(frame, list(KNOBS)))).convert("RGB")
     assert min(image.size) > 200
     assert len(set(image.resize((64, 64)).getdata())) > 10

@@ -2,19 +2,18 @@
 
 import dataclasses
 
+import builders
 import numpy as np
 import pytest
+from builders import box, noise, photo_result, targets, words
 
 from rli.errors import RLIError
 from rli.method.inversion.settings import InversionSettings
-from rli.method.records import EditSettings, Target, TokenMap
-from rli.metrics.columns import Row
+from rli.method.records import EditSettings, Target
 from rli.photos.sources import Photo
-from rli.runs.job import Job
 from rli.store.records import (
     EditedPhoto,
     EditRecord,
-    PhotoResult,
     read_failure,
     read_failures,
     read_photo,
@@ -26,17 +25,10 @@ from rli.store.records import (
 )
 
 
-def photograph(name="sub/plate"):
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 255, (32, 48, 3), np.uint8)
-    maps = tuple(TokenMap(word, rng.random((4, 6)).astype(np.float32)) for word in ("a", "<b>"))
-    edit = EditedPhoto(picture[::-1].copy(), rng.random((32, 48)) > 0.5, maps, maps[:1])
-    rows = [
-        Row(name, "original", "32x48", "mini", "null_text", 0.1, 2.0, 1.0, 0.8, psnr=1 / 3, ssim=0.9),
-        Row(name, "rust", "32x48", "mini", "null_text", 0.1, 2.0, 1.0, 0.8, float("inf"), 1.0, psnr_background=1.0),
-    ]
-    prompts = {"original": "a crack", "rust": "a rust"}
-    return PhotoResult(name, picture, picture // 2, {"rust": edit}, tuple(rows), ((1e-3, 1e-4), ()), prompts, key="k")
+def photograph():
+    edit = EditedPhoto(noise(seed=1), box(32, 48, slice(3, 9)), words("a", "<b>"), words("a"))
+    figures = {"original": {"psnr": 1 / 3}, "rust": {"psnr": float("inf"), "psnr_background": 1.0}}
+    return photo_result("sub/plate", edits={"rust": edit}, figures=figures.__getitem__, key="k")
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -106,9 +98,7 @@ def test_a_photograph_without_its_record_or_pictures_is_not_done(tmp_path):
 
 
 def test_the_key_follows_what_results_depend_on_and_nothing_else(tmp_path):
-    job = Job(
-        "mini", 64, 64, "a crack", (Target("rust", "a rust"),), True, InversionSettings(), EditSettings(), tmp_path
-    )
+    job = builders.job(tmp_path, targets=targets("rust"))
     photo = Photo("x", stamp="1")
     same = [
         dataclasses.replace(job, cache=tmp_path / "other", batch_size=4, target_batch=2),

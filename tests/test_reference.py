@@ -21,7 +21,9 @@ from rli.metrics import image as metrics
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.loading import load
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
+
+pytestmark = pytest.mark.integration
 
 SOURCE, TARGET = "photo of a crack defect image", "photo of a crack corrosion image"
 

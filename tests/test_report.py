@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import html
 import io
@@ -13,46 +14,31 @@ import weakref
 import numpy as np
 import pandas as pd
 import pytest
+from builders import EVIL, photo_result
 from PIL import Image
 from skimage import data, transform
 
-from rli.method.records import TokenMap
-from rli.metrics.columns import Row
 from rli.reports.comparison import comparison
 from rli.reports.gallery import PIXELS, Plan, plan_of
 from rli.reports.page import write_report
 from rli.reports.results import frame_of
-from rli.store.records import EditedPhoto, PhotoResult
 
 HEIGHT, WIDTH = 96, 128
-EVIL = "<script>alert(1)</script>"
 SVG = "http://www.w3.org/2000/svg"  # a name, of the slider's arrows
 
 
-def photograph(name="plate", defects=("rust", "dent"), size=(HEIGHT, WIDTH), resolution="96x128"):
-    grey = transform.resize(data.camera(), size, anti_aliasing=True)
-    picture = (np.stack([grey] * 3, axis=-1) * 255).astype(np.uint8)
-    mask = np.zeros(size, bool)
-    mask[20:50, 30:80] = True
-    values = np.linspace(0, 1, 24 * 32, dtype=np.float32).reshape(24, 32)
-    maps = {word: TokenMap(word, values) for word in ("photo", "crack", *defects)}
-    edits = {
-        d: EditedPhoto(
-            np.where(mask[..., None], 90, picture).astype(np.uint8),
-            mask,
-            (maps["photo"], maps[d]),
-            (maps["photo"], maps["crack"]),
-        )
-        for d in defects
-    }
-    settings = {"alpha": 0.1, "eq": 2.0, "cross": 1.0, "replace": 0.8}
-    rows = [
-        Row(name, d, resolution, "mini", "null_text", **settings, psnr=31.25, ssim=0.9) for d in ("original", *defects)
-    ]
-    rows[1:] = [dataclasses.replace(r, psnr_recon=27.75, psnr_background=29.5, lpips=0.125) for r in rows[1:]]
-    prompts = {"original": "photo of a crack", **{d: f"photo of a {d}" for d in defects}}
-    losses = ((1e-3, 1e-4), (5e-4,), (), (3e-4, 1e-5))
-    return PhotoResult(name, picture, picture // 2 * 2, edits, tuple(rows), losses, prompts)
+@functools.cache
+def camera():
+    """(H,W,3) uint8 of a photograph, whose pictures compress as photographs do."""
+    small = transform.resize(data.camera(), (HEIGHT, WIDTH), anti_aliasing=True)
+    return (np.stack([small] * 3, axis=-1) * 255).astype(np.uint8)
+
+
+def photograph(name="plate", defects=("rust", "dent")):
+    of_edit = {"psnr_recon": 27.75, "psnr_background": 29.5, "lpips": 0.125}
+    return photo_result(
+        name, defects, camera(), figures=lambda defect: {"psnr": 31.25, **(of_edit if defect in defects else {})}
+    )
 
 
 def frame(photos):
@@ -204,7 +190,7 @@ def test_many_photographs_stay_small(tmp_path):
 
 
 def test_a_large_page_reduces_its_pictures():
-    one = frame([photograph(resolution="512")]).assign(job="")
+    one = frame([photograph()]).assign(job="", resolution="512")
     rows = pd.concat([one.assign(image=f"p{i}") for i in range(500)], ignore_index=True)
     assert plan_of(rows[:3]).quality is None
     assert plan_of(rows[: 3 * 20]).quality == 90

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from builders import write_surface
 from command import composed, run
 from dataset_commands import OPEN, QUICK, TWO, files_of, made_by, refused, rows_of
 from PIL import Image
@@ -16,36 +17,15 @@ from experiments.datasets.runs import differences
 from rli.images import write_png
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.sources import photos
-from rli.runs import runner, stages
-from rli.runs.model_spec import ModelSpec
+from rli.runs import runner
 
-
-@pytest.fixture(scope="module", autouse=True)
-def no_lpips():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rli.runs.runner.load_lpips", lambda: None)
-        yield
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def no_model(monkeypatch):
-    monkeypatch.setattr(ModelSpec, "load", lambda spec: pytest.fail("a model is loaded"))
-
-
-@pytest.fixture
-def inversions(monkeypatch) -> list[int]:
-    """Grows by a number for each call: how many photographs were inverted together."""
-    calls, invert = [], stages.invert_batch
-    monkeypatch.setattr(
-        stages, "invert_batch", lambda model, images, *a: calls.append(len(images)) or invert(model, images, *a)
-    )
-    return calls
 
 
 # --- done once --------------------------------------------------------------------------------------------------------
@@ -85,7 +65,7 @@ def test_interrupted_it_says_so_in_one_line_and_goes_on(here, monkeypatch, inver
 
 
 def test_what_failed_is_told_and_not_tried_again_unless_asked(here, monkeypatch, inversions):
-    write_png(here / "in" / "b.png", surface(UNSEEN, ("crack",), 64, 64).image)
+    write_surface(here / "in" / "b.png")
     (here / "in" / "a.png").write_text("no image")
     arguments = [*QUICK, *OPEN, "data=folder", "data.path=in", "defect=rust", "export=[coco]"]
     folder = made_by(*arguments)
@@ -95,7 +75,7 @@ def test_what_failed_is_told_and_not_tried_again_unless_asked(here, monkeypatch,
     assert made_by(*arguments) == folder and reads == []
     assert made_by(*arguments, "retry_failed=true") == folder and reads == ["a"]
     assert rows_of(folder)["photo"].unique().tolist() == ["b"]
-    write_png(here / "in" / "a.png", surface(UNSEEN + 1, ("crack",), 64, 64).image)
+    write_surface(here / "in" / "a.png", 1)
     made_by(*arguments)
     assert reads == ["a", "a"] and inversions == [1, 1]
     assert not (folder / "failed.csv").exists()
@@ -240,7 +220,7 @@ BAD = {
     "dataset.variants.count=2": "dataset.variants.count=2: all these edits would be the same",
     "dataset.variants.eq=3": "dataset.variants.eq=3",
     "+dataset.variants.foo=1": "dataset.variants.foo: unknown setting",
-    "data=folder": "needs data.path",
+    "data=folder": "data.path=None: folder needs one",
     "+defect.all.rust_mask=photo of a crack dent image": "the defect name “rust_mask” cannot be used",
 }
 
@@ -251,7 +231,7 @@ def test_bad_values_end_in_one_line_before_a_model_is_loaded(here, no_model, arg
 
 
 def test_a_data_set_is_not_made_into_its_photographs(here, no_model):
-    write_png(here / "in" / "a.png", surface(UNSEEN, (), 64, 64).image)
+    write_surface(here / "in" / "a.png", defects=())
     assert "holds the photographs" in refused(
         *QUICK, "data=folder", "data.path=in", "export=[coco]", "hydra.run.dir=in"
     )

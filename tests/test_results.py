@@ -2,20 +2,21 @@
 
 import math
 
+import builders
 import numpy as np
 import pandas as pd
 import pytest
 
 from rli.files import whole_file, write_whole
-from rli.metrics.columns import NAMES, Row
+from rli.metrics.columns import NAMES, ORIGINAL
 from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.results import frame_of, read_results, write_results
 
 
-def row(image="a", defect="rust", resolution="512", psnr=24.0, recon=28.0, **changes):
-    own = {"psnr_recon": recon, "ssim_recon": 0.95, "lpips_recon": 0.04} if defect != "original" else {}
-    values = {"alpha": 0.1, "eq": 2.0, "cross": 1.0, "replace": 0.8, "ssim": 0.8, "lpips": 0.1, **own, **changes}
-    return Row(image, defect, resolution, "mini", "null_text", psnr=psnr, **values)
+def result(image="a", defect="rust", resolution="512", recon=28.0, **changes):
+    """A row in which everything that the comparison looks at was measured."""
+    own = {"psnr_recon": recon, "ssim_recon": 0.95, "lpips_recon": 0.04} if defect != ORIGINAL else {}
+    return builders.row(image, defect, resolution, **{"psnr": 24.0, "ssim": 0.8, "lpips": 0.1, **own, **changes})
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def published(tmp_path):
 
 
 def test_results_have_the_columns_in_order_and_empty_cells_for_none(tmp_path):
-    some = frame_of([row(defect="original", psnr=29.123456, lpips=None, seconds_inversion=1.23456)])
+    some = frame_of([result(defect="original", psnr=29.123456, lpips=None, seconds_inversion=1.23456)])
     write_results(some, tmp_path / "r.csv")
     head, line = (tmp_path / "r.csv").read_text().splitlines()
     cells = dict(zip(head.split(","), line.split(","), strict=True))
@@ -42,13 +43,17 @@ def test_results_have_the_columns_in_order_and_empty_cells_for_none(tmp_path):
 
 
 def test_results_come_back_as_they_were_written(tmp_path):
-    rows = [row(), row("NA", "none", "512x768", lpips=None), row('a,"b"\nc', "<script>", "0128", psnr=math.inf)]
+    rows = [
+        result(),
+        result("NA", "none", "512x768", lpips=None),
+        result('a,"b"\nc', "<script>", "0128", psnr=math.inf),
+    ]
     write_results(frame_of(rows), tmp_path / "r.csv")
     pd.testing.assert_frame_equal(read_results(tmp_path / "r.csv"), frame_of(rows))
 
 
 def test_a_sweep_s_file_tells_the_job_and_the_knobs_beside(tmp_path):
-    frame = frame_of([row(), row()]).assign(job=["0", "1"], **{"rli.location": ["off", "up"], "not told": 1})
+    frame = frame_of([result(), result()]).assign(job=["0", "1"], **{"rli.location": ["off", "up"], "not told": 1})
     write_results(frame, tmp_path / "r.csv", ["rli.location"])
     back = pd.read_csv(tmp_path / "r.csv", dtype={"job": "str"})
     assert tuple(back) == (*NAMES, "job", "rli.location")
@@ -62,11 +67,11 @@ def test_no_rows_leave_a_readable_table(tmp_path):
 
 def test_comparison_by_hand(published):
     rows = [
-        row("a", "original", psnr=30.0),
-        row("b", "original", psnr=32.0),
-        row("a", psnr=24.0, recon=28.0),
-        row("b", psnr=26.0, recon=29.0),
-        row("a", "hole", recon=20.0),
+        result("a", "original", psnr=30.0),
+        result("b", "original", psnr=32.0),
+        result("a", psnr=24.0, recon=28.0),
+        result("b", psnr=26.0, recon=29.0),
+        result("a", "hole", recon=20.0),
     ]
     table = comparison(frame_of(rows), published).set_index("defect")
     assert list(table.index) == ["original", "rust", "hole"]
@@ -87,7 +92,9 @@ def test_comparison_by_hand(published):
 
 
 def test_other_resolutions_stand_beside_the_published_ones_without_a_difference(published):
-    table = comparison(frame_of([row(resolution="128"), row(resolution="512x768")]), published).set_index("defect")
+    table = comparison(frame_of([result(resolution="128"), result(resolution="512x768")]), published).set_index(
+        "defect"
+    )
     sizes = [column.removeprefix("photos_") for column in table if column.startswith("photos_")]
     assert sizes == ["128", "512", "512x768", "1024"]
     assert table.loc["rust", "psnr_128"] == 28.0
@@ -95,7 +102,7 @@ def test_other_resolutions_stand_beside_the_published_ones_without_a_difference(
 
 
 def test_each_photograph_counts_once_however_often_it_was_edited(published):
-    rows = [row("a", recon=20.0, eq=1.0), row("a", recon=30.0, eq=2.0), row("b", recon=31.0, eq=2.0)]
+    rows = [result("a", recon=20.0, eq=1.0), result("a", recon=30.0, eq=2.0), result("b", recon=31.0, eq=2.0)]
     table = comparison(frame_of(rows), published).set_index("defect")
     assert table.loc["rust", "psnr_512"] == pytest.approx((25.0 + 31.0) / 2)
     assert table.loc["rust", "photos_512"] == 2
@@ -103,7 +110,7 @@ def test_each_photograph_counts_once_however_often_it_was_edited(published):
 
 
 def test_comparison_is_the_same_from_rows_and_from_the_file(tmp_path, published):
-    rows = [row(), row("b", lpips_recon=None)]
+    rows = [result(), result("b", lpips_recon=None)]
     write_results(frame_of(rows), tmp_path / "r.csv")
     from_file = comparison(read_results(tmp_path / "r.csv"), published)
     pd.testing.assert_frame_equal(comparison(frame_of(rows), published), from_file)
@@ -116,7 +123,7 @@ def test_comparison_without_rows(tmp_path, published):
 
 
 def test_comparison_files(tmp_path, published):
-    rows = [row(defect="original"), row(), row("b"), row(defect="a|<b>", resolution="128")]
+    rows = [result(defect="original"), result(), result("b"), result(defect="a|<b>", resolution="128")]
     write_comparison(comparison(frame_of(rows), published), tmp_path, heading(frame_of(rows)))
     table = pd.read_csv(tmp_path / "comparison.csv").set_index("defect")
     assert table.loc["rust", "difference_psnr_512"] == pytest.approx(28.0 - 27.54)

@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rli.method.attention.install import install
-from rli.method.schedule import sampling_steps
+from rli.method.sampler import sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.base import LeastSquares
 from rli.method.solvers.gauss_newton import PROBE, GaussNewton

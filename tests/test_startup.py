@@ -7,6 +7,8 @@ from command import ROOT, run_process
 
 import rli
 
+pytestmark = pytest.mark.integration
+
 HEAVY = {
     "torch", "diffusers", "transformers", "accelerate", "numpy", "pandas", "pyarrow", "scipy", "skimage", "PIL",
     "matplotlib", "altair", "wandb", "lpips", "torchvision",

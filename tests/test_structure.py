@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "rli").rglob("*.py"))
 # From the bottom up: a module imports from its own package and from those before it, and from no other.
 LEVELS = (
-    {"errors", "version", "files", "keys", "resources", "markdown"},
+    {"errors", "version", "files", "keys", "package_files", "markdown"},
     {"images", "progress"},
     {"models"},
     {"method", "photos"},

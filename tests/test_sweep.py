@@ -1,18 +1,18 @@
 """A sweep is what its jobs' own files say, whatever state they are in."""
 
 import json
-import sys
 
-import numpy as np
 import pytest
 import yaml
+from builders import box, grey, photo_result
 
 from rli.errors import RLIError
 from rli.files import write_whole
-from rli.metrics.columns import Row
 from rli.reports import sweep
 from rli.reports.results import frame_of, read_results, write_results
-from rli.store.records import EditedPhoto, PhotoResult, write_photo, write_status
+from rli.store.records import EditedPhoto, write_photo, write_status
+
+pytestmark = pytest.mark.integration
 
 
 def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=None):
@@ -22,20 +22,21 @@ def job(folder, name, eq, *, photos=("plate",), reason=None, status=True, table=
     cfg |= {"table": table} if table else {}
     write_whole(place / ".hydra" / "config.yaml", yaml.safe_dump(cfg))
     write_whole(place / ".hydra" / "overrides.yaml", yaml.safe_dump(["model=mini", f"edit.eq={eq}"]))
-    rows = []
-    for photo in photos if reason is None else ():
-        picture = np.full((32, 32, 3), 100, np.uint8)
-        mask = np.zeros((32, 32), bool)
-        mask[8:20, 8:20] = True
-        edits = {"rust": EditedPhoto(picture + np.uint8(10 * eq), mask)}
-        own = [
-            Row(photo, d, "32", "mini", "null_text", 0.1, eq, 1.0, 0.8, 30.0, 0.9, psnr_background=b, strength=s)
-            for d, b, s in (("original", None, None), ("rust", 40.0 - eq, 10.0 * eq))
-        ]
-        write_photo(place, PhotoResult(photo, picture, picture, edits, tuple(own)))
-        rows += own
-    if rows:
-        write_results(frame_of(rows), place / "results.csv")
+    measured = {"psnr_background": 40.0 - eq, "strength": 10.0 * eq}
+    edits = {"rust": EditedPhoto(grey(32, 32, 100 + int(10 * eq)), box(32, 32))}
+    made = [
+        photo_result(
+            photo,
+            picture=grey(32, 32, 100),
+            edits=edits,
+            figures=lambda defect: {"eq": eq, **(measured if defect in edits else {})},
+        )
+        for photo in (photos if reason is None else ())
+    ]
+    for photo in made:
+        write_photo(place, photo)
+    if made:
+        write_results(frame_of([row for photo in made for row in photo.rows]), place / "results.csv")
     if status:
         write_status(place, reason)
     return place
@@ -71,9 +72,9 @@ def test_failures_say_what_was_typed_for_them_alone(folder):
 
 
 def test_photographs_of_one_name_lie_side_by_side(folder):
-    places = sweep.places_of(sweep.gather([folder]))
-    assert [(p.name, p.job) for p in places] == [("plate", "0"), ("plate", "2"), ("plate", "10"), ("bolt", "0")]
-    assert places[1].read().edits["rust"].image[0, 0, 0] == 120
+    records = sweep.records_of(sweep.gather([folder]))
+    assert [(one.name, one.job) for one in records] == [("plate", "0"), ("plate", "2"), ("plate", "10"), ("bolt", "0")]
+    assert records[1].read().edits["rust"].image[0, 0, 0] == 120
 
 
 def test_everything_is_gathered_and_gathering_again_changes_nothing(folder):
@@ -95,12 +96,11 @@ def test_an_experiment_s_table_is_written_with_its_published_figures(tmp_path):
     assert lines[2:] == ["| 1 | 39.00 | 10.0 | 1 |", "| 2 | 38.00 | 20.0 | 1 |"]
 
 
-def test_several_folders_and_a_damaged_job(folder, tmp_path, monkeypatch, capsys):
+def test_several_folders_and_a_damaged_job(folder, tmp_path, capsys):
     other = tmp_path / "tuesday"
     job(other, "0", 3.0)
     (job(other, "1", 5.0) / "results.csv").write_text("image,defect\n\xff")
-    monkeypatch.setattr(sys, "argv", ["sweep", str(folder), str(other), "--out", str(tmp_path / "both")])
-    assert sweep.main() == 0
+    assert sweep.main([str(folder), str(other), "--out", str(tmp_path / "both")]) == 0
     back = read_results(tmp_path / "both" / "results.csv")
     assert set(back["job"]) == {"sweep/0", "sweep/2", "sweep/10", "tuesday/0"}
     assert "failed: job tuesday/1: results.csv cannot be read" in capsys.readouterr().err
@@ -111,11 +111,10 @@ def test_a_single_run_is_a_sweep_of_one(folder):
     assert len(told.jobs) == 1 and told.knobs == ()
 
 
-def test_what_is_no_sweep_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+def test_what_is_no_sweep_is_said_in_one_line(tmp_path, capsys):
     with pytest.raises(RLIError, match="no jobs"):
         sweep.gather([tmp_path])
-    monkeypatch.setattr(sys, "argv", ["sweep", str(tmp_path / "none")])
-    assert sweep.main() == 2
+    assert sweep.main([str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.strip().endswith("no such folder")
 
 

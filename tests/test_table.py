@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from builders import row
 
 from rli.errors import RLIError
-from rli.metrics.columns import Row
+from rli.reports.experiment_table import TableSpec, spec_of, table, table_markdown, write_table
 from rli.reports.results import frame_of
-from rli.reports.table import TableSpec, spec_of, table, table_markdown, write_table
 
 SPEC = TableSpec("x", ("rli.location",), "original", ("psnr", "ssim"))
 
@@ -18,12 +18,12 @@ def rows(model="mini", resolution="128"):
     """Two photographs, two places: psnr 20 and 30 without, 22 and infinity with."""
     values = {"off": (20.0, 30.0), "up": (22.0, math.inf)}
     told = [
-        (Row(name, defect, resolution, model, "null_text", 0.1, 2.0, 1.0, 0.8, psnr=psnr, ssim=0.9), place)
+        (row(name, defect, resolution, model=model, psnr=psnr), place)
         for place, psnrs in values.items()
         for name, psnr in zip("ab", psnrs, strict=True)
         for defect in ("original", "rust")
     ]
-    return frame_of([row for row, _ in told]).assign(**{"rli.location": [place for _, place in told]})
+    return frame_of([one for one, _ in told]).assign(**{"rli.location": [place for _, place in told]})
 
 
 def published(**further):

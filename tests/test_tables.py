@@ -10,6 +10,8 @@ import pytest
 from experiments import tables
 from experiments.harness import embed
 
+pytestmark = pytest.mark.integration
+
 QUICK = ["inversion.steps=2", "inversion.inner_steps=1", "data.samples=[surface-1]", "runtime=cpu"]
 SMALL = ["resolution=64"]
 # What is left of each preset's sweep, and how many lines its table then has (of ours, without what is published only).
@@ -27,10 +29,8 @@ FEWER = {
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """Presets run in this process, where the imports are done, and without looking for LPIPS's weights."""
+    """Presets run in this process, where the imports are done."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def run(typed, check):
         answer = command.run(*typed[2:])

@@ -19,6 +19,8 @@ from rli.tracking.summary import objective, summary
 from rli.tracking.tracker import open_tracker
 from rli.tracking.wandb_run import tidy_tags
 
+pytestmark = pytest.mark.integration
+
 wandb = pytest.importorskip("wandb")
 
 
@@ -55,10 +57,10 @@ def test_the_offline_file_is_readable_and_tells_the_run(tmp_path):
     assert told.config["steps"] == 4
     assert told.history["psnr/rust"] == 25.0
     assert told.history["results.nrows"] == 4
-    # The two photographs are alike here, and a picture is stored once: the photograph (its reconstruction is the same),
-    # the edit and the mask.
+    # The two photographs are alike here, and a picture is stored once: the photograph, its reconstruction, the edit and
+    # the mask.
     pictures = [place for name, place in told.staged.items() if name.startswith("media/images/")]
-    assert sorted(pixels(place).ndim for place in pictures) == [2, 3, 3]
+    assert sorted(pixels(place).ndim for place in pictures) == [2, 3, 3, 3]
     assert all(place.is_relative_to(told.path.parent) and place.is_file() for place in told.staged.values())
     assert next(r.exit for r in told.found if r.WhichOneof("record_type") == "exit").exit_code == 0
 

@@ -1,13 +1,11 @@
 """Offline runs: a copied folder is sent whole, and its log is read and written as wandb frames it."""
 
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import run_process
 from wandb_harness import KEY, PUBLISHED, Tracked, fresh_home, raw_records, server, shown, sweep, track
 
 from rli.errors import RLIError
@@ -18,6 +16,8 @@ from rli.tracking import offline
 from rli.tracking.offline import re_root
 from rli.tracking.tracker import open_tracker
 from rli.tracking.wandb_log import read_log, write_log
+
+pytestmark = pytest.mark.integration
 
 wandb = pytest.importorskip("wandb")
 
@@ -52,15 +52,9 @@ def test_a_copied_folder_is_sent_whole(tmp_path, monkeypatch, capsys):
     assert command == ["wandb", "sync", str(told.path.parent)]
     with server() as w_b:
         place = {"WANDB_BASE_URL": w_b.url, "WANDB_API_KEY": KEY, "WANDB_ERROR_REPORTING": "false"}
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=tmp_path,
-            env=os.environ | place | {"WANDB_CACHE_DIR": str(tmp_path / "cache")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert done.returncode == 0, done.stderr
+        place |= {"WANDB_CACHE_DIR": str(tmp_path / "cache")}
+        answer = run_process("-m", *command, folder=tmp_path, env=place)
+    assert answer.status == 0, answer.stderr
     for artifact in told.artifacts:
         for entry in artifact.manifest.contents:
             assert w_b.sent[f"{artifact.name}/{entry.path}"] == Path(entry.local_path).read_bytes()

@@ -2,18 +2,17 @@
 
 import builtins
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from command import run_process
 from wandb_harness import KEY, Tracked, fresh_home, log, photograph, server, track
 
 from rli.tracking import wandb_run
 from rli.tracking.wandb_run import start
+
+pytestmark = pytest.mark.integration
 
 wandb = pytest.importorskip("wandb")
 
@@ -92,19 +91,13 @@ def test_online_without_a_key_or_with_a_bad_one_never_asks(tmp_path, monkeypatch
 def test_a_wrong_key_costs_one_line(tmp_path, fresh_machine):
     code = (
         "import sys; from pathlib import Path\n"
-        "from rli.tracking.wandb_run import start; from tests.wandb_harness import log, photograph\n"
+        "from rli.tracking.wandb_run import start; from wandb_harness import log, photograph\n"
         "tracker = start(Path(sys.argv[1]), {}, timeout=3); log(tracker, [photograph()])\n"
         "tracker.finish(); print(tracker.mode)"
     )
     with server(status=401) as w_b:
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "run")],
-            cwd=Path(__file__).parents[1],
-            env=os.environ | {"WANDB_BASE_URL": w_b.url, "WANDB_API_KEY": KEY},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        place = {"WANDB_BASE_URL": w_b.url, "WANDB_API_KEY": KEY}
+        done = run_process("-c", code, str(tmp_path / "run"), folder=tmp_path, env=place)
     assert done.stdout == "offline\n"
     assert done.stderr.count("\n") == 1
     assert "did not take the run (a wrong key, or no answer in time), so the run is tracked offline" in done.stderr

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from builders import photo_result
 from PIL import Image
 
-from rli.metrics.columns import Row
+from rli.metrics.columns import ORIGINAL
 from rli.reports.results import frame_of
-from rli.store.records import EditedPhoto, PhotoResult
 from rli.tracking.tracker import open_tracker
 
 KEY = "0123456789abcdef" * 2 + "deadbeef"
@@ -35,14 +35,7 @@ def fresh_home(tmp_path, monkeypatch):
 
 
 def photograph(name="plate"):
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 255, (32, 48, 3), np.uint8)
-    rows = [
-        Row(name, d, "32x48", "mini", "null_text", 0.1, 2.0, 1.0, 0.8, psnr, 0.9)
-        for d, psnr in (("original", 30.0), ("rust", 25.0))
-    ]
-    edits = {"rust": EditedPhoto(picture[::-1].copy(), rng.random((32, 48)) > 0.5)}
-    return PhotoResult(name, picture, picture.copy(), edits, tuple(rows))
+    return photo_result(name, figures=lambda defect: {"psnr": 30.0 if defect == ORIGINAL else 25.0})
 
 
 def log(tracker, photos):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from experiments.harness import SOURCE, machine, markdown, options
 from rli.method.attention.install import install
-from rli.method.schedule import sampling_steps
+from rli.method.sampler import sampling_steps
 from rli.models import text
 from rli.models.device import DTYPES, pick_device
 from rli.models.diffusion import Model, compiled

@@ -26,7 +26,7 @@ from rli.models.device import DTYPES, pick_device
 from rli.models.loading import load, random_model
 from rli.photos.sources import Photo, photos
 from rli.runs.job import Job
-from rli.runs.memory import Memory, described, memory_manager
+from rli.runs.memory_plan import Memory, described, memory_manager
 from rli.runs.runner import Runner
 from rli.store.records import PhotoResult
 

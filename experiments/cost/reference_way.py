@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from experiments.cost.meter import Meter
 from rli.method import blend as masks
-from rli.method import schedule as ddim
+from rli.method import sampler
 from rli.method.attention.install import SMALL_SIDE, Attend, AttentionHook, Layer, install
 from rli.method.attention.prompt_to_prompt import inject, map_size
 from rli.method.editing import BLEND_START
@@ -29,7 +29,7 @@ from rli.models import text
 from rli.models import vae as codec
 from rli.models.conditioning import Conditioning
 from rli.models.diffusion import Model
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 
 class Materialised(AttentionHook):
@@ -141,9 +141,9 @@ def _one(
 @torch.no_grad()
 def _walk_up(model: Model, latent: Tensor, source: Conditioning, settings: InversionSettings) -> list[Tensor]:
     trajectory = [latent]
-    for step in ddim.inversion_steps(settings.steps, settings.alignment, len(model.abar)):
+    for step in sampler.inversion_steps(settings.steps, settings.alignment, len(model.abar)):
         eps = model.predict(latent, step, source, "inversion", PLAIN)
-        latent = ddim.move(latent, eps, model.abar[step.start], model.abar[step.end])
+        latent = sampler.move(latent, eps, model.abar[step.start], model.abar[step.end])
         trajectory.append(latent)
     return trajectory
 
@@ -159,7 +159,7 @@ def _optimize(
     """Algorithm 1 of Mokady et al. 2023, the identity at the last level included (metered by itself)."""
     solver = settings.method.solver
     latent, tokens, pooled, kept = trajectory[-1], null.tokens, null.pooled, []
-    for step in ddim.sampling_steps(settings.steps, len(model.abar)):
+    for step in sampler.sampling_steps(settings.steps, len(model.abar)):
         goal = trajectory[-2 - step.index]
         with meter.phase("identity step") if step.is_identity else nullcontext():
             tokens, pooled = (v.detach().clone().requires_grad_() for v in (tokens, pooled))
@@ -199,7 +199,7 @@ def _edit(
     watched = map_size(model.unet, size)
     keeper, z = MapKeeper(alignment), noisiest.repeat(2, 1, 1, 1)
     chosen = torch.cat([alignment.source_words, alignment.target_words])
-    for step in ddim.sampling_steps(inversion.steps, len(model.abar)):
+    for step in sampler.sampling_steps(inversion.steps, len(model.abar)):
         keeper.inject_cross = step.index < settings.cross * step.total
         keeper.inject_self = step.index < settings.replace * step.total
         both = Conditioning.cat([nulls.at(step.index, texts.time_ids[:1]).repeat(2), texts])
@@ -215,4 +215,4 @@ def _edit(
 
 
 def _move(model: Model, step: Step, z: Tensor, eps_null: Tensor, eps_text: Tensor, guidance: float) -> Tensor:
-    return ddim.move(z, ddim.guide(eps_null, eps_text, guidance), model.abar[step.start], model.abar[step.end])
+    return sampler.move(z, sampler.guide(eps_null, eps_text, guidance), model.abar[step.start], model.abar[step.end])

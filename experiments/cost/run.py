@@ -27,7 +27,7 @@ from rli.method.inversion import invert_batch
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
-from rli.method.schedule import sampling_steps
+from rli.method.sampler import sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.metrics.image import psnr
 from rli.models import text

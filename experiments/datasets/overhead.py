@@ -31,8 +31,8 @@ from experiments.harness import apart, markdown, options
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import Edit, EditSettings, Inversion, NullEmbeddings, Target
 from rli.models.mini.surfaces import UNSEEN, surface
+from rli.package_files import resource_folder
 from rli.progress import shown
-from rli.resources import resource_folder
 from rli.runs import run as story
 from rli.runs import runner, stages
 from rli.runs.config import read_config

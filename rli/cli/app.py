@@ -30,7 +30,8 @@ from rli.cli.errors import (
     print_traceback_if_due,
     wants_traceback,
 )
-from rli.resources import resource_folder
+from rli.cli.settings import plain
+from rli.package_files import resource_folder
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
 TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
@@ -60,7 +61,7 @@ def _runs() -> int:
     try:
         main()
     except SystemExit as end:
-        return end.code
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         print("stopped: the same command goes on, with hydra.run.dir or hydra.sweep.dir as it was", file=sys.stderr)
         return 130
@@ -71,7 +72,9 @@ def _runs() -> int:
         print_error(one_line(error) + hint)
         folder = sweep_callback.under_way.get()
         if folder is not None and (folder / "multirun.yaml").is_file():
-            sweep_callback.gather(OmegaConf.load(folder / "multirun.yaml"), folder)
+            config = OmegaConf.load(folder / "multirun.yaml")
+            assert isinstance(config, DictConfig)  # Hydra writes a mapping
+            sweep_callback.gather(config, folder)
         return 2
     finally:
         sweep_callback.under_way.reset(token)
@@ -86,7 +89,7 @@ def run(cfg: DictConfig) -> None:
     """
     hydra_cfg = HydraConfig.get()
     folder, is_job = Path(hydra_cfg.runtime.output_dir), hydra_cfg.mode == RunMode.MULTIRUN
-    settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    settings = plain(cfg)
     group = Path(hydra_cfg.sweep.dir).name if is_job else None
     try:
         complete = _work(settings, folder, group)
@@ -158,8 +161,8 @@ def run_folder(otherwise: str, *, _root_: DictConfig) -> str:
         return otherwise
     from rli.runs.config import dataset_folder
 
-    settings = OmegaConf.masked_copy(_root_, [*_root_.keys() - {"out", "hydra"}])
-    return dataset_folder(OmegaConf.to_container(settings))
+    names = [name for name in map(str, _root_) if name not in ("out", "hydra")]
+    return dataset_folder(plain(OmegaConf.masked_copy(_root_, names), resolve=False))
 
 
 # Here, so that a launcher's processes, which import this module for `run`, have it too.

@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from rli.cli.errors import is_mendable, one_line, print_error
+from rli.cli.settings import plain
 
 # The folder of the multirun under way: where a launcher dies, Hydra calls no callback, and the command gathers itself.
 under_way: ContextVar[Path | None] = ContextVar("under_way", default=None)
@@ -27,7 +28,7 @@ class SweepEnd(Callback):
         """Gathers; ends the command with status 2 where a job failed, for an exception would end as Hydra's warning."""
         folder = under_way.get()
         under_way.set(None)
-        if status := gather(config, folder):
+        if folder is not None and (status := gather(config, folder)):
             sys.exit(status)
 
 
@@ -45,7 +46,7 @@ def gather(config: DictConfig, folder: Path) -> int:
 
     settings = OmegaConf.masked_copy(config, ["model", "tracking", "report"])
     try:
-        gather_jobs(OmegaConf.to_container(settings, resolve=True), folder)
+        gather_jobs(plain(settings), folder)
     except Exception as error:
         if not is_mendable(error):
             raise

@@ -137,7 +137,7 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
     label = photo.label or UNKNOWN
     truth = Region(label, record.picture("truth")) if record.has_truth and label != GOOD else None
     shared = {"photo": photo.name, "category": photo.category, "split": split}
-    own = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    own: dict[str, Any] = {**shared, "label": label, "regions": (truth,) if truth else ()}
     if dataset.originals != "none":
         yield _original(photo, record, own), None
     if dataset.reconstructions:
@@ -173,7 +173,7 @@ def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item
     facts = {"source": photo.source, "sha256": record.sha256, "version": record.made["version"]}
     if not photo.file:
         return Item(record.picture("input"), "original", name=photo.name, facts=facts, **own)
-    regions = (Region(own["label"], photo.truth_file),) if own["regions"] else ()
+    regions = (Region(own["label"], photo.truth_file),) if own["regions"] and photo.truth_file else ()
     return Item(photo.file, "original", name=photo.name, facts=facts, **{**own, "regions": regions})
 
 

@@ -15,11 +15,11 @@ from rli.method.attention.install import install
 from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
 from rli.method.prompts import TokenAlignment, align, tokenize
 from rli.method.records import Edit, EditSettings, Inversion, NullEmbeddings, Target, TokenMap
-from rli.method.schedule import guide, move, sampling_steps
+from rli.method.sampler import guide, move, sampling_steps
 from rli.models import vae
 from rli.models.conditioning import Conditioning
 from rli.models.diffusion import Model
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 from rli.models.text import encode_prompts
 from rli.progress import Progress, quiet
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rli.metrics.image import mean_change, psnr, ssim
 
@@ -113,16 +113,17 @@ class Column:
 
 
 def _published(m: Measurement, reference: np.ndarray) -> float | None:
-    return m.lpips and m.lpips.published(m.image, reference)
+    return m.lpips.published(m.image, reference) if m.lpips else None
 
 
 def _standard(m: Measurement, reference: np.ndarray) -> float | None:
-    return m.lpips and m.lpips.standard(m.image, reference)
+    return m.lpips.standard(m.image, reference) if m.lpips else None
 
 
-def _of_edit(measure: Callable[[Measurement], Value]) -> Callable[[Measurement], Value]:
-    """None for the reconstruction, which has no mask and is compared with the photograph alone."""
-    return lambda m: None if m.mask is None else measure(m)
+def _of_edit(measure: Callable[[Measurement, np.ndarray], Value]) -> Callable[[Measurement], Value]:
+    """Measures an edit and its mask; None for the reconstruction, which has no mask and is compared with the
+    photograph alone."""
+    return lambda m: None if m.mask is None else measure(m, m.mask)
 
 
 # What columns of the same quantity share.
@@ -167,7 +168,7 @@ COLUMNS = (
     _psnr(
         "psnr_recon",
         label="PSNR to reconstruction",
-        measure=_of_edit(lambda m: psnr(m.image, m.reconstruction)),
+        measure=_of_edit(lambda m, _: psnr(m.image, m.reconstruction)),
         group=RECONSTRUCTION,
         explorer="first",
         tracked="quality",
@@ -175,14 +176,14 @@ COLUMNS = (
     _ssim(
         "ssim_recon",
         label="SSIM to reconstruction",
-        measure=_of_edit(lambda m: ssim(m.image, m.reconstruction)),
+        measure=_of_edit(lambda m, _: ssim(m.image, m.reconstruction)),
         group=RECONSTRUCTION,
         tracked="quality",
     ),
     _lpips(
         "lpips_recon",
         label="LPIPS to reconstruction",
-        measure=_of_edit(lambda m: _published(m, m.reconstruction)),
+        measure=_of_edit(lambda m, _: _published(m, m.reconstruction)),
         group=RECONSTRUCTION,
         tracked="quality",
     ),
@@ -195,7 +196,7 @@ COLUMNS = (
     _psnr(  # outside the edit's mask, against the photograph
         "psnr_background",
         label="Background PSNR",
-        measure=_of_edit(lambda m: psnr(m.image, m.photo, ~m.mask)),
+        measure=_of_edit(lambda m, mask: psnr(m.image, m.photo, ~mask)),
         group=BACKGROUND,
         explorer="first",
         tracked="quality",
@@ -203,7 +204,7 @@ COLUMNS = (
     _ssim(
         "ssim_background",
         label="Background SSIM",
-        measure=_of_edit(lambda m: ssim(m.image, m.photo, ~m.mask)),
+        measure=_of_edit(lambda m, mask: ssim(m.image, m.photo, ~mask)),
         group=BACKGROUND,
         explorer="first",
         tracked="quality",
@@ -246,7 +247,7 @@ COLUMNS = (
     _lpips(
         "lpips_standard_recon",
         label="Standard LPIPS to reconstruction",
-        measure=_of_edit(lambda m: _standard(m, m.reconstruction)),
+        measure=_of_edit(lambda m, _: _standard(m, m.reconstruction)),
     ),
     _number(  # mean absolute difference of edit and reconstruction inside the mask, of 255
         "strength",
@@ -254,7 +255,7 @@ COLUMNS = (
         unit="grey levels",
         digits=1,
         better="higher",
-        measure=_of_edit(lambda m: mean_change(m.image, m.reconstruction, m.mask)),
+        measure=_of_edit(lambda m, mask: mean_change(m.image, m.reconstruction, mask)),
         explorer="first",
         tracked="quality",
     ),
@@ -264,7 +265,7 @@ COLUMNS = (
         unit="share",
         digits=3,
         better="lower",
-        measure=_of_edit(lambda m: float(m.mask.mean())),
+        measure=_of_edit(lambda m, mask: float(mask.mean())),
         explorer="first",
         tracked="quality",
     ),
@@ -273,7 +274,7 @@ COLUMNS = (
         label="Defect named",
         unit="probability",
         better="higher",
-        measure=_of_edit(lambda m: m.judge and m.judge(m.image, m.label)),
+        measure=_of_edit(lambda m, _: m.judge and m.judge(m.image, m.label)),
         explorer="first",
         tracked="quality",
     ),
@@ -294,7 +295,11 @@ def row_type(columns: Sequence[Column]) -> type:
     return make_dataclass("Row", [*required, *numbers], frozen=True)
 
 
-class Row(row_type(COLUMNS)):
+# Its fields follow from COLUMNS: a type checker takes them as they come.
+_Fields: Any = row_type(COLUMNS)
+
+
+class Row(_Fields):
     """One row of results.csv: a field for each of COLUMNS, given by position or by name. None is an empty cell."""
 
 

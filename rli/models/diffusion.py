@@ -12,7 +12,7 @@ from rli.errors import NonFiniteError
 from rli.models.architecture import Architecture
 from rli.models.conditioning import Conditioning
 from rli.models.device import moved
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # Latents a side of a VAE tile: the size the VAE was trained at, so that a photo of just that size is never cut.
 TILE = 64

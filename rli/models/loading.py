@@ -17,7 +17,7 @@ from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
 from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
-from rli.models.noise import cumulative_alphas
+from rli.models.noise_schedule import cumulative_alphas
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rli.errors import true_or_false
-from rli.photos.folders import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, photos_in, walk
 from rli.photos.photo import SPLITS, Photo
+from rli.photos.walk import IMAGE_SUFFIXES, Directory, MaskFolders, PhotoFolder, photos_in, walk
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from rli.errors import SettingError
 from rli.images import shown
-from rli.photos.folders import IMAGE_SUFFIXES, mask_of
 from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo
+from rli.photos.walk import IMAGE_SUFFIXES, mask_of
 
 
 @dataclass(frozen=True)

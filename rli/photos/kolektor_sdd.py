@@ -9,8 +9,8 @@ from typing import ClassVar
 from rli.errors import RLIError, true_or_false
 from rli.images import is_marked
 from rli.photos.folder import FolderReader
-from rli.photos.folders import IMAGE_SUFFIXES, PhotoFolder
 from rli.photos.photo import GOOD, Photo
+from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rli.errors import true_or_false
-from rli.photos.folders import Directory, MaskFolders, PhotoFolder, contents_of, folders_in, photos_in
 from rli.photos.photo import GOOD, Photo
+from rli.photos.walk import Directory, MaskFolders, PhotoFolder, contents_of, folders_in, photos_in
 
 
 @dataclass(frozen=True)

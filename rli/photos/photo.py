@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -68,6 +68,8 @@ class Photo:
         """
         if self.problem:
             raise RLIError(self.problem)
+        if self.file is None:
+            raise NotImplementedError(f"{type(self).__name__} is no file and has no `read` of its own")
         return read_image(self.file, height, width, self.fit)
 
     def truth(self, height: int, width: int) -> np.ndarray | None:
@@ -90,12 +92,11 @@ class Photo:
         Raises:
             RLIError: The mask cannot be read, is not of the photograph's size, or is empty.
         """
+        inside = None
         if self.region_file:
             inside = self._mask(self.region_file, height, width)
         elif self.default_region == "truth" and self.label != GOOD:
             inside = self.truth(height, width)
-        else:
-            return None
         if inside is not None and not inside.any():
             file = shown(self.region_file or self.truth_file or self.name)
             raise RLIError(f"{file} marks nothing at {width}×{height} pixels: there is nothing that may change")
@@ -113,7 +114,8 @@ class Photo:
             raise RLIError(f"{shown(self.file)} cannot be read: {error.strerror}") from None
 
     def _mask(self, file: Path, height: int, width: int) -> np.ndarray:
-        return read_mask(file, height, width, self.fit, photo_size=image_size(self.file))
+        size = image_size(self.file) if self.file else None
+        return read_mask(file, height, width, self.fit, photo_size=size)
 
 
 class Reader(Protocol):
@@ -125,5 +127,7 @@ class Reader(Protocol):
 
     # What `path` has to be, in words, for messages: "a folder with test/<class>/<photograph>".
     expects: ClassVar[str]
+    # Every dataclass has it.
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __iter__(self) -> Iterator[Photo]: ...

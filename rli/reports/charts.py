@@ -161,8 +161,8 @@ def tradeoff_layers(
 
 def colour_encoding(kind: Dimension) -> Any:
     """How a dimension colours points: a colour for each value, or a scale for many numbers, or one colour for all."""
-    if kind.colours() is not None:
-        return alt.Color("colour:N", title=kind.name).scale(domain=list(kind.labels), range=list(kind.colours()))
+    if (colours := kind.colours()) is not None:
+        return alt.Color("colour:N", title=kind.name).scale(domain=list(kind.labels), range=list(colours))
     if kind.numeric:
         return alt.Color("colour:Q", title=kind.name).scale(range=list(RAMP))
     return alt.value(PALETTE[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Any
@@ -72,14 +72,14 @@ def plan_of(frame: pd.DataFrame) -> Plan:
     edits = frame["defect"] != ORIGINAL
     shown = pd.concat([frame[edits], frame.drop_duplicates(["job", "image"]), frame.drop_duplicates(["image"])])
     pixels = sum(map(_pixels, shown["resolution"]))
-    few = {"map_side": 112, "word_side": 64, "every_word": False} if edits.sum() > 48 else {}
+    plan = Plan(map_side=112, word_side=64, every_word=False) if edits.sum() > 48 else Plan()
     if pixels <= 8e6:
-        return Plan(**few)
+        return plan
     if pixels <= 80e6:
-        return Plan(quality=90, **few)
+        return replace(plan, quality=90)
     if pixels <= PIXELS:
-        return Plan(quality=82, **few)
-    return Plan(side=max(160, math.isqrt(int(PIXELS / len(shown)))), quality=82, **few)
+        return replace(plan, quality=82)
+    return replace(plan, side=max(160, math.isqrt(int(PIXELS / len(shown)))), quality=82)
 
 
 def _pixels(resolution: str) -> int:
@@ -156,7 +156,8 @@ def sections(photos: Iterable[PhotoResult], rows: Rows, plan: Plan) -> Iterator[
         For each name its inputs and reconstructions, each picture once, and every edit of every job.
     """
     for index, (name, results) in enumerate(groupby(photos, key=lambda photo: photo.name)):
-        section, numbers, jobs = _Section(index), [], 0
+        section, jobs = _Section(index), 0
+        numbers: list[int] = []
         for photo in results:
             own = rows.numbers.get((photo.job, name), {})
             _add(section, photo, own, rows, plan)

@@ -17,10 +17,10 @@ from rli.files import write_whole
 from rli.images import write_png
 from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
-from rli.reports.pixels import contact_sheet, tiles
+from rli.reports.pixels import Tile, contact_sheet, tiles
 from rli.reports.results import write_results
 from rli.store.records import Failure, PhotoRecord, PhotoResult
-from rli.tracking.tracker import Tracker, Untracked
+from rli.tracking.tracker import Thumbnails, Tracker, Untracked
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
 TRADEOFF = "tradeoff.png"
@@ -79,7 +79,8 @@ def write_outcome(
     write_results(outcome.rows, folder / "results.csv", outcome.knobs)
     table = comparison(outcome.rows, published)
     write_comparison(table, folder, heading(outcome.rows))
-    overview, thumbnails = [], {}
+    overview: list[list[Tile]] = []
+    thumbnails: dict[tuple[str, str], Thumbnails] = {}
 
     def photographs() -> Iterator[PhotoResult]:
         """One after the other; the overview and the tracker take what they need on the way to the page."""

@@ -21,10 +21,10 @@ import yaml
 
 from rli.errors import RLIError
 from rli.metrics.columns import NAMES, Row
+from rli.package_files import resource_folder
+from rli.reports.experiment_table import spec_of, write_table
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of, read_results
-from rli.reports.table import spec_of, write_table
-from rli.resources import resource_folder
 from rli.store.records import Failure, PhotoRecord, read_failures, read_record, read_status
 from rli.tracking.tracker import Tracker
 
@@ -187,7 +187,8 @@ def _prefixes(folders: Sequence[Path]) -> list[str]:
 
 
 def _job(folder: Path, name: str) -> SweepJob:
-    reason, rows = read_status(folder), ()
+    reason = read_status(folder)
+    rows: tuple[Row, ...] = ()
     try:
         if (folder / "results.csv").is_file():
             rows = _rows(folder / "results.csv")
@@ -251,14 +252,14 @@ def _link(source: Path, goal: Path) -> None:
         shutil.copytree(source, goal, copy_function=link, dirs_exist_ok=True)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of multiruns or of single runs")
     parser.add_argument("--out", type=Path, help="where the tables and the page go; a single folder itself by default")
     parser.add_argument("--edits", type=int, default=500, help="on the page at most")
     parser.add_argument("--floor", type=float, default=32.0, help="background PSNR of a good setting, dB")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.out is None and len(args.folders) > 1:
         parser.error("several folders need --out: where the tables and the page go")
     out = args.out or args.folders[0]

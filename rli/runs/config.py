@@ -22,7 +22,7 @@ from rli.method.solvers import SOLVERS
 from rli.photos.sources import PhotoSource, photos
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
-from rli.runs.memory import Memory
+from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import ModelSpec
 from rli.runs.quality_gate import Gate
 from rli.runs.shards import Shard

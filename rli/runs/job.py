@@ -14,7 +14,7 @@ from rli.method.records import EditSettings, Target
 from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
 from rli.photos.sources import Photo
-from rli.runs.memory import Memory
+from rli.runs.memory_plan import Memory
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants, variant_name
 

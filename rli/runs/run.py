@@ -105,8 +105,9 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         settings=config.settings,
         title=f"{job.model}, {job.resolution} pixels",
     )
-    shown_at_most = {"edits": config.edits_shown, "floor_db": config.floor_db}
-    write_outcome(folder, outcome_of_run, PUBLISHED, tracker=tracker, **shown_at_most)
+    write_outcome(
+        folder, outcome_of_run, PUBLISHED, edits=config.edits_shown, floor_db=config.floor_db, tracker=tracker
+    )
     if not made:
         many = f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
         raise RLIError(lost[0].reason if len(lost) == 1 else many)

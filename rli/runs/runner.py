@@ -17,7 +17,7 @@ from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
-from rli.runs.memory import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
+from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
 from rli.store.records import Failure, PhotoResult, write_failure, write_photo
@@ -127,7 +127,7 @@ class Runner:
         reads: Sequence[ReadPhoto],
         inversions: Sequence[Inversion],
         progress: Progress,
-    ) -> list[EditsMade | Failure]:
+    ) -> Sequence[EditsMade | Failure]:
         """All photographs together; each by itself where that fails, or where each has settings of its own."""
 
         def singly() -> list[EditsMade | Failure]:

@@ -26,7 +26,7 @@ from rli.models.diffusion import Model
 from rli.photos.sources import Photo
 from rli.progress import Progress
 from rli.runs.job import Job, Selection
-from rli.runs.memory import Plan
+from rli.runs.memory_plan import Plan
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
 from rli.runs.variants import variant_name
 from rli.store import inversions as cache
@@ -102,8 +102,9 @@ def invert_together(
             return invert_batch(model, image, job.source, job.inversion, progress)[0]
 
         return [cache.get(job.cache, key, job.source, job.inversion, make)]
-    kept = {key: cache.read(cache.path_of(job.cache, key), job.source, job.inversion) for key in keys}
-    missing = [k for k, key in enumerate(keys) if kept[key] is None]
+    found = ((key, cache.read(cache.path_of(job.cache, key), job.source, job.inversion)) for key in keys)
+    kept = {key: inversion for key, inversion in found if inversion is not None}
+    missing = [k for k, key in enumerate(keys) if key not in kept]
     for start in range(0, len(missing), plan.photos):
         some = missing[start : start + plan.photos]
         made = invert_batch(model, torch.cat([images[k] for k in some]), job.source, job.inversion, progress)
@@ -252,16 +253,17 @@ def _with_retries(
 ) -> EditedPhoto:
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
-    photo, back = to_uint8(read.image), to_uint8(done.reconstruction)
-    first = last = _edited_photo(job.selection, made, photo, back)
-    retries = job.selection.max_retries if job.selection and first.reason is not None else 0
-    for _ in range(retries):
-        settings = adjusted(last.settings, Scores(**last.scores), job.selection.gate)
+    photo, back, selection = to_uint8(read.image), to_uint8(done.reconstruction), job.selection
+    first = last = _edited_photo(selection, made, photo, back)
+    if selection is None or first.reason is None:
+        return first
+    for _ in range(selection.max_retries):
+        settings = adjusted(last.settings, Scores(**last.scores), selection.gate)
         if settings is None:
             break
-        target, given = made.edit.target, {"mask": read.mask, "reconstruction": done.reconstruction}
-        (other,) = edit(model, inversion, [target], settings, **given)
-        last = _edited_photo(job.selection, replace(made, edit=other, settings=settings), photo, back)
+        target, reconstruction = made.edit.target, done.reconstruction
+        (other,) = edit(model, inversion, [target], settings, mask=read.mask, reconstruction=reconstruction)
+        last = _edited_photo(selection, replace(made, edit=other, settings=settings), photo, back)
         if last.reason is None:
             return last
     return first

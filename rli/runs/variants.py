@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 from rli.errors import SettingError, whole
 from rli.method.records import EditSettings
@@ -52,13 +53,11 @@ class Variants:
         Returns:
             The settings, drawn values rounded to four digits.
         """
-        return replace(
-            base,
-            **{
-                name: round(low + (high - low) * _fraction(f"{seed}\0{photo}\0{k}\0{name}"), 4)
-                for name, (low, high) in self.ranges.items()
-            },
-        )
+        drawn: dict[str, Any] = {
+            name: round(low + (high - low) * _fraction(f"{seed}\0{photo}\0{k}\0{name}"), 4)
+            for name, (low, high) in self.ranges.items()
+        }
+        return replace(base, **drawn)
 
 
 def variant_name(defect: str, k: int) -> str:
@@ -67,14 +66,18 @@ def variant_name(defect: str, k: int) -> str:
 
 
 def _check_range(name: str, ends: object) -> None:
-    is_pair = isinstance(ends, Sequence) and len(ends) == 2 and all(isinstance(e, (int, float)) for e in ends)
-    if not is_pair or not ends[0] <= ends[1]:
+    if not _is_pair(ends) or not ends[0] <= ends[1]:
         raise SettingError(name, ends, "expected the lowest and the highest value, such as [1,2]")
     for end in ends:
+        setting: dict[str, Any] = {name: end}
         try:
-            EditSettings(**{name: end})
+            EditSettings(**setting)
         except SettingError as error:
             raise SettingError(name, ends, f"{end} is {error.problem}") from None
+
+
+def _is_pair(ends: object) -> TypeGuard[Sequence[float]]:
+    return isinstance(ends, Sequence) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)
 
 
 def _fraction(words: str) -> float:

@@ -174,7 +174,8 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
     for stem, picture in pictures.items():
         if picture is not None:
             write_png(_picture(folder, result.name, stem), picture)
-    maps, words = {}, {}
+    maps: dict[str, np.ndarray] = {}
+    words: dict[str, list[str]] = {}
     for defect, edited in result.edits.items():
         for branch, tokens in (("target", edited.maps), ("source", edited.source_maps)):
             words[f"{defect}/{branch}"] = [token.word for token in tokens]

@@ -82,6 +82,7 @@ class _Instances:
 def _shape(piece: Piece, size: tuple[int, int]) -> dict:
     """The fields of an annotation that describe a piece's shape."""
     height, width = piece.mask.shape
+    segmentation: dict[str, list[int]] | list[list[float]]
     if has_hole(piece.mask):
         whole = np.zeros(size, bool)
         whole[piece.top : piece.top + height, piece.left : piece.left + width] = piece.mask

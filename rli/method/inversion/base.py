@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from rli.method.records import NullEmbeddings
-from rli.method.schedule import guide, inversion_steps, move, sampling_steps
+from rli.method.sampler import guide, inversion_steps, move, sampling_steps
 from rli.models.conditioning import Conditioning
 from rli.models.diffusion import Model
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 from rli.progress import Progress, quiet
 
 
@@ -31,7 +31,7 @@ class InversionTask:
     steps: int
     # Guidance scale w ≥ 1.
     guidance: float
-    # aligned, or reference: see `schedule.inversion_steps`.
+    # aligned, or reference: see `sampler.inversion_steps`.
     alignment: str = "aligned"
     # Of whatever is drawn.
     seed: int = 33

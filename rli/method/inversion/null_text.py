@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from rli.method.inversion.base import InversionTask, SourceBranch, ddim_invert, stacked
-from rli.method.schedule import eps_factor, guide, move
+from rli.method.sampler import eps_factor, guide, move
 from rli.method.solvers.base import LeastSquares, Solver
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.models import vae
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 
 @dataclass(frozen=True)

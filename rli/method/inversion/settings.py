@@ -12,7 +12,7 @@ from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
-from rli.method.schedule import ALIGNMENTS
+from rli.method.sampler import ALIGNMENTS
 
 # The methods that have a short name.
 INVERTERS: dict[str, type[Inverter]] = {

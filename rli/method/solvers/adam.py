@@ -22,7 +22,7 @@ from rli.method.solvers.base import (
     with_values,
 )
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # The published schedule is written for 50 steps: learning rate 1e-2·(1 - i/100), threshold 1e-5 + 2e-5·i.
 PUBLISHED_STEPS = 50

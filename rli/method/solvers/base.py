@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 STARTS = ("source", "empty")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rli.method.solvers.base import Graph, LeastSquares, Solution, evaluate, mean_square, values_of, wide, with_values
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # A step that raises the loss is shortened at most this often, then dropped.
 SHORTENINGS = 3

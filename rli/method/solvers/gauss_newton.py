@@ -13,7 +13,7 @@ from rli.errors import one_of, whole, within
 from rli.method.solvers.base import STARTS, LeastSquares, Solution, dot, evaluate, pull_back, wide
 from rli.method.solvers.descent import Here, descend, round_trip_tolerance
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # Length of the step that probes a Jacobian-vector product, as a share of the embedding's norm: in bfloat16, 1e-3 drowns
 # in rounding; 1e-2 gives in both what 1e-3 gives in float32.

@@ -13,7 +13,7 @@ from rli.errors import one_of, whole, within
 from rli.method.solvers.base import STARTS, LeastSquares, Solution, dot, pull_back, wide
 from rli.method.solvers.descent import Here, descend, round_trip_tolerance
 from rli.models.conditioning import Conditioning
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # How many pairs of a step and its change of the gradient are remembered.
 HISTORY = 10

@@ -190,11 +190,11 @@ def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: 
     truths, regions = _masks_in(masks.truth), _masks_in(masks.region)
     for part, entry in contents.photos():
         key, truth, region = stem(entry), None, None
-        if key in truths:
+        if masks.truth and key in truths:
             truth = masks.truth / truths[key]
         elif key in contents.masks:
             truth = here.path / contents.masks[key]
-        if key in regions:
+        if masks.region and key in regions:
             region = masks.region / regions[key]
         yield Photo(joined(here.name, part), here.path / entry, here.source(entry), truth, region, **facts)
 

@@ -74,14 +74,14 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
 
     with install(model.unet, settings.hooks, latent):
         backward = settings.method.backward_passes
-        forward = [_optimization(model, latent, backward, saving) for saving in (False, True)]
+        plain, saving = (_optimization(model, latent, backward, checkpointing) for checkpointing in (False, True))
         edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, hooks=(_injection(model, latent),)))
     return Footprint(
         unet=weight_bytes(model.unet) if moves else 0,
         vae=weight_bytes(model.vae) if moves else 0,
         encoders=sum(encoders),
         encoder=max(encoders),
-        optimize=tuple(forward),
+        optimize=(plain, saving),
         edit=edit,
         encode=(vae("encode", latent), tiled("encode")),
         decode=(vae("decode", latent), tiled("decode")),

@@ -14,7 +14,7 @@ import torch
 from rli.errors import RLIError, SettingError, one_of
 from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, arrange
-from rli.runs.footprint import Footprint, measure, weight_bytes
+from rli.runs.memory_estimate import Footprint, measure, weight_bytes
 
 Result = TypeVar("Result")
 
@@ -123,8 +123,8 @@ def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -
 def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
     """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
     plans = [plan]
-    while plan := next_fallback(plans[-1], stage, fixed):
-        plans.append(plan)
+    while following := next_fallback(plans[-1], stage, fixed):
+        plans.append(following)
     return tuple(plans)
 
 

@@ -57,8 +57,8 @@ def spec_of(settings: Sequence[Mapping[str, Any]]) -> TableSpec | None:
     specs = [{f.name: job.get(f"table.{f.name}") for f in fields(TableSpec)} for job in settings]
     if not specs or not specs[0]["name"] or any(spec != specs[0] for spec in specs):
         return None
-    values = specs[0]
-    return TableSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specs[0].items()}
+    return TableSpec(**values)
 
 
 def table(
@@ -153,7 +153,8 @@ def write_table(folder: Path, frame: pd.DataFrame, spec: TableSpec, experiments:
 
 def metrics_of(columns: Sequence[Column] = COLUMNS) -> dict[str, Column | Derived]:
     """What a table may show, by name."""
-    return {column.name: column for column in (*of_kind("number", columns=columns), *DERIVED)}
+    found: tuple[Column | Derived, ...] = (*of_kind("number", columns=columns), *DERIVED)
+    return {column.name: column for column in found}
 
 
 def _means(frame: pd.DataFrame, rows: list[str], metrics: Sequence[Column | Derived]) -> pd.DataFrame:

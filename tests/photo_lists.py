@@ -1,21 +1,8 @@
-"""Files of photographs, masks and lists for tests, and what a source's photographs come to."""
+"""Lists of photographs for tests, and what a source's photographs come to."""
 
 import tracemalloc
 
-import numpy as np
 import pandas as pd
-
-from rli.images import write_png
-
-GREY = np.full((40, 60, 3), 128, np.uint8)
-MASK = np.zeros((40, 60), bool)
-MASK[:20, :30] = True
-
-
-def put(folder, *names, what=GREY):
-    """Writes the same picture under each name."""
-    for name in names:
-        write_png(folder / name, what)
 
 
 def write_list(path, rows):

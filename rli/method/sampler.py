@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from rli.models.noise import Step
+from rli.models.noise_schedule import Step
 
 # How the levels of inversion lie to those of sampling.
 ALIGNMENTS = ("aligned", "reference")
