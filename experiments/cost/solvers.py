@@ -46,7 +46,6 @@ SOLVERS = {
     DEFAULT: Lbfgs(),
     "lbfgs, 2 iterations": Lbfgs(inner_steps=2),
     "lbfgs, 10 iterations": Lbfgs(inner_steps=10),
-    "lbfgs, every move": Lbfgs(stop_db=200.0, slack_db=0.0),
     GAUSS_NEWTON: GaussNewton(),
     "gauss_newton, slack 90 dB": GaussNewton(slack_db=90.0),
     "gauss_newton, 3 iterations, slack 30 dB": GaussNewton(inner_steps=3, slack_db=30.0),
