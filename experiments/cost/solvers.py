@@ -140,10 +140,12 @@ def text(table: pd.DataFrame) -> str:
 
 
 def picture(rows: pd.DataFrame, path: Path) -> None:
-    """PSNR against seconds and against passes, of the surfaces that saw every setting: a colour for each setting, a
-    shape for each model."""
+    """PSNR against seconds and against passes, of the surfaces that saw every setting, where there are any: a colour
+    for each setting, a shape for each model."""
     counts = rows[rows["model"] == "mini"].groupby(["kind", "image"]).size()
     complete = counts[counts == len(SETTINGS)].index
+    if complete.empty:
+        return
     table = summary(rows[pd.MultiIndex.from_frame(rows[["kind", "image"]]).isin(complete)])
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), sharey=True)
     points = table[table["kind"].str.startswith("surface")]
