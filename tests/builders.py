@@ -15,7 +15,7 @@ from rli.images import write_png
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Target, TokenMap
-from rli.method.solvers import GaussNewton
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.columns import ORIGINAL, Row
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.photo import Photo

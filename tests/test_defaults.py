@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from rli.datasets.dataset import Dataset
 from rli.method.attention.rli import RLI
+from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings
 from rli.method.solvers import SOLVERS
@@ -102,3 +103,7 @@ def test_every_setting_of_the_records_has_its_key(cfg):
         assert {field.name for field in fields(record)} <= keys, record
     own = {field.name for reader in READERS.values() for field in fields(reader)}
     assert {*signature(photos).parameters, *own} - {"settings"} <= {*cfg["data"]}
+
+
+def test_the_solver_that_is_taken_unless_one_is_named(cfg):
+    assert SOLVERS[cfg["inversion"]["solver"]]() == NullText().solver

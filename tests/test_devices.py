@@ -22,7 +22,9 @@ from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
+from rli.method.solvers.lbfgs import Lbfgs
 from rli.models.diffusion import Model, arrange
 from rli.models.loading import random_model
 
@@ -47,6 +49,7 @@ class Work:
 
 WORKS = {
     "Gauss-Newton": Work(NullText(GaussNewton(inner_steps=2, cg_steps=2)), steps=4),
+    "L-BFGS": Work(NullText(Lbfgs(inner_steps=3)), steps=4),
     "Adam": Work(NullText(Adam(inner_steps=2)), steps=4),
     "residual": Work(NullText(GaussNewton(inner_steps=1), residual=True), steps=3),
     "direct": Work(Direct()),
@@ -234,9 +237,9 @@ MISTAKES: dict[str, tuple[str, Mistake]] = {
     "one move": ("rli.method.inversion.base.move", left_behind),
     "guidance": ("rli.method.inversion.null_text.guide", weighed_on_the_cpu),
     "a hook in attention": ("rli.method.attention.rli.RLI.output", given_from_the_cpu(1)),
-    "rows of the inner problem": ("rli.method.solvers.LeastSquares.all_rows", left_behind),
-    "what a prediction lacks": ("rli.method.solvers.LeastSquares.error", left_behind),
-    "the tolerance": ("rli.method.solvers.GaussNewton.tolerance", left_behind),
+    "rows of the inner problem": ("rli.method.solvers.base.LeastSquares.all_rows", left_behind),
+    "what a prediction lacks": ("rli.method.solvers.base.LeastSquares.error", left_behind),
+    "the tolerance": ("rli.method.solvers.gauss_newton.GaussNewton.tolerance", left_behind),
     "rows of the null embeddings": ("rli.models.conditioning.Conditioning.put", given_from_the_cpu(1)),
     "null embeddings of an edit": ("rli.method.records.NullEmbeddings.at", left_behind),
     "the alignment of tokens": ("rli.method.prompts.TokenAlignment.to", stays),

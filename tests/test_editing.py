@@ -15,7 +15,7 @@ from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.prompts import align
 from rli.method.records import EditSettings, Target
 from rli.method.sampler import sampling_steps
-from rli.method.solvers import Adam
+from rli.method.solvers.adam import Adam
 from rli.models import vae
 from rli.models.mini.surfaces import UNSEEN, surface
 

@@ -17,7 +17,9 @@ from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.sampler import guide, inversion_steps, move, sampling_steps
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
+from rli.method.solvers.lbfgs import Lbfgs
 from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec
@@ -88,27 +90,29 @@ def test_photographs_inverted_together_come_out_as_alone(tiny, photo, method, ro
         assert relative(one.source_latents, alone.source_latents) < rounding
 
 
-def test_on_the_miniature_gauss_newton_beats_the_paper_s_solver_with_fewer_passes():
+def test_on_the_miniature_our_solvers_beat_the_paper_s_with_fewer_passes():
     """A whole photograph of 10 steps: more dB against the VAE round trip, under half of the calls."""
     model = load("mini")
     image = to_tensor(surface(UNSEEN, ("crack",)).image)
     found = {}
-    for solver in (Adam(), GaussNewton()):
+    for solver in (Adam(), GaussNewton(), Lbfgs()):
         with patch.object(model.unet, "forward", wraps=model.unet.forward) as forward:
             done = inversion.invert(model, image, SOURCE, InversionSettings(NullText(solver), steps=10))
         back, ceiling = editing.reconstruct(model, done), editing.vae_round_trip(model, done)
         found[solver.name] = psnr(to_uint8(back), to_uint8(ceiling)), forward.call_count
-    assert found["gauss_newton"][0] > found["adam"][0] + 3
-    assert found["gauss_newton"][1] < found["adam"][1] / 2
+    for name in ("gauss_newton", "lbfgs"):
+        assert found[name][0] > found["adam"][0] + 3
+        assert found[name][1] < found["adam"][1] / 2
 
 
-def test_half_precision_reaches_nearly_what_float32_does():
-    """The probes of the Jacobian-vector products must not drown in bfloat16's rounding."""
+@pytest.mark.parametrize("solver", [Lbfgs(), GaussNewton()])
+def test_half_precision_reaches_nearly_what_float32_does(solver):
+    """Neither changes of the gradient nor probes of Jacobian-vector products may drown in bfloat16's rounding."""
     found = []
     for dtype in ("float32", "bfloat16"):
         model = load("mini", dtype=dtype)
         image = to_tensor(surface(UNSEEN, ("crack",), 64, 64).image)
-        done = inversion.invert(model, image, SOURCE, InversionSettings(steps=10))
+        done = inversion.invert(model, image, SOURCE, InversionSettings(NullText(solver), steps=10))
         found.append(psnr(to_uint8(editing.reconstruct(model, done)), to_uint8(editing.vae_round_trip(model, done))))
     assert found[1] > found[0] - 1
 
@@ -173,6 +177,7 @@ def test_nan_names_the_phase_and_the_step(tiny, photo, monkeypatch):
         lambda: Adam(learning_rate=-1),
         lambda: GaussNewton(start="middle"),
         lambda: GaussNewton(cg_steps=0),
+        lambda: Lbfgs(first_step=-1),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -11,7 +11,7 @@ from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.solvers import GaussNewton
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.store import inversions as cache
 
 SOURCE, SETTINGS = "photo of a crack defect image", InversionSettings(NullText(GaussNewton(inner_steps=1)), steps=3)

@@ -6,7 +6,9 @@ import torch
 from rli.method.inversion.base import InversionTask
 from rli.method.inversion.null_text import NullText
 from rli.method.sampler import guide, move, sampling_steps
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
+from rli.method.solvers.lbfgs import Lbfgs
 from rli.models.conditioning import Conditioning
 from rli.models.noise_schedule import cumulative_alphas
 
@@ -122,10 +124,11 @@ def test_the_reference_makes_at_least_one_update(alignment, iterations):
     assert {len(history) for history in result.losses} == {iterations + 1}
 
 
-GAUSS_NEWTON = GaussNewton(inner_steps=3, stop_db=80.0, slack_db=0.0)
+DESCENTS = [kind(inner_steps=3, stop_db=80.0, slack_db=0.0) for kind in (Lbfgs, GaussNewton)]
 
 
-def test_a_photograph_on_its_trajectory_is_left_alone():
+@pytest.mark.parametrize("solver", DESCENTS)
+def test_a_photograph_on_its_trajectory_is_left_alone(solver):
     """The walk of the source prompt's own predictions needs neither null predictions nor updates."""
     model, text = Toy(), conditioning(1)
     latents = [torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4))]
@@ -133,13 +136,14 @@ def test_a_photograph_on_its_trajectory_is_left_alone():
         latents.append(move(latents[-1], model.predict(latents[-1], step, text), ABAR[step.start], ABAR[step.end]))
     path = torch.stack([latents[-1], *reversed(latents)])  # the last level's identity
     model.calls = 0
-    result = optimize(model, path, text, text, GAUSS_NEWTON)
+    result = optimize(model, path, text, text, solver)
     assert model.calls == len(STEPS) - 1
     assert torch.equal(result.nulls.tokens, text.tokens.expand(len(STEPS), 1, -1, -1))
     assert torch.allclose(result.latents, path.flip(0), atol=1e-5)
 
 
-def test_starting_from_the_source_prompt_asks_each_photograph_only_once_it_drifts():
+@pytest.mark.parametrize("solver", DESCENTS)
+def test_starting_from_the_source_prompt_asks_each_photograph_only_once_it_drifts(solver):
     """Of two photographs one is on its trajectory; the other is optimized as it is alone."""
     model, text = Toy(), conditioning(1, 2)
     off = trajectory()
@@ -147,15 +151,16 @@ def test_starting_from_the_source_prompt_asks_each_photograph_only_once_it_drift
     for step in STEPS[:-1]:
         latents.append(move(latents[-1], model.predict(latents[-1], step, text[:1]), ABAR[step.start], ABAR[step.end]))
     on = torch.stack([latents[-1], *reversed(latents)])
-    together = optimize(model, torch.cat([on, off], 1), text, text, GAUSS_NEWTON)
-    alone = optimize(model, off, text[1:], text[1:], GAUSS_NEWTON)
+    together = optimize(model, torch.cat([on, off], 1), text, text, solver)
+    alone = optimize(model, off, text[1:], text[1:], solver)
     assert torch.equal(together.nulls.tokens[:, 0], text.tokens[:1].expand(len(STEPS), -1, -1))
     assert torch.allclose(together.nulls.tokens[:, 1:], alone.nulls.tokens, atol=1e-4)
     assert torch.allclose(together.latents[:, 1:], alone.latents, atol=1e-4)
 
 
-def test_the_demand_in_db_rises_evenly_to_the_last_move():
-    solver = GaussNewton(stop_db=60.0, slack_db=40.0)
+@pytest.mark.parametrize("kind", [Lbfgs, GaussNewton])
+def test_the_demand_in_db_rises_evenly_to_the_last_move(kind):
+    solver = kind(stop_db=60.0, slack_db=40.0)
     limits = [solver.tolerance(step, ABAR, torch.tensor([0.5])) / ABAR[step.end] for step in STEPS[:-1]]
     asked = [-10 * torch.log10(limit * 0.5).item() for limit in limits]
     assert asked == pytest.approx([30.0, 40.0, 50.0, 60.0], abs=1e-4)

@@ -16,7 +16,7 @@ from rli.method.blend import local_blend_mask
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
-from rli.method.solvers import Adam
+from rli.method.solvers.adam import Adam
 from rli.metrics import image as metrics
 from rli.models import text
 from rli.models import vae as codec

@@ -20,7 +20,7 @@ from experiments.harness import SOURCE, apart, embed, machine, markdown, options
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
-from rli.method.solvers import GaussNewton
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.image import psnr
 from rli.models.device import DTYPES, pick_device
 from rli.models.loading import load, random_model

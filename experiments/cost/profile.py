@@ -16,7 +16,7 @@ from rli.method.editing import edit
 from rli.method.inversion import invert
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.solvers import GaussNewton
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.models.device import pick_device
 from rli.photos.sources import photos
 

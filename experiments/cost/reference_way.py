@@ -24,7 +24,7 @@ from rli.method.editing import BLEND_START
 from rli.method.inversion.settings import InversionSettings
 from rli.method.prompts import TokenAlignment, align
 from rli.method.records import EditSettings, NullEmbeddings, Target
-from rli.method.solvers import PUBLISHED_STEPS
+from rli.method.solvers.adam import PUBLISHED_STEPS
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.conditioning import Conditioning

@@ -28,7 +28,7 @@ from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
 from rli.method.sampler import sampling_steps
-from rli.method.solvers import Adam
+from rli.method.solvers.adam import Adam
 from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec

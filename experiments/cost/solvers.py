@@ -8,6 +8,7 @@ chosen on the photographs in CHOSEN_ON, which are reported by themselves.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,21 +25,28 @@ from rli.method.inversion import invert
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.solvers import Adam, GaussNewton
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
+from rli.method.solvers.lbfgs import Lbfgs
 from rli.metrics.image import psnr
 from rli.models.device import pick_device
 from rli.models.diffusion import Model
 from rli.models.loading import load
 from rli.progress import shown
 
-PAPER, DEFAULT = "adam (the paper's)", "gauss_newton (the default)"
+PAPER, DEFAULT, GAUSS_NEWTON = "adam (the paper's)", "lbfgs (the default)", "gauss_newton"
+# What every photograph sees.
+COMPARED = (PAPER, GAUSS_NEWTON, DEFAULT)
 SOLVERS = {
     PAPER: Adam(),
     "adam, no early stop": Adam(early_stop=0.0),
     "adam, 3 iterations": Adam(inner_steps=3),
     "adam, 1 iteration": Adam(inner_steps=1),
     "adam from the source prompt": Adam(start="source"),
-    DEFAULT: GaussNewton(),
+    DEFAULT: Lbfgs(),
+    "lbfgs, 2 iterations": Lbfgs(inner_steps=2),
+    "lbfgs, 10 iterations": Lbfgs(inner_steps=10),
+    GAUSS_NEWTON: GaussNewton(),
     "gauss_newton, slack 90 dB": GaussNewton(slack_db=90.0),
     "gauss_newton, 3 iterations, slack 30 dB": GaussNewton(inner_steps=3, slack_db=30.0),
     "gauss_newton, every move": GaussNewton(stop_db=200.0, slack_db=0.0),
@@ -132,10 +140,12 @@ def text(table: pd.DataFrame) -> str:
 
 
 def picture(rows: pd.DataFrame, path: Path) -> None:
-    """PSNR against seconds and against passes, of the surfaces that saw every setting: a colour for each setting, a
-    shape for each model."""
+    """PSNR against seconds and against passes, of the surfaces that saw every setting, where there are any: a colour
+    for each setting, a shape for each model."""
     counts = rows[rows["model"] == "mini"].groupby(["kind", "image"]).size()
     complete = counts[counts == len(SETTINGS)].index
+    if complete.empty:
+        return
     table = summary(rows[pd.MultiIndex.from_frame(rows[["kind", "image"]]).isin(complete)])
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), sharey=True)
     points = table[table["kind"].str.startswith("surface")]
@@ -164,15 +174,25 @@ def picture(rows: pd.DataFrame, path: Path) -> None:
 
 
 def work(args: argparse.Namespace) -> list[tuple[str, str, str, Tensor, str]]:
-    """(model, kind, image, pixels, setting): every photograph under the paper's and the default, `--few` under all."""
+    """(model, kind, image, pixels, setting): every photograph under what is COMPARED, `--few` under all; of these, the
+    settings that are asked for."""
     asked, seen = [], {"surface": 0, "real": 0}
     for kind, name, image in photographs(args.surfaces, args.side, args.folder):
         seen[kind] += 1
         few = seen[kind] <= (args.few if kind == "surface" else min(args.few, 2))
-        asked += [("mini", kind, name, image, s) for s in SETTINGS if few or s in (PAPER, DEFAULT)]
+        asked += [("mini", kind, name, image, s) for s in SETTINGS if few or s in COMPARED]
         if few and kind == "surface":
-            asked += [(model, kind, name, image, s) for model in list(MODELS)[1:] for s in (PAPER, DEFAULT)]
+            asked += [(model, kind, name, image, s) for model in list(MODELS)[1:] for s in COMPARED]
+    asked = [item for item in asked if item[-1] in args.settings]
     return sorted(asked, key=lambda item: list(MODELS).index(item[0]))
+
+
+def kept(file: Path, settings: Sequence[str]) -> list[dict]:
+    """The recorded rows of other settings than these."""
+    if not file.is_file() or set(settings) == set(SETTINGS):
+        return []
+    rows = pd.read_csv(file, dtype={"image": str})
+    return rows[~rows["settings"].isin(settings)].to_dict("records")
 
 
 def main() -> None:
@@ -180,9 +200,13 @@ def main() -> None:
     parser.add_argument(
         "--few", type=int, default=3, help="surfaces, and real photographs (two at most), under every setting"
     )
+    parser.add_argument(
+        "--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), metavar="SETTING",
+        help="those to measure; what is recorded of others stays",
+    )  # fmt: skip
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rows, models = [], {}
+    rows, models = kept(args.out / "solvers.csv", args.settings), {}
     for name, kind, image_name, image, label in shown(work(args), "solvers"):
         if name not in models:
             models = {name: rescale(load("mini", device=str(pick_device(args.device))), MODELS[name])}

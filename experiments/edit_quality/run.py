@@ -26,7 +26,8 @@ from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Inversion
-from rli.method.solvers import Adam
+from rli.method.solvers.adam import Adam
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model
 from rli.models.loading import load
@@ -39,11 +40,14 @@ MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
 TIGHT = replace(STRONG, threshold=0.45)
 ADAM = InversionSettings(NullText(Adam()))
+GAUSS_NEWTON = InversionSettings(NullText(GaussNewton()))
 RESIDUAL = InversionSettings(NullText(Adam(), residual=True))
 SETTINGS = {
-    "gauss_newton": (InversionSettings(), EditSettings()),
-    "gauss_newton, cross 0.4, replace 0": (InversionSettings(), STRONG),
-    "gauss_newton, cross 0.4, replace 0, threshold 0.45": (InversionSettings(), TIGHT),
+    "lbfgs": (InversionSettings(), EditSettings()),
+    "lbfgs, cross 0.4, replace 0": (InversionSettings(), STRONG),
+    "gauss_newton": (GAUSS_NEWTON, EditSettings()),
+    "gauss_newton, cross 0.4, replace 0": (GAUSS_NEWTON, STRONG),
+    "gauss_newton, cross 0.4, replace 0, threshold 0.45": (GAUSS_NEWTON, TIGHT),
     "adam": (ADAM, EditSettings()),
     "adam, cross 0.4, replace 0": (ADAM, STRONG),
     "adam, cross 0.4, replace 0, threshold 0.45": (ADAM, TIGHT),

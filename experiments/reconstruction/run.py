@@ -21,7 +21,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.solvers import Adam
+from rli.method.solvers.adam import Adam
 from rli.metrics.image import psnr, ssim
 from rli.models.diffusion import Model
 from rli.models.loading import load

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from rli.method.inversion.base import InversionTask, SourceBranch, ddim_invert, stacked
 from rli.method.sampler import eps_factor, guide, move
-from rli.method.solvers import GaussNewton, LeastSquares, Solver
+from rli.method.solvers.base import LeastSquares, Solver
+from rli.method.solvers.lbfgs import Lbfgs
 from rli.models import vae
 from rli.models.conditioning import Conditioning
 from rli.models.noise_schedule import Step
@@ -26,7 +27,7 @@ class NullText:
 
     name: ClassVar[str] = "null_text"
     # Of each move's inner problem.
-    solver: Solver = field(default_factory=GaussNewton)
+    solver: Solver = field(default_factory=Lbfgs)
     # What the optimization could not reach is added back on the source branch, so that it stays on the trajectory.
     residual: bool = False
 
