@@ -1,22 +1,41 @@
-"""Errors that a user can mend, in one line, and the checks that raise them."""
+"""Errors that a user can correct, each on one line, and the checks that raise them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+# The most characters of a value that a message shows.
+SHOWN = 80
+
+
+def shown(text: object) -> str:
+    """A path or a message on one line that can be written anywhere: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def shortened(text: object, most: int = SHOWN) -> str:
+    """As `shown`, cut to a length at which a message is still read."""
+    line = shown(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
 
 class RLIError(ValueError):
-    """A bad value, file or combination: one line that says what is wrong and what to do."""
+    """A bad value, file or combination. The message is one line: what is wrong, and what to do."""
 
 
 class NonFiniteError(RLIError):
     """NaN or infinity came out of the model; the message names the phase and the step."""
 
 
-class SettingError(RLIError):
-    """An argument's value that cannot be: `name=value: problem`.
+class PassingError(RLIError):
+    """The system failed, and may not the next time: a file could not be reached or read, or there was no memory."""
 
-    The library names its own argument. A command whose settings have other names raises the error again, `renamed`.
+
+class SettingError(RLIError):
+    """An argument has a value that is not possible: `name=value: problem`.
+
+    The library names its own argument; where the command's setting has another name, the error is
+    raised again `renamed`.
     """
 
     def __init__(self, name: str, value: object, problem: str) -> None:
@@ -24,7 +43,7 @@ class SettingError(RLIError):
         self.name, self.value, self.problem = name, value, problem
 
     def __str__(self) -> str:
-        return f"{self.name}={self.value}: {self.problem}"
+        return f"{self.name}={shortened(self.value)}: {self.problem}"
 
     def renamed(self, name: str) -> SettingError:
         """The same error about a setting of another name."""

@@ -1,12 +1,18 @@
-"""Files that are written whole or not at all, so that an interrupted run never leaves half of one."""
+"""Files that are looked at before they are read, and written whole or not at all: an interrupted run leaves no half."""
 
 from __future__ import annotations
 
 import os
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rli.errors import RLIError, shown
 
 
 @contextmanager
@@ -30,10 +36,52 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def look_at(path: str | Path, most: int | None = None) -> os.stat_result:
+    """Looks at a file before it is opened: a pipe would be waited for, and a device never ends.
+
+    Args:
+        path: The file; links are followed.
+        most: The most bytes that are read of it at once; None where it is read piece by piece.
+
+    Returns:
+        What the system says of it.
+
+    Raises:
+        OSError: There is none.
+        RLIError: It is a folder, a pipe or a device, or larger.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise RLIError(f"{shown(path)} is not a file")
+    if most is not None and status.st_size > most:
+        raise RLIError(f"{shown(path)} is too large for what it should be: {status.st_size} bytes")
+    return status
+
+
+@contextmanager
+def locked(path: Path, why: str) -> Iterator[None]:
+    """Holds a lock, which is the operating system's: a process that dies releases it.
+
+    Args:
+        path: The lock's file.
+        why: What another process does while it holds it; said where it has to be waited for.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"waiting: {why}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Writes bytes, or text as UTF-8 with its line ends untouched, whole or not at all."""
+    """Writes bytes, or text as UTF-8 with its line ends untouched, whole or not at all. What is no UTF-8 is escaped."""
     with whole_file(path) as part:
-        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        part.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
 def _mode(path: Path) -> int:

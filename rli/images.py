@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from rli.errors import RLIError, one_of
-from rli.files import whole_file
+from rli.errors import PassingError, RLIError, one_of, shown
+from rli.files import look_at, write_whole
 
 # How an image is brought to a size: stretched, or with its aspect ratio kept.
 FITS = ("resize", "letterbox")
@@ -76,8 +75,8 @@ def read_mask(
     size = inside.shape[::-1]
     if photo_size is not None and size != tuple(photo_size):
         raise RLIError(
-            f"{shown(path)}: the mask is {size[0]}×{size[1]} pixels, its photograph {photo_size[0]}×{photo_size[1]}: "
-            "they must have the same size"
+            f"{shown(path)}: the mask has {size[0]}×{size[1]} pixels and its photograph "
+            f"{photo_size[0]}×{photo_size[1]}; they must have the same size"
         )
     return fitted(Image.fromarray(inside.astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
 
@@ -98,11 +97,6 @@ def image_size(path: str | Path) -> tuple[int, int]:
         RLIError: There is no readable, complete image.
     """
     return _open(path).size
-
-
-def shown(text: object) -> str:
-    """A path or a message on one line that can be written anywhere: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def fitted(image: Image.Image, height: int, width: int, fit: str = "resize", *, nearest: bool = False) -> np.ndarray:
@@ -141,12 +135,16 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return ((image[0].permute(1, 2, 0).float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
+def png(array: np.ndarray) -> bytes:
+    """(H,W,3) uint8, or (H,W) bool as 0/255, as a PNG."""
+    data = io.BytesIO()
+    Image.fromarray(array.astype(np.uint8) * 255 if array.dtype == bool else array).save(data, format="PNG")
+    return data.getvalue()
+
+
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Writes (H,W,3) uint8, or (H,W) bool as 0/255, whole or not at all."""
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    with whole_file(Path(path)) as part:
-        Image.fromarray(array).save(part, format="PNG")
+    write_whole(Path(path), png(array))
 
 
 def _inside(path: str | Path) -> np.ndarray:
@@ -158,10 +156,7 @@ def _inside(path: str | Path) -> np.ndarray:
 def _open(path: str | Path, behind: str = "white") -> Image.Image:
     """The first frame, fully decoded, upright, in 8-bit colours laid over `behind`."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise RLIError(f"{shown(path)} is not a file")
-        if not status.st_size:
+        if not look_at(path).st_size:
             raise ValueError("it is empty")
         with Image.open(path, formats=FORMATS) as image:
             image.seek(0)
@@ -169,9 +164,16 @@ def _open(path: str | Path, behind: str = "white") -> Image.Image:
     except RLIError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise RLIError(f"{shown(path)}: there is no such file") from None
+        raise PassingError(f"{shown(path)}: there is no such file") from None
     except Exception as error:  # decoders meet broken files with errors of every type
-        raise RLIError(f"{shown(path)} cannot be read as an image: {_reason(error)}") from None
+        kind = PassingError if _may_pass(error) else RLIError
+        raise kind(f"{shown(path)} cannot be read as an image: {_reason(error)}") from None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the system failed and not the file: decoders' own errors have no number."""
+    is_systems = isinstance(error, OSError) and error.errno is not None
+    return is_systems or isinstance(error, MemoryError) or "out of memory" in str(error)
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Keys of what is kept: hashes of everything that a result depends on."""
+"""Keys of stored results: hashes of everything that a result depends on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 def key_of(*facts: Any, data: bytes = b"") -> str:
     """A hash of plain values, records of such, and bytes.
 
-    Two records are told apart by their class's name too, so that methods without settings of their own have keys of
-    their own.
+    A record's class is part of the hash, so that two methods without settings have different keys.
     """
     digest = hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode())
     digest.update(data)

@@ -22,12 +22,12 @@ EVERY = 15.0
 
 
 class _Bar(tqdm):
-    """tqdm's bar, which also tells how many an hour."""
+    """tqdm's bar with a rate per hour."""
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        told = super().format_dict
-        return {**told, "hourly": f"{3600 * told['n'] / told['elapsed']:.0f}/h" if told["elapsed"] else "–"}
+        shown = super().format_dict
+        return {**shown, "hourly": f"{3600 * shown['n'] / shown['elapsed']:.0f}/h" if shown["elapsed"] else "–"}
 
 
 def shown(items: Iterable, label: str, total: int | None = None) -> Iterable:

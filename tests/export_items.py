@@ -1,5 +1,6 @@
 """Images of a small data set for tests of what is exported, and what lies in the export."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,48 @@ def drawn_items(folder: Path) -> list[Item]:
 def truth(item: Item) -> np.ndarray:
     """(H,W) class indices that the item's masks say."""
     return class_index(load(item, "", CLASSES).masks, CLASSES, SIZE)
+
+
+def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels whose centres lie inside, even and odd."""
+    found = np.zeros(shape, bool)
+    x, y = np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5
+    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        rows = np.flatnonzero((y0 > y) != (y1 > y))
+        at = x0 + (y[rows] - y0) * (x1 - x0) / (y1 - y0) if len(rows) else np.zeros(0)
+        found[rows] ^= at[:, None] < x
+    return found
+
+
+def told_by_coco(folder: Path, split: str) -> dict[str, dict[str, np.ndarray]]:
+    """For each image's stem the pixels (H,W) bool of each class, drawn from polygons and run lengths."""
+    told = json.loads((folder / "annotations" / f"instances_{split}.json").read_text())
+    names = {category["id"]: category["name"] for category in told["categories"]}
+    images = {image["id"]: image for image in told["images"]}
+    found: dict[str, dict[str, np.ndarray]] = {Path(image["file_name"]).stem: {} for image in images.values()}
+    for one in told["annotations"]:
+        image, shape = images[one["image_id"]], one["segmentation"]
+        if isinstance(shape, dict):
+            values = np.arange(len(shape["counts"])) % 2 == 1
+            mask = np.repeat(values, shape["counts"]).reshape(shape["size"][::-1]).T
+        else:
+            mask = inside(np.reshape(shape, (-1, 2)), (image["height"], image["width"]))
+        of_image, label = found[Path(image["file_name"]).stem], names[one["category_id"]]
+        of_image[label] = of_image.get(label, False) | mask
+    return found
+
+
+def told_by_yolo(folder: Path, split: str, size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
+    """The same of lines of shares of the width and height; classes as CLASSES has them."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for file in sorted((folder / "labels" / split).iterdir()):
+        of_image = found.setdefault(file.stem, {})
+        for line in file.read_text().splitlines():
+            index, *shares = line.split()
+            mask = inside(np.reshape([float(share) for share in shares], (-1, 2)) * size[::-1], size)
+            label = CLASSES[int(index)]
+            of_image[label] = of_image.get(label, False) | mask
+    return found
 
 
 def seen(path) -> np.ndarray:

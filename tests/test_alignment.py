@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE
 from transformers import CLIPTokenizer
 
 from rli.errors import RLIError
@@ -18,7 +19,6 @@ from rli.method.prompts import (
 from rli.method.records import EditSettings, Target
 from rli.models.mini.tokenizer import tokenizers
 
-SOURCE = "photo of a crack defect image"
 TOKENIZER = tokenizers()[0]
 
 
@@ -93,7 +93,7 @@ def test_words_may_be_named():
     [
         (Target("x", SOURCE), "refine", "equals the source"),
         (Target("x", SOURCE.upper()), "refine", "equals the source"),
-        (Target("x", "photo of a rust image"), "replace", "as many words"),
+        (Target("x", "photo of a rust image"), "replace", "the same number of words"),
         (Target("x", "photo of a crack rust image", target_word="dent"), "refine", "is not in the prompt"),
     ],
 )

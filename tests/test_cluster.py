@@ -14,7 +14,7 @@ from rli.runs.config import RayCluster
 from rli.runs.job import Job
 from rli.runs.model_spec import ModelSpec
 from rli.runs.shards import outcome
-from rli.store.records import Failure, write_failure
+from rli.store.failures import Failure, write_failure
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +64,7 @@ def noting(job, folder):
     def make(batch, into):
         assert into == folder
         for photo in batch:
-            write_failure(folder, photo.name, job.key(photo), f"{photo.name}: tried")
+            write_failure(folder, Failure(photo.name, f"{photo.name}: tried"), job.key(photo))
 
     return Actor(make)
 
@@ -98,7 +98,7 @@ def test_a_photograph_whose_worker_keeps_dying_is_given_up_and_the_rest_go_on(jo
 
     share_out(job, [Actor(make)], tmp_path)
     told = reasons(job, tmp_path)
-    assert told[2:4] == [f"{name}: its worker died 4 times" for name in NAMES[2:4]]
+    assert told[2:4] == [f"{name}: its Ray worker died 4 times, and the photograph was given up" for name in NAMES[2:4]]
     assert all(reason.endswith("tried") for reason in told[:2] + told[4:])
 
 
@@ -150,7 +150,7 @@ def test_a_worker_makes_what_one_process_makes(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     job = builders.job(Path("c"))
     (photo,) = photos("sample", samples=["surface"])
-    write_failure(tmp_path / "run", photo.name, job.key(photo), "once")  # tried again: the driver asked for it
+    write_failure(tmp_path / "run", Failure(photo.name, "once"), job.key(photo))  # tried again: the driver asked for it
     monkeypatch.chdir(tmp_path / "elsewhere")
     ray_cluster.Worker(job, ModelSpec("mini", device="cpu"), str(tmp_path)).make([photo], Path("run").absolute())
     assert outcome(job, photo, tmp_path / "run").rows

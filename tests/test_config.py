@@ -13,7 +13,7 @@ from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, wit
 from rli.runs.config import build, keyed, read_config
 from rli.runs.run import finish, work
 from rli.runs.shards import Shard
-from rli.store.records import write_failure
+from rli.store.failures import Failure, write_failure
 from rli.tracking.tracker import Untracked
 
 
@@ -65,7 +65,7 @@ def test_an_argument_from_elsewhere_is_named_by_its_own_key():
 
 @pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "0/0", "1/2/3"])
 def test_shards_that_cannot_be(text):
-    with pytest.raises(SettingError, match=f"shard={text}: expected which shard of how many"):
+    with pytest.raises(SettingError, match=f"shard={text}: expected INDEX/COUNT"):
         Shard.parse(text)
 
 
@@ -84,7 +84,7 @@ def config(tmp_path):
 def test_a_run_is_told_by_plain_values(config, tmp_path):
     """Where every photograph has failed already, no model is loaded; the story ends in the one reason."""
     (photo,) = config.source
-    write_failure(tmp_path, photo.name, config.job.key(photo), "surface: it was too dark")
+    write_failure(tmp_path, Failure(photo.name, "surface: it was too dark"), config.job.key(photo))
     with pytest.raises(RLIError, match="it was too dark"):
         work(config, tmp_path)
     assert "too dark" in (tmp_path / "failed.csv").read_text()
@@ -95,7 +95,7 @@ def test_a_run_is_told_by_plain_values(config, tmp_path):
 def test_a_shard_s_folder_is_told_from_one_of_photographs(config, tmp_path):
     (photo,) = config.source
     shared = tmp_path / "shared"
-    write_failure(shared, photo.name, config.job.key(photo), "surface: it was too dark")
+    write_failure(shared, Failure(photo.name, "surface: it was too dark"), config.job.key(photo))
     part = replace(config, shard=Shard(0, 2), out=shared)
     with pytest.raises(RLIError, match="too dark"):
         work(part, tmp_path / "job")

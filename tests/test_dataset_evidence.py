@@ -73,7 +73,7 @@ def test_masks_and_gate_share_their_pictures(small, tmp_path, monkeypatch):
     gate.main()
     rows = pd.read_csv(tmp_path / "gate.csv")
     assert (rows["gate"] == gate.DEFAULT).sum() == len(changes) and set(rows["settings"]) == set(evidence.EDITS)
-    assert "set aside" in told(tmp_path) and (tmp_path / "gate.png").is_file()
+    assert "rejected" in told(tmp_path) and (tmp_path / "gate.png").is_file()
 
 
 def _none(todo):

@@ -4,6 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from builders import SOURCE
 
 from rli.errors import RLIError
 from rli.method import blend, editing, inversion
@@ -20,7 +21,6 @@ from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
-SOURCE = "photo of a crack defect image"
 RUST, LONG = "photo of a crack rust image", "photo of a large crack corrosion image"
 
 
@@ -145,7 +145,7 @@ def test_a_step_is_one_unet_call_for_each_batch_of_pairs(tiny, several, batch, r
 def test_photographs_of_other_settings_are_not_edited_together(tiny, several, name, value):
     first, second = several
     other = replace(second, settings=replace(second.settings, **{name: value}))
-    with pytest.raises(RLIError, match=f"need one {name}"):
+    with pytest.raises(RLIError, match=f"only with equal {name}"):
         editing.edit_batch(tiny, [first, other], [RUST])
 
 
@@ -155,9 +155,9 @@ def test_photographs_of_another_prompt_or_size_or_count_of_masks_are_not_edited_
         (replace(second, prompt="photo of a scratch defect image"), "source prompt"),
         (replace(second, source_latents=second.source_latents[..., :4]), "size"),
     ):
-        with pytest.raises(RLIError, match=f"need one {name}"):
+        with pytest.raises(RLIError, match=f"only with equal {name}"):
             editing.edit_batch(tiny, [first, other], [RUST])
-    with pytest.raises(RLIError, match="1 masks for 2 photographs"):
+    with pytest.raises(RLIError, match="2 photographs need 2 masks"):
         editing.edit_batch(tiny, several, [RUST], masks=[None])
 
 
@@ -186,7 +186,7 @@ def test_outside_attention_s_mask_the_picture_is_the_reconstruction(tiny, direct
 
 
 def test_a_mask_of_another_size_is_refused(tiny, direct):
-    with pytest.raises(RLIError, match="10×20 pixels, the photograph 64×64"):
+    with pytest.raises(RLIError, match="10×20 pixels and its photograph 64×64"):
         editing.edit(tiny, direct, [RUST], mask=np.ones((20, 10), bool))
 
 
@@ -208,7 +208,7 @@ def test_word_maps_have_a_name_for_every_word(tiny, direct):
 
 
 def test_prompts_of_another_length_cannot_be_replaced(tiny, direct):
-    with pytest.raises(RLIError, match="as many words"):
+    with pytest.raises(RLIError, match="the same number of words"):
         editing.edit(tiny, direct, [LONG], EditSettings(method="replace"))
 
 

@@ -78,7 +78,7 @@ def test_memory(tmp_path, typed, capsys, monkeypatch):
     options = {"--model": "tiny", "--size": 64, "--photos": 2, "--targets": 2, "--budgets": 0.1}
     typed(memory, *(word for pair in options.items() for word in pair), "--out", tmp_path)
     free, tight = capsys.readouterr().out.splitlines()[-2:]
-    assert "| none | nothing spared |" in free
+    assert "| none | no savings |" in free
     assert "gradient checkpointing, photographs one by one, targets one by one" in tight
 
 

@@ -16,12 +16,12 @@ from rli.metrics.columns import BY_NAME, ORIGINAL
 from rli.reports.analysis import measured, settings_table
 from rli.reports.explore import explore_context
 from rli.reports.format import number
+from rli.reports.page import TEMPLATES
 
 pytestmark = pytest.mark.integration
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-TEMPLATES = Path(__file__).parents[1] / "rli" / "reports" / "templates"
 PAGE = """\
 <!doctype html>
 <html lang="en" class="scripts">

@@ -1,4 +1,7 @@
-"""An export is whole or not there, holds what was given and stays in its folder."""
+"""An export of any formats is whole or not there, holds what was given and stays in its folder.
+
+What each format writes is read back in test_formats.py.
+"""
 
 import json
 import os
@@ -9,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import files_of
-from export_items import CLASSES, drawn_items, region, seen, stem
+from export_items import CLASSES, SIZE, drawn_items, region, seen, stem, told_by_coco, told_by_yolo
 from PIL import Image
 
-from rli.datasets.annotations import Item, Region
+from rli.datasets.annotations import Item, Region, regions_of_edit
 from rli.datasets.formats import FORMATS, write
 from rli.errors import RLIError
 from rli.images import write_png
@@ -66,7 +69,7 @@ def test_nothing_but_an_export_is_replaced(items, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"mine")
     for place in (tmp_path / "photos", tmp_path / "photos" / "a.jpg"):
-        with pytest.raises(RLIError, match="something else"):
+        with pytest.raises(RLIError, match="not an export"):
             write(["yolo"], items, place, classes=CLASSES)
     assert files_of(tmp_path) == {"photos/a.jpg": b"mine"}
 
@@ -170,7 +173,7 @@ def test_categories_and_classes_do_not_either(items, tmp_path, category):
     [
         ({"label": "dent"}, "dent"),
         ({"image": Path("none.png")}, "no such file"),
-        ({"label": "good"}, "shows a defect"),
+        ({"label": "good"}, "its mask marks a defect"),
     ],
 )
 def test_items_that_contradict_themselves(items, tmp_path, change, says):
@@ -191,3 +194,36 @@ def test_values_that_are_refused(items, tmp_path):
             write(**{"formats": ["yolo"], "items": items, "out": tmp_path / "set", "classes": CLASSES} | values)
     with pytest.raises(RLIError, match="named bolt/ring"):
         write(["yolo"], [items[-1]] * 2, tmp_path / "set", classes=CLASSES)
+
+
+def test_a_relabelled_pixel_has_the_new_class_alone(tmp_path):
+    masks: dict[str, dict[str, np.ndarray]] = {}
+    items: dict[bool, list[Item]] = {False: [], True: []}
+    for k in range(8):
+        # A crack and a patch of rust that covers a part of it; then one within it, and one over all of it.
+        drawn = surface(k, ("crack",), *SIZE)
+        crack = drawn.mask.copy() if k < 6 else np.indices(SIZE).min(0) > 4 + 9 * (k == 7)
+        rust = np.roll(crack, 2, axis=1) if k < 6 else np.indices(SIZE).min(0) > 13 - 9 * (k == 7)
+        rust &= np.indices(SIZE).max(0) < 40
+        masks[f"p{k}"] = {"crack": crack, "rust": rust}
+        write_png(tmp_path / f"{k}.png", drawn.image)
+        truth = region(tmp_path, f"{k}_crack", "crack", crack)
+        change = region(tmp_path, f"{k}_rust", "rust", rust)
+        for relabel, some in items.items():
+            regions = regions_of_edit(truth, change, relabel)
+            some.append(Item(tmp_path / f"{k}.png", "edit", f"p{k}", f"p{k}", label="rust", regions=regions))
+    for relabel, some in items.items():
+        out = tmp_path / f"set{relabel}"
+        write(("coco", "yolo", "segmentation", "mvtec_ad"), some, out, classes=CLASSES)
+        for told in (told_by_coco(out / "coco", "train"), told_by_yolo(out / "yolo", "train", SIZE)):
+            for name, own in masks.items():
+                rust, crack = own["rust"], own["crack"] & ~own["rust"] if relabel else own["crack"]
+                expected = {label: mask for label, mask in (("crack", crack), ("rust", rust)) if mask.any()}
+                assert told[name].keys() == expected.keys()
+                assert all(np.array_equal(told[name][label], mask) for label, mask in expected.items())
+        for k, (name, own) in enumerate(masks.items()):
+            over, under = ("rust", "crack") if relabel else ("crack", "rust")
+            index = np.where(own[over], CLASSES.index(over) + 1, np.where(own[under], CLASSES.index(under) + 1, 0))
+            assert np.array_equal(seen(out / "segmentation" / "masks" / "train" / f"{name}.png"), index)
+            union = seen(out / "mvtec_ad" / "all" / "ground_truth" / "rust" / f"{k:06d}_mask.png") > 0
+            assert np.array_equal(union, own["crack"] | own["rust"])

@@ -34,21 +34,12 @@ class Section:
     """One thing to add, as the page shows it."""
 
     title: str
-    # What must be in the package before the section can be true: a path, or a path and a text in that file.
-    needs: str
     # New files: path → text.
     files: dict[str, str]
     # (path, name of a dictionary or tuple in it, what is added to the file).
     additions: tuple[tuple[str, str, str], ...]
     # Code that shows the result at work.
     code: str
-
-    @property
-    def missing(self) -> str:
-        """What is needed and not there; "" where nothing is."""
-        path, _, text = self.needs.partition(": ")
-        there = not path or ((ROOT / path).is_file() and text in (ROOT / path).read_text())
-        return "" if there else self.needs
 
     @property
     def options(self) -> list[tuple[str, str]]:
@@ -73,12 +64,10 @@ def section(text: str) -> Section:
             files[named[1]] = rest
         else:
             code += block
-    needs = re.search(r"<!-- needs (.*?) -->", body)
-    return Section(title, needs[1] if needs else "", files, tuple(additions), code)
+    return Section(title, files, tuple(additions), code)
 
 
 SECTIONS = {one.title: one for one in map(section, re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:])}
-READY = [one for one in SECTIONS.values() if not one.missing]
 
 
 def with_addition(text: str, name: str, lines: str) -> str:
@@ -100,7 +89,7 @@ def extended(tmp_path_factory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("rli", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for one in READY:
+    for one in SECTIONS.values():
         for path, text in one.files.items():
             assert not (folder / path).exists(), f"{path} is there already"
             (folder / path).write_text(text)
@@ -112,7 +101,7 @@ def extended(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def outcomes(extended) -> dict[str, str | None]:
     """What came of each section's code: a traceback, or None where it ran."""
-    code = json.dumps({one.title: one.code for one in READY if one.code})
+    code = json.dumps({one.title: one.code for one in SECTIONS.values() if one.code})
     path = os.pathsep.join([str(extended), os.environ["PYTHONPATH"]])
     ran = run_process("-c", DRIVER, folder=extended, env={"PYTHONPATH": path}, stdin=code)
     assert ran.status == 0, ran.stderr
@@ -120,19 +109,14 @@ def outcomes(extended) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("title", [title for title, one in SECTIONS.items() if one.code])
-def test_the_code_runs_as_it_is_printed(title, request):
-    if missing := SECTIONS[title].missing:
-        pytest.skip(f"a draft: it needs {missing}")
-    if error := request.getfixturevalue("outcomes")[title]:
+def test_the_code_runs_as_it_is_printed(title, outcomes):
+    if error := outcomes[title]:
         pytest.fail(error, pytrace=False)
 
 
 @pytest.mark.parametrize("title", [title for title, one in SECTIONS.items() if one.options])
-def test_what_is_added_can_be_chosen_on_the_command_line(title, request):
-    if missing := SECTIONS[title].missing:
-        pytest.skip(f"a draft: it needs {missing}")
-    conf = request.getfixturevalue("extended") / "conf"
-    with initialize_config_dir(str(conf), version_base="1.3"):
+def test_what_is_added_can_be_chosen_on_the_command_line(title, extended):
+    with initialize_config_dir(str(extended / "conf"), version_base="1.3"):
         for group, option in SECTIONS[title].options:
             assert compose("config", [f"{group}={option}"])[group]
 

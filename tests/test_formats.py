@@ -15,6 +15,7 @@ from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, truth
 from rli.datasets.annotations import Item
 from rli.datasets.formats import FORMATS, write
 from rli.datasets.formats.writer import load
+from rli.datasets.polygons import INSET
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +104,11 @@ def test_pycocotools_reads_coco(items, out):
                 mask = coco.annToMask(a).astype(bool)
                 read[CLASSES[a["category_id"] - 1]] |= mask
                 rows, columns = np.nonzero(mask)
-                x, y, _, height = a["bbox"]
-                assert abs(columns.min() - x) <= 1 and abs(rows.max() + 1 - y - height) <= 1
+                left, top = columns.min(), rows.min()
+                assert a["bbox"] == [left, top, columns.max() + 1 - left, rows.max() + 1 - top]
+                assert a["area"] == mask.sum()
             for name, mask in masks.items():
-                assert (read[name] & mask).sum() / (read[name] | mask).sum() > 0.9
+                assert np.array_equal(read[name], mask)
     (hole,) = [a for a in json.loads((out / "coco/annotations/instances_train.json").read_text())["annotations"]
                if isinstance(a["segmentation"], dict)]  # fmt: skip
     coco = coco_of(str(out / "coco" / "annotations" / "instances_train.json"))
@@ -151,8 +153,17 @@ def test_anomalib_reads_its_folder(items, out):
                 assert np.array_equal(data[k].gt_mask.numpy() > 0, truth(item) > 0)
 
 
-def test_ultralytics_reads_yolo(items, out, tmp_path):
+@pytest.fixture
+def ultralytics(monkeypatch):
+    """The library without the network that it looks for when it is imported, and the font that it would fetch."""
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
     pytest.importorskip("ultralytics")
+    monkeypatch.setattr("ultralytics.data.utils.check_font", lambda font: None)
+
+
+@pytest.mark.usefixtures("ultralytics")
+def test_ultralytics_reads_yolo(items, out, tmp_path):
+    from ultralytics.cfg import get_cfg
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
@@ -160,21 +171,29 @@ def test_ultralytics_reads_yolo(items, out, tmp_path):
     facts = check_det_dataset(str(copy / "data.yaml"), autodownload=False)
     assert list(facts["names"].values()) == list(CLASSES)
     for split in ("train", "val", "test"):
-        data = YOLODataset(img_path=facts[split], data=facts, task="segment", augment=False, imgsz=64)
+        apart = get_cfg(overrides={"mask_ratio": 1, "overlap_mask": False})
+        data = YOLODataset(img_path=facts[split], data=facts, task="segment", augment=False, imgsz=64, hyp=apart)
         mine = {stem(item): item for item in items if item.split == split}
         assert {Path(told["im_file"]).stem for told in data.labels} == set(mine)
-        for told in data.labels:
+        for k, told in enumerate(data.labels):
             sample = load(mine[Path(told["im_file"]).stem], "", CLASSES)
             assert tuple(told["shape"]) == SIZE
             assert sorted(told["cls"].ravel()) == sorted(CLASSES.index(piece.label) for piece in sample.pieces)
             assert len(told["segments"]) == len(sample.pieces)
             read = {tuple(np.round(box * [64, 48, 64, 48], 2)) for box in told["bboxes"]}
             sides = {(piece.left, piece.top, *piece.mask.shape[::-1]) for piece in sample.pieces}
-            assert read == {(x + width / 2, y + height / 2, width, height) for x, y, width, height in sides}
+            # The outline lies inside its pixels.
+            assert read == {(x + w / 2, y + h / 2, w - 2 * INSET, h - 2 * INSET) for x, y, w, h in sides}
+            drawn = data[k]["masks"].numpy()[:, 8:56] > 0  # in a square
+            assert len(drawn) == len(sample.pieces)
+            for piece, mask in zip(sample.pieces, drawn, strict=True):
+                (height, width), expected = piece.mask.shape, np.zeros(SIZE, bool)
+                expected[piece.top : piece.top + height, piece.left : piece.left + width] = piece.mask
+                assert np.array_equal(mask, expected)
 
 
+@pytest.mark.usefixtures("ultralytics")
 def test_ultralytics_reads_segmentation(items, out, tmp_path):
-    pytest.importorskip("ultralytics")
     from ultralytics.data.dataset import SemanticDataset
     from ultralytics.data.utils import check_det_dataset
 

@@ -28,7 +28,7 @@ def test_nothing_happened():
     image = surface(3, ("crack",), 64, 64)
     scores = score(image.image, image.image, image.image, image.mask, np.zeros((64, 64), bool))
     reason = reject_reason(scores, Gate())
-    assert all(word in reason for word in ("share changed 0.00%, under 0.10%", "strength 0.0", "difference"))
+    assert all(word in reason for word in ("changed share of 0.00% is below 0.10%", "strength of 0.0", "difference"))
 
 
 def test_masks_that_leave_nothing_to_measure():
@@ -36,23 +36,23 @@ def test_masks_that_leave_nothing_to_measure():
     everything, nothing = np.ones((64, 64), bool), np.zeros((64, 64), bool)
     assert (
         reject_reason(score(255 - image, image, image, everything, everything), Gate())
-        == "share changed 100.00%, over 60.00%"
+        == "changed share of 100.00% is above 60.00%"
     )
-    assert "share changed" in reject_reason(score(image, image, image, nothing, nothing), Gate())
+    assert "changed share" in reject_reason(score(image, image, image, nothing, nothing), Gate())
 
 
 @pytest.mark.parametrize(
     ("scores", "says"),
     [
-        (replace(FINE, background_psnr=24.06), "background 24.1 dB, under 28"),
-        (replace(FINE, background_ssim=0.5), "background SSIM 0.500, under 0.85"),
-        (replace(FINE, reconstruction_psnr=12), "reconstruction 12.0 dB, under 20"),
-        (replace(FINE, strength=1), "strength 1.0 grey levels, under 4"),
-        (replace(FINE, strength=99), "strength 99.0 grey levels, over 60"),
-        (replace(FINE, share=0.9), "share changed 90.00%, over 60.00%"),
+        (replace(FINE, background_psnr=24.06), "background PSNR of 24.1 dB is below 28"),
+        (replace(FINE, background_ssim=0.5), "background SSIM of 0.500 is below 0.85"),
+        (replace(FINE, reconstruction_psnr=12), "reconstruction PSNR of 12.0 dB is below 20"),
+        (replace(FINE, strength=1), "strength of 1.0 grey levels is below 4"),
+        (replace(FINE, strength=99), "strength of 99.0 grey levels is above 60"),
+        (replace(FINE, share=0.9), "changed share of 90.00% is above 60.00%"),
         (
             replace(FINE, background_psnr=27, strength=1),
-            "strength 1.0 grey levels, under 4; background 27.0 dB, under 28",
+            "strength of 1.0 grey levels is below 4; background PSNR of 27.0 dB is below 28",
         ),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_mask_stays_a_mask(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "m.png", 40, 60, photo_size=(60, 40)), mask)
     assert read_mask(tmp_path / "m.png", 80, 120).sum() == 4 * mask.sum()
     assert not read_mask(tmp_path / "m.png", 80, 60, "letterbox")[:20].any()
-    with pytest.raises(RLIError, match="60×40 pixels, its photograph 61×40"):
+    with pytest.raises(RLIError, match="60×40 pixels and its photograph 61×40"):
         read_mask(tmp_path / "m.png", 40, 60, photo_size=(61, 40))
 
 

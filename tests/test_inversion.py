@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from builders import SOURCE
 from conftest import relative
 
 from rli.errors import NonFiniteError, RLIError
@@ -27,7 +28,6 @@ from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
-SOURCE = "photo of a crack defect image"
 ADAM, GAUSS_NEWTON = NullText(Adam(inner_steps=2)), NullText(GaussNewton(inner_steps=2))
 
 

@@ -4,14 +4,10 @@ Whole commands in processes of their own, on the miniature with two steps. The s
 jobs, the others the first five of them.
 """
 
+import os
 import signal
-import subprocess
-import time
-from contextlib import suppress
-from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 from command import CONF, ROOT, composed, run_process, started, wait_for_line
 
@@ -21,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 LONG = 300  # seconds, after which something never came
 SETTINGS = [*twelve.QUICK, *twelve.SMALL]
-# A run that stands still in its inversion, and one that says when it comes to the lock.
+# A run that stands still in its inversion.
 STUCK = """
 import sys, threading
 import rli.runs.stages
@@ -34,6 +30,7 @@ def stand_still(*args):
 rli.runs.stages.invert_batch = stand_still
 sys.exit(command())
 """
+# One that says when it comes to the lock.
 WAITING = """
 import sys
 import rli.store.inversions as kept
@@ -46,6 +43,26 @@ class Lock(kept.FileLock):
 
 kept.FileLock = Lock
 sys.exit(command())
+"""
+# A sweep whose last job is killed as soon as the two others have ended.
+DYING = """
+import os, signal, sys
+from rli.cli import app
+
+plain = app.run
+
+def run(cfg):
+    if cfg.rli.alpha < 0.2:
+        plain(cfg)
+        with open("ended", "wb") as ended:
+            ended.write(b".")
+    else:
+        with open("ended", "rb", buffering=0) as ended:
+            ended.read(1), ended.read(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+app.run = run
+sys.exit(app.command())
 """
 
 
@@ -66,16 +83,6 @@ def needs(plugin):
 def run_of(script, folder, *arguments):
     """A run whose parts the script has changed."""
     return started("-c", script, *SETTINGS, "runtime.cache=cache", *arguments, folder=folder)
-
-
-def wait_for(condition, process):
-    """Until the condition holds. Fails where the process ends before."""
-    end = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < end, "it never came to this"
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.05)
-            pytest.fail("it ended before")
 
 
 def launcher(name):
@@ -144,37 +151,27 @@ def test_a_job_that_waits_for_one_that_is_killed_does_its_work(basic, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_whose_worker_is_killed_keeps_the_rest_and_goes_on_where_it_was(tmp_path):
     needs("joblib")
-    command = [str(ROOT / "main.py"), *SETTINGS, "hydra/launcher=parallel", "rli.alpha=0,0.1,0.2"]
+    command = [*SETTINGS, "hydra/launcher=parallel", "rli.alpha=0,0.1,0.2"]
     command += ["hydra.sweep.dir=sweep", "runtime.cache=cache", "-m"]
-    sweep = tmp_path / "sweep"
-
-    def of_the_last(process):
-        """The worker that has the last job's log open."""
-        return [
-            worker
-            for worker in psutil.Process(process.pid).children(recursive=True)
-            if any(Path(file.path).parent == sweep / "2" for file in worker.open_files())
-        ]
-
-    with run_of(STUCK, tmp_path, "hydra.run.dir=stuck", "rli.alpha=0.2") as stuck:  # has the last job's lock
-        wait_for_line(stuck, "inverting")
-        with started(*command, folder=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-            others = [sweep / name / "status.json" for name in "01"]
-            wait_for(lambda: all(path.exists() for path in others) and of_the_last(process), process)
-            of_the_last(process)[0].kill()
-            _, err = process.communicate(timeout=LONG)
-    assert process.returncode == 2
-    assert "Traceback" not in err
-    first, lost = pd.read_csv(sweep / "results.csv"), pd.read_csv(sweep / "failed.csv")
+    place, ended = tmp_path / "sweep", tmp_path / "ended"
+    os.mkfifo(ended)
+    keeper = os.open(ended, os.O_RDWR)  # what is written into it waits for its reader
+    try:
+        answer = run_process("-c", DYING, *command, folder=tmp_path, timeout=LONG)
+    finally:
+        os.close(keeper)
+    assert answer.status == 2
+    assert "Traceback" not in answer.stderr
+    first, lost = pd.read_csv(place / "results.csv"), pd.read_csv(place / "failed.csv")
     assert first["alpha"].tolist() == [0, 0.1]
     assert lost["name"].tolist() == [2]
     assert "stopped before its end" in lost["reason"][0]
 
-    assert run_process(*command, folder=tmp_path).status == 0
-    both = pd.read_csv(sweep / "results.csv")
+    assert run_process(str(ROOT / "main.py"), *command, folder=tmp_path).status == 0
+    both = pd.read_csv(place / "results.csv")
     assert both["alpha"].tolist() == [0, 0.1, 0.2]
     assert both[:2].equals(first[both.columns])  # also the seconds: they were not done again
-    assert not (sweep / "failed.csv").exists()
+    assert not (place / "failed.csv").exists()
 
 
 @pytest.mark.slow

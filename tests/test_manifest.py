@@ -99,6 +99,10 @@ def test_facts_that_have_no_place(tmp_path, facts, says):
 
 
 def test_facts_do_not_take_a_columns_name(tmp_path):
-    for facts in ({"split": str}, {"when": list}):
-        with pytest.raises(RLIError, match="rename it"):
-            ManifestWriter(tmp_path, facts)
+    with pytest.raises(RLIError, match="has a column “split” already; rename the fact"):
+        ManifestWriter(tmp_path, {"split": str})
+
+
+def test_facts_have_a_type_that_a_cell_can_hold(tmp_path):
+    with pytest.raises(RLIError, match="facts of the type list cannot be written"):
+        ManifestWriter(tmp_path, {"when": list})

@@ -33,8 +33,10 @@ from rli.runs.memory_plan import (
     memory_manager,
     next_fallback,
 )
+from rli.runs.peak_memory import peak_memory_gb, reset_peak_memory
 from rli.runs.runner import Runner
-from rli.store.records import Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoResult
 
 pytestmark = pytest.mark.integration
 
@@ -225,7 +227,9 @@ def test_running_out_while_inverting_saves_more_and_changes_nothing(model, photo
     got = list(Runner(task(), model).results(photographs(photo, 2)))
     for one, other in zip(plain, got, strict=True):
         same(one, other, 0)  # checkpointing computes the same activations again
-    assert capsys.readouterr().err == ("memory: out of memory while inverting; going on with gradient checkpointing\n")
+    assert capsys.readouterr().err == (
+        "memory: out of memory while inverting; turned on gradient checkpointing, and trying again\n"
+    )
     assert model.unet.is_gradient_checkpointing
 
 
@@ -237,7 +241,10 @@ def test_running_out_while_editing_does_it_again_with_fewer_targets(model, photo
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     # Once: the second photograph goes on with what the first one found.
-    assert capsys.readouterr().err == "memory: out of memory while editing; going on with 2 targets together\n"
+    assert (
+        capsys.readouterr().err
+        == "memory: out of memory while editing; turned on 2 targets together, and trying again\n"
+    )
 
 
 def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, task, monkeypatch, capsys, tmp_path):
@@ -250,9 +257,9 @@ def test_photographs_that_do_not_fit_together_are_inverted_apart(model, photo, t
     for one, other in zip(plain, got, strict=True):
         same(one, other, 1)  # a batch of another size is summed in another order
     assert capsys.readouterr().err == (
-        "memory: out of memory while inverting; going on with 2 photographs together\n"
-        "memory: out of memory while editing; going on with 2 targets together\n"
-        "memory: out of memory while editing; going on with targets one by one\n"
+        "memory: out of memory while inverting; turned on 2 photographs together, and trying again\n"
+        "memory: out of memory while editing; turned on 2 targets together, and trying again\n"
+        "memory: out of memory while editing; turned on targets one by one, and trying again\n"
     )
 
 
@@ -266,7 +273,12 @@ def test_nothing_left_to_save_is_one_failure_and_the_rest_go_on(model, photo, ta
         exhausts(patch, model.unet, lambda call, rows: call == 1)
         first, second = Runner(settings, model).results(photographs(photo, 2))
     assert isinstance(first, Failure) and isinstance(second, PhotoResult)
-    assert first.reason.startswith(f"{stage}: out of memory with every memory saving on") and "\n" not in first.reason
+    assert first.reason.startswith(f"{stage}: out of memory with all memory savings on") and "\n" not in first.reason
+
+
+def accelerator_error(message: str) -> RuntimeError:
+    """As the driver's errors come, in the type that newer releases of PyTorch have for them."""
+    return getattr(torch, "AcceleratorError", RuntimeError)(message)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +288,23 @@ def test_nothing_left_to_save_is_one_failure_and_the_rest_go_on(model, photo, ta
         (torch.OutOfMemoryError("CUDA out of memory"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("not enough memory: you tried to allocate"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"), True),
+        (accelerator_error("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"), True),
+        (RuntimeError("cudaErrorMemoryAllocation"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), True),
+        (RuntimeError("nvrtc: error: NVRTC_ERROR_OUT_OF_MEMORY"), True),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`"), True),
+        (RuntimeError("HIP error: hipErrorOutOfMemory"), True),
+        (RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("miopenStatusAllocFailed"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"), True),
         (RuntimeError("shapes do not fit"), False),
+        (RuntimeError("shapes do not fit: CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("shapes do not fit: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False),
+        (RuntimeError("shapes do not fit: CUBLAS_STATUS_INVALID_VALUE"), False),
     ],
 )
 def test_only_want_of_memory_is_tried_again(model, error, is_memory, capsys):
@@ -316,13 +344,53 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
     capsys.readouterr()
     kept = memory_manager(model, Memory(limit=1.0), **choice)
     assert estimate(footprint, kept.plan, INVERTING) <= room < estimate(footprint, Plan(4, 8), INVERTING)
-    assert capsys.readouterr().err.startswith("memory: auto chose gradient checkpointing")
+    assert capsys.readouterr().err.startswith("memory: auto turned on: gradient checkpointing")
     monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 0)
     assert memory_manager(model, Memory(limit=1.0), **choice).plan == Plan(1, 1, checkpointing=True)
-    assert capsys.readouterr().err.startswith("memory: warning: with every memory saving on, about 0.10 GB are needed")
+    assert capsys.readouterr().err.startswith(
+        "memory: warning: even with all memory savings on, the work needs about 0.10 GB beside what the process holds, "
+        "and 0.00 GB are left of the limit\n"
+    )
     assert memory_manager(model, Memory("low", checkpointing=False), **choice).plan == Plan(1, 1)
     direct = choice | {"settings": InversionSettings(Direct())}  # nothing is optimized: there is no graph
     assert memory_manager(model, Memory("low"), **direct).plan == Plan(1, 1)
+
+
+def test_on_cuda_need_and_room_have_the_model_in_them(model, capsys, monkeypatch):
+    on_cuda = replace(model, device=torch.device("cuda"))
+    monkeypatch.setattr(
+        memory_plan, "measure", lambda *args: Footprint(4 * 2**30, 0, 0, 0, (0, 0), 0, (0, 0), (0, 0), 0)
+    )
+    monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 3 * 2**30)
+    memory_manager(on_cuda, Memory(), 1024, 1024, SETTINGS, 1, 1)
+    assert capsys.readouterr().err.startswith(
+        "memory: warning: even with all memory savings on, model and work need about 4.00 GB, and 3.00 GB are free\n"
+    )
+
+
+def test_each_photograph_on_cuda_has_a_peak_of_its_own(model, photo, task, monkeypatch):
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append(device.type))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 2**30 * len(calls))
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    reset_peak_memory(cuda)
+    assert (calls, peak_memory_gb(cuda)) == (["cuda"], 1.0)
+    reset_peak_memory(cpu)
+    assert calls == ["cuda"]
+    # The runner begins a peak before each photograph.
+    monkeypatch.setattr("rli.runs.runner.reset_peak_memory", lambda device: reset_peak_memory(cuda))
+    monkeypatch.setattr("rli.runs.stages.peak_memory_gb", lambda device: peak_memory_gb(cuda))
+    results = Runner(task(targets=TARGETS[:1]), model).results(photographs(photo, 2))
+    assert [{row.peak_memory_gb for row in result.rows} for result in results] == [{2.0}, {3.0}]
+
+
+def test_a_cpu_s_peak_is_the_process_s_and_never_falls():
+    cpu, more = torch.device("cpu"), torch.ones(2**28, dtype=torch.uint8)
+    at_most = peak_memory_gb(cpu)
+    assert at_most > more.nbytes / 2**30
+    del more
+    reset_peak_memory(cpu)
+    assert peak_memory_gb(cpu) >= at_most
 
 
 def test_a_cpu_s_budget_is_the_limit_less_what_the_process_holds(tiny):

@@ -260,7 +260,7 @@ def test_exif_rotation_holds_for_the_mask_too(tmp_path):
     Image.fromarray(np.rot90(mask).astype(np.uint8) * 255).save(tmp_path / "r_mask.png", exif=TURNED)
     assert np.array_equal(photo.truth(60, 40), mask)
     write_png(tmp_path / "r_mask.png", np.rot90(mask))
-    with pytest.raises(RLIError, match="the mask is 60×40 pixels, its photograph 40×60"):
+    with pytest.raises(RLIError, match="the mask has 60×40 pixels and its photograph 40×60"):
         photo.truth(60, 40)
 
 
@@ -292,7 +292,7 @@ def test_masks_of_every_make(tmp_path):
         assert np.array_equal(only(tmp_path).truth(40, 60), inside)
     write_png(tmp_path / "p_mask.png", np.zeros((40, 60), bool))
     assert not only(tmp_path).truth(40, 60).any()
-    with pytest.raises(RLIError, match=r"p_mask\.png marks nothing at 60×40 pixels"):
+    with pytest.raises(RLIError, match=r"p_mask\.png is empty at 60×40 pixels"):
         only(tmp_path, region="truth").region(40, 60)
     (tmp_path / "p_mask.png").write_bytes(b"")
     with pytest.raises(RLIError, match=r"p_mask\.png cannot be read"):

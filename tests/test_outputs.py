@@ -3,7 +3,6 @@
 import dataclasses
 import weakref
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,11 @@ from rli.metrics.columns import ORIGINAL
 from rli.reports.outputs import OVERVIEW, Outcome, write_outcome
 from rli.reports.pixels import contact_sheet, tiles
 from rli.reports.results import frame_of, read_results
-from rli.store.records import Failure
+from rli.reports.sweep import PUBLISHED
+from rli.store.failures import Failure
 from rli.tracking.tracker import Untracked
 
 pytestmark = pytest.mark.integration
-
-PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 
 def photograph(name, job=""):

@@ -11,18 +11,15 @@ from rli.errors import RLIError
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.photos.sources import Photo
-from rli.store.records import (
-    EditedPhoto,
-    EditRecord,
+from rli.store.failures import (
+    Failure,
     read_failure,
     read_failures,
-    read_photo,
-    read_record,
     read_status,
     write_failure,
-    write_photo,
     write_status,
 )
+from rli.store.records import EditedPhoto, EditRecord, read_photo, read_record, write_photo
 
 
 def photograph():
@@ -77,7 +74,8 @@ def test_a_record_whose_pictures_are_gone_says_so(tmp_path):
     record = read_record(tmp_path, "sub/plate")
     record.picture("rust_mask").unlink()
     assert record.rows == photograph().rows
-    with pytest.raises(RLIError, match="run it again"):
+    assert record.damage() == "rust_mask.png is missing"
+    with pytest.raises(RLIError, match=r"rust_mask\.png is missing"):
         record.read()
 
 
@@ -93,7 +91,7 @@ def test_a_photograph_without_its_record_or_pictures_is_not_done(tmp_path):
     record = tmp_path / "records" / "sub" / "plate.safetensors"
     record.write_bytes(record.read_bytes()[:100])
     assert read_record(tmp_path, "sub/plate", "k") is None
-    with pytest.raises(RLIError, match="run it again"):
+    with pytest.raises(RLIError, match="the same command makes them again"):
         read_photo(tmp_path, "sub/plate")
 
 
@@ -127,8 +125,9 @@ def test_status_and_failures(tmp_path):
 
 
 def test_a_failure_is_told_for_the_same_job_only_and_until_the_photograph_is_done(tmp_path):
-    write_failure(tmp_path, "sub/plate", "k", "it cannot be read")
-    assert read_failure(tmp_path, "sub/plate", "k") == "it cannot be read"
+    failure = Failure("sub/plate", "it cannot be read", is_lasting=False)
+    write_failure(tmp_path, failure, "k")
+    assert read_failure(tmp_path, "sub/plate", "k") == failure
     assert read_failure(tmp_path, "sub/plate", "another") is None
     write_photo(tmp_path, photograph())
     assert read_failure(tmp_path, "sub/plate", "k") is None

@@ -273,7 +273,7 @@ def test_names_of_knobs_that_end_alike_are_told_in_full(tmp_path):
 
 def test_failures_are_told(tmp_path):
     text = write(tmp_path / "r.html", [photograph()], failures=[("7", "out of range"), ("8", "no such file")])
-    assert "2 could not be done" in text
+    assert "2 failed." in text
     assert '<th scope="row">7</th><td class="reason">out of range</td>' in text
 
 

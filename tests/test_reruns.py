@@ -43,7 +43,7 @@ def test_interrupted_it_says_so_in_one_line_and_goes_on(here, monkeypatch, inver
         patch.setattr(runner, "write_photo", once)
         answer = run(*TWO)
     assert answer.status == 130
-    assert answer.stderr.splitlines()[-1].startswith("stopped: the same command goes on")
+    assert answer.stderr.splitlines()[-1].startswith("stopped. To continue, give the same command with hydra.run.dir=")
     assert "Traceback" not in answer.stderr
     folder = made_by(*TWO)
     assert inversions == [1, 1]
@@ -58,7 +58,8 @@ def test_interrupted_it_says_so_in_one_line_and_goes_on(here, monkeypatch, inver
     # Shards make the same, whichever ends last.
     other = [*TWO, "out=other", "runtime.cache=other_cache"]
     answer = run(*other, "shard=1/2")
-    assert answer.status == 0 and "shard 1/2 is done" in answer.stdout and not (here / "other" / "results.csv").exists()
+    assert answer.status == 0 and "shard 1/2 is finished" in answer.stdout
+    assert not (here / "other" / "results.csv").exists()
     assert made_by(*other, "shard=0/2").resolve() == here / "other"
     parts[0].unlink()
     assert differences(folder, here / "other") == []
@@ -85,7 +86,7 @@ def test_what_failed_is_told_and_not_tried_again_unless_asked(here, monkeypatch,
 def test_a_dry_run_tells_and_leaves_nothing(here):
     answer = run(*TWO, "dry_run=true")
     assert answer.status == 0, answer.stderr
-    assert "photographs: 2, of which 2 are to be done" in answer.stdout and "images: 2 edits" in answer.stdout
+    assert "photographs: 2, of which 2 are pending" in answer.stdout and "images: 2 edits" in answer.stdout
     for word in ("time: ", "disk: ", "data sets: coco"):
         assert word in answer.stdout
     assert [*here.iterdir()] == []
@@ -204,7 +205,7 @@ BAD = {
     "export=foo": "export=foo: unknown value",
     "export=3": "export=3: unknown value",
     "task=foo": "task=foo: unknown value; expected one of edit, reconstruct, both",
-    "defect=original": "export needs a defect to edit to, or task=reconstruct",
+    "defect=original": "export writes edits, and no defect is chosen",
     "shard=4/4": "shard=4/4",
     "relabel=2": "relabel=2: unknown value; expected true or false",
     "dataset.gate.foo=1": "dataset.gate.foo",
@@ -217,10 +218,10 @@ BAD = {
     "dataset.keep_split=2": "dataset.keep_split=2",
     "dataset.originals=foo": "dataset.originals=foo: unknown value",
     "dataset.review=none.csv": "none.csv: there is no such file",
-    "dataset.variants.count=2": "dataset.variants.count=2: all these edits would be the same",
+    "dataset.variants.count=2": "dataset.variants.count=2: without a range these edits would be equal",
     "dataset.variants.eq=3": "dataset.variants.eq=3",
     "+dataset.variants.foo=1": "dataset.variants.foo: unknown setting",
-    "data=folder": "data.path=None: folder needs one",
+    "data=folder": "data.path=None: folder needs it",
     "+defect.all.rust_mask=photo of a crack dent image": "the defect name “rust_mask” cannot be used",
 }
 

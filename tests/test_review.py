@@ -53,7 +53,7 @@ def test_the_same_said_twice_is_said_once(tmp_path):
         (HEAD + "plate,rust\r\n", "unknown decision “”"),
         ("image,defect,decision\r\nplate,rust,keep\r\n", "the column job is missing"),
         ("", "the column image is missing"),
-        (HEAD + '"plate,rust,,keep,\r\n', "no readable CSV"),
+        (HEAD + '"plate,rust,,keep,\r\n', "not a readable CSV"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path, text, told):
@@ -62,6 +62,6 @@ def test_what_cannot_be_meant_is_refused(tmp_path, text, told):
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     assert "there is no such file" in refused(tmp_path / "none.csv")
-    assert "no readable CSV" in refused(tmp_path)
+    assert "is not a file" in refused(tmp_path)
     (tmp_path / "r.csv").write_bytes(b"\xff\xfe\x00")
-    assert "no readable CSV" in refused(tmp_path / "r.csv")
+    assert "not a readable CSV" in refused(tmp_path / "r.csv")

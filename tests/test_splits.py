@@ -67,5 +67,5 @@ def test_shares_are_scaled():
 
 @pytest.mark.parametrize("text", ["0.7", "0.7/0.3", "a/b/c", "0/0/0", "1/-1/1", "1/1/1/1", "1//1", "nan/1/1", ""])
 def test_what_is_no_share(text):
-    with pytest.raises(RLIError, match="write the shares"):
+    with pytest.raises(RLIError, match="expected the shares"):
         ratios_of(text)

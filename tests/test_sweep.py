@@ -10,7 +10,8 @@ from rli.errors import RLIError
 from rli.files import write_whole
 from rli.reports import sweep
 from rli.reports.results import frame_of, read_results, write_results
-from rli.store.records import EditedPhoto, write_photo, write_status
+from rli.store.failures import write_status
+from rli.store.records import EditedPhoto, write_photo
 
 pytestmark = pytest.mark.integration
 
@@ -112,10 +113,10 @@ def test_a_single_run_is_a_sweep_of_one(folder):
 
 
 def test_what_is_no_sweep_is_said_in_one_line(tmp_path, capsys):
-    with pytest.raises(RLIError, match="no jobs"):
+    with pytest.raises(RLIError, match="no runs found"):
         sweep.gather([tmp_path])
     assert sweep.main([str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.strip().endswith("no such folder")
+    assert capsys.readouterr().err.strip().endswith("there is no such folder")
 
 
 def test_status_that_is_no_status_is_no_success(folder):

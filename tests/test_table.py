@@ -83,9 +83,9 @@ def test_files_and_what_is_wrong(tmp_path):
     write_table(tmp_path, rows(), SPEC, tmp_path / "experiments")
     assert pd.read_csv(tmp_path / "table.csv")["psnr_published"].notna().sum() == 2
     assert (tmp_path / "table.md").read_text().startswith("| rli.location |")
-    with pytest.raises(RLIError, match="no column nothing"):
+    with pytest.raises(RLIError, match="unknown column nothing"):
         table(rows(), TableSpec("x", ("nothing",), "original", ("psnr",)))
-    with pytest.raises(RLIError, match=r"unknown value table\.of=some"):
+    with pytest.raises(RLIError, match=r"table\.of=some: unknown value"):
         table(rows(), TableSpec("x", ("rli.location",), "some", ("psnr",)))
 
 

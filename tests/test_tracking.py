@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from wandb_harness import KEY, PUBLISHED, Tracked, fresh_home, log, photograph, pixels, records, shown, sweep, track
+from wandb_harness import KEY, Tracked, fresh_home, log, photograph, pixels, records, shown, sweep, track
 
 from rli.images import write_png
 from rli.metrics.columns import NAMES
 from rli.reports.comparison import comparison
 from rli.reports.results import frame_of, read_results, write_results
-from rli.store.records import Failure
+from rli.reports.sweep import PUBLISHED
+from rli.store.failures import Failure
 from rli.tracking.summary import objective, summary
 from rli.tracking.tracker import open_tracker
 from rli.tracking.wandb_run import tidy_tags

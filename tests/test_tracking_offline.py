@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from command import run_process
-from wandb_harness import KEY, PUBLISHED, Tracked, fresh_home, raw_records, server, shown, sweep, track
+from wandb_harness import KEY, Tracked, fresh_home, raw_records, server, shown, sweep, track
 
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.reports.comparison import comparison
-from rli.store.records import Failure
+from rli.reports.sweep import PUBLISHED
+from rli.store.failures import Failure
 from rli.tracking import offline
 from rli.tracking.offline import re_root
 from rli.tracking.tracker import open_tracker
@@ -65,7 +66,7 @@ def test_a_copied_folder_is_sent_whole(tmp_path, monkeypatch, capsys):
 
 
 def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, capsys):
-    with pytest.raises(RLIError, match="no offline runs"):
+    with pytest.raises(RLIError, match="no offline W&B runs"):
         re_root(tmp_path)
     track(tmp_path)
     told = Tracked(tmp_path)
@@ -78,7 +79,7 @@ def test_a_copy_that_cannot_be_sent_whole_is_refused_and_left_alone(tmp_path, ca
     assert offline.main([str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "is gone: copy the whole folder" in err
+    assert "is missing; copy the run's folder again" in err
     assert told.path.read_bytes() == whole
 
 

@@ -29,7 +29,7 @@ def test_with_a_key_the_same_goes_out_at_once(tmp_path, fresh_machine, monkeypat
         assert track(tmp_path / "run").mode == "online"
     (table,) = (name for name in w_b.sent if name.endswith("/results.table.json"))
     assert [line[0] for line in json.loads(w_b.sent[table])["data"]] == ["one", "one", "two", "two"]
-    assert len([name for name in w_b.sent if "/media/images/" in name]) == 3
+    assert len([name for name in w_b.sent if "/media/images/" in name]) == 4
     assert capfd.readouterr() == ("", "")
     assert [*fresh_machine.iterdir()] == []
 

@@ -21,7 +21,6 @@ from rli.reports.results import frame_of
 from rli.tracking.tracker import open_tracker
 
 KEY = "0123456789abcdef" * 2 + "deadbeef"
-PUBLISHED = Path(__file__).parents[1] / "experiments" / "defect_comparison" / "published.csv"
 
 
 def fresh_home(tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def measure(asked: Asked) -> Kept:
     seconds = sum(
         row.seconds_edit + row.seconds_inversion * (row.defect == "original") for r in results for row in r.rows
     )
-    return Kept(described(generous, plan) or "nothing spared", rest, peak, seconds, images)
+    return Kept(described(generous, plan) or "no savings", rest, peak, seconds, images)
 
 
 def _photographs(count: int) -> list[Photo]:

@@ -1,6 +1,6 @@
 """What inverting photographs together gains, and whether it changes them: `python -m experiments.datasets.batch`.
 
-The same drawn surfaces through the miniature with main.py's settings, one, two, four and eight together, each with an
+The same drawn surfaces through the miniature with the usual settings, one, two, four and eight together, each with an
 empty cache of its own; every picture is held against the one that was made alone.
 """
 

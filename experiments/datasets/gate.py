@@ -49,8 +49,8 @@ def judged(rows: pd.DataFrame, gate: Gate) -> list[str]:
 
 
 def again(model: Model, work: Job, rows: pd.DataFrame, gate: Gate, folder: Path) -> pd.DataFrame:
-    """One more try of the edits that the gate sets aside, with the settings that it would turn to: rows as `edits_of`
-    has them, with the reason why they are set aside still. Those for which there is nothing to turn are left out.
+    """One more try of the edits that the gate rejects, with the settings that it would turn to: rows as `edits_of`
+    has them, with the reason why they are still rejected. Those for which there is nothing to turn are left out.
 
     The same as dataset.max_retries=1, whose rows tell the better try only.
     """
@@ -111,7 +111,7 @@ def share(agrees: pd.Series) -> str:
 def verdicts(parts: Sequence[tuple[str, str, pd.DataFrame, pd.DataFrame]]) -> str:
     """For each gate and settings, with their edits and those of the next try: the share that the classifier agrees
     with."""
-    head = ["Gate", "Settings", "all edits", "kept", "set aside", "kept at the next try", "kept in the end"]
+    head = ["Gate", "Settings", "all edits", "kept", "rejected", "kept at the next try", "kept in the end"]
     lines = []
     for gate, label, rows, tried in parts:
         agrees, is_kept = rows["named"] > 0.5, rows["reason"] == ""
@@ -129,7 +129,7 @@ def floors(first: pd.DataFrame, second: pd.DataFrame) -> str:
         for label, group in [*second.groupby("settings", sort=False), ("both", second)]:
             agrees, is_kept = group["named"] > 0.5, group[name] >= floor
             lines.append([f"`{limit}={floor:g}`", label, share(agrees[is_kept]), share(agrees[~is_kept])])
-    return markdown(["Floor", "Settings", "kept", "set aside"], lines, words=2)
+    return markdown(["Floor", "Settings", "kept", "rejected"], lines, words=2)
 
 
 def scores(rows: pd.DataFrame) -> str:
@@ -145,11 +145,11 @@ def scores(rows: pd.DataFrame) -> str:
 
 
 def sheet(path: Path, pictures: dict[str, list[PhotoResult]], rows: pd.DataFrame, count: int = 8) -> None:
-    """Edits that a gate keeps and that it sets aside, each below its reconstruction, with the worst reason and the
+    """Edits that a gate keeps and that it rejects, each below its reconstruction, with the worst reason and the
     classifier's opinion."""
     found = {(label, result.name): result for label, some in pictures.items() for result in some}
     is_kept = rows["reason"] == ""
-    parts = [(word, part) for word, part in (("kept", rows[is_kept]), ("set aside", rows[~is_kept])) if len(part)]
+    parts = [(word, part) for word, part in (("kept", rows[is_kept]), ("rejected", rows[~is_kept])) if len(part)]
     figure, axes = plt.subplots(2 * len(parts), count, figsize=(1.6 * count, 4.0 * len(parts)), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -161,7 +161,7 @@ def sheet(path: Path, pictures: dict[str, list[PhotoResult]], rows: pd.DataFrame
             above.imshow(result.reconstruction, interpolation="nearest")
             above.set_title(f"{word}: {row['defect']}\n{row['settings']}", fontsize=8)
             below.imshow(result.edits[row["defect"]].image, interpolation="nearest")
-            reason = row["reason"].split(";")[0].replace(", ", "\n")
+            reason = row["reason"].split(";")[0].replace(" is ", "\nis ")
             below.set_title(f"{reason}\nnamed {row['named']:.0%}".strip(), fontsize=7.5)
     figure.tight_layout(pad=0.4)
     save_figure(figure, path, dpi=90)

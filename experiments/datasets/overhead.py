@@ -1,6 +1,6 @@
 """What an image costs beside the core: `python -m experiments.datasets.overhead`.
 
-Whole runs of main.py's work over folders of small photographs, each in a process of its own: photographs are read,
+Whole runs over folders of small photographs, each in a process of its own: photographs are read,
 keys, cache, records, pictures, tables, page, manifest and data sets are written as ever. Only inversion, sampling,
 decoding, the classifier and LPIPS are replaced by something that costs nothing.
 """
@@ -116,7 +116,7 @@ def spend(photos: Path, folder: Path, formats: Sequence[str]) -> dict[str, float
 
 
 def settings(photos: Path, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
-    """main.py's configuration for a data set of the folder's photographs."""
+    """The command's configuration for a data set of the folder's photographs."""
     with initialize_config_dir(str(resource_folder("conf")), version_base="1.3"):
         asked = ["model=mini", 'resolution="64"', "data=folder", f"data.path='{photos}'", "tracking=off", "runtime=cpu"]
         asked += [f"export=[{','.join(formats)}]", f"out='{folder}'", f"runtime.cache='{folder / 'cache'}'"]

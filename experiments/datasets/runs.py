@@ -89,7 +89,7 @@ def _digest(path: Path) -> str:
 
 def _record(path: Path) -> bytes:
     with safe_open(path, "np") as file:
-        facts = json.loads(file.metadata()["photo"])
+        facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name).tobytes() for name in sorted(file.keys())}
     facts["rows"] = [
         {name: value for name, value in row.items() if not name.startswith(MEASURED)} for row in facts["rows"]

@@ -1,1 +1,1 @@
-"""What is typed: the command `rli`. The only package that imports Hydra."""
+"""The command line: `rli`. The only package that imports Hydra."""

@@ -1,4 +1,4 @@
-"""How a command says that it failed: one line for what the user can mend, a traceback for a bug."""
+"""How a command reports errors: one line for what the user can correct, a traceback for a bug."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
-from rli.errors import RLIError
+from hydra.errors import ConfigCompositionException, OverrideParseException
+from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
+
+from rli.errors import RLIError, shown
 
 # Hydra's own: where it is "1", Hydra lets errors pass instead of printing a page of its own.
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -17,18 +21,28 @@ FULL_ERROR = "RLI_FULL_ERROR"
 
 
 def one_line(error: BaseException) -> str:
-    """The message on one line, without where Hydra looked; the error's type where there is no message."""
-    return " ".join(str(error).split("Config search path")[0].split()) or type(error).__name__
+    """The message on one line with what to do, without where Hydra looked; the error's type where it has none."""
+    # Where Hydra looked; and how to add a key that is none.
+    said = str(error).split("Config search path")[0].split("To append to your config use")[0]
+    said = " ".join(said.split()) or type(error).__name__
+    return shown(said + _hint(error))
 
 
 def print_error(line: str) -> None:
     """The one line that a bad command ends in, on stderr."""
-    print(f"error: {line}", file=sys.stderr)
+    print(shown(f"error: {line}"), file=sys.stderr)
+
+
+def print_on_any_terminal() -> None:
+    """From now on what a terminal has no letters for is escaped, where printing it would be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def is_mendable(error: BaseException) -> bool:
-    """Whether the user can mend it: a bad value, file or combination, or a full disk."""
-    return isinstance(error, (RLIError, OSError))
+    """Whether the user can correct it: a bad value, file or combination, a full disk, or too little memory."""
+    return isinstance(error, (RLIError, OSError, MemoryError, OmegaConfBaseException))
 
 
 def wants_traceback() -> bool:
@@ -56,3 +70,14 @@ def errors_pass_through_hydra() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an error of Hydra's, which does not say it; "" where nothing is known."""
+    if isinstance(error, OverrideParseException):
+        return """; put a value that holds , : = ( ) [ ] { } or quotes in quotes: 'key="the value"'"""
+    if isinstance(error, InterpolationResolutionError | GrammarParseError):
+        return r"; ${ takes another setting's value: to mean these two characters, quote them with a backslash: \${"
+    if isinstance(error, ConfigCompositionException) and "Could not override" in str(error):
+        return "; there is no such setting: --cfg job shows all"
+    return ': pip install "rli[sweep]"' if "hydra/launcher/" in str(error) else ""

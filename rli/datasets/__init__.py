@@ -1,1 +1,1 @@
-"""Labelled data sets going out: annotations, splits, manifest, card, formats."""
+"""Labelled data sets: annotations, splits, manifest, card, formats."""

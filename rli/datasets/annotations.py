@@ -1,19 +1,14 @@
-"""From edits to annotations: which pixels changed, as masks, polygons and run lengths.
-
-Pixel coordinates of polygons are COCO's: x to the right, y down, the pixel in row r and column c covers
-[c, c+1] × [r, r+1], the image 0…W × 0…H.
-"""
+"""From edits to annotations: which pixels changed, which class they have, and masks as pieces and run lengths."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.measure import approximate_polygon, find_contours
 
 from rli.errors import RLIError, one_of, whole, within
 from rli.photos.photo import GOOD, SPLITS
@@ -25,8 +20,6 @@ UNKNOWN = "defect"
 IGNORE = 255
 
 _NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
-# A pixel's centre is √2/4 from the outline at least: simplified by less, the outline still has the same pixels inside.
-_TOLERANCE = 0.35
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,8 @@ class Region:
     label: str
     # A PNG of 0 and 255, of the image's size.
     mask: Path
+    # Whether its pixels have this class alone, and leave the regions before it.
+    relabels: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +66,14 @@ class Item:
 
 
 def change_mask(
-    edit: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, *, threshold: float = 8.0, smallest: int = 16
+    edit: np.ndarray,
+    reconstruction: np.ndarray,
+    mask: np.ndarray | None,
+    *,
+    threshold: float = 8.0,
+    smallest: int = 16,
 ) -> np.ndarray:
-    """The pixels that an edit visibly changed: inside the blend mask, and measurably different.
+    """The pixels that an edit visibly changed: measurably different, and inside the blend mask that held it.
 
     Of the absolute difference the strongest channel counts, for rust may show in one alone; it is smoothed by a
     Gaussian of one pixel before it is compared.
@@ -81,7 +81,7 @@ def change_mask(
     Args:
         edit: (H,W,3) uint8.
         reconstruction: (H,W,3) uint8.
-        mask: (H,W) bool, the blend mask.
+        mask: (H,W) bool, the blend mask; None where the edit was free to change the whole image.
         threshold: In grey levels of 255.
         smallest: Connected pieces of fewer pixels are removed.
 
@@ -94,7 +94,9 @@ def change_mask(
     within("threshold", threshold, 0, 255)
     whole("smallest", smallest, 0, 2**31 - 1)
     difference = np.abs(edit.astype(np.int16) - reconstruction).max(-1).astype(np.float32)
-    changed = mask & (ndimage.gaussian_filter(difference, 1.0) > threshold)
+    changed = ndimage.gaussian_filter(difference, 1.0) > threshold
+    if mask is not None:
+        changed &= mask
     labels, _ = ndimage.label(changed, _NEIGHBOURS)
     return changed & (np.bincount(labels.ravel())[labels] >= smallest)
 
@@ -105,12 +107,12 @@ def regions_of_edit(truth: Region | None, change: Region, relabel: bool) -> tupl
     Args:
         truth: The photograph's own defect; None where none is known.
         change: The new defect.
-        relabel: Which class the pixels take in class-index masks where both overlap: the new defect's, as in the paper,
-            or the photograph's own.
+        relabel: Whether pixels of both have the new defect's class alone, as in the paper. Otherwise they belong to
+            both objects, and have the class of the photograph's own defect in class-index masks.
     """
     if truth is None:
         return (change,)
-    return (truth, change) if relabel else (change, truth)
+    return (truth, replace(change, relabels=True)) if relabel else (change, truth)
 
 
 def class_index(
@@ -134,13 +136,18 @@ def class_index(
         RLIError: A class is not among `classes`, or there are too many of them.
     """
     if len(classes) >= IGNORE:
-        raise RLIError(f"{len(classes)} classes do not fit a mask of bytes: at most {IGNORE - 1}")
+        raise too_many_classes(len(classes))
     index = np.zeros(shape, np.uint8)
     for label, mask in regions:
         index[mask] = position(label, classes) + 1
     if ignore is not None:
         index[ignore] = IGNORE
     return index
+
+
+def too_many_classes(count: int) -> RLIError:
+    """The error about more classes than an 8-bit mask can tell apart."""
+    return RLIError(f"{count} classes are too many; an 8-bit mask holds at most {IGNORE - 1}")
 
 
 def position(label: str, classes: Sequence[str]) -> int:
@@ -150,7 +157,9 @@ def position(label: str, classes: Sequence[str]) -> int:
         RLIError: It is none of the classes.
     """
     if label not in classes:
-        raise RLIError(f"the class “{label}” is not among the data set's: {', '.join(classes) or 'it has none'}")
+        raise RLIError(
+            f"the class “{label}” is not a class of the data set; expected one of {', '.join(classes) or 'none'}"
+        )
     return classes.index(label)
 
 
@@ -168,29 +177,8 @@ def pieces(mask: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
 
 
 def has_hole(piece: np.ndarray) -> bool:
-    """Whether a piece encloses background (connected through edges), which a polygon cannot show."""
+    """Whether a piece encloses background (connected through edges)."""
     return bool((ndimage.binary_fill_holes(piece) & ~piece).any())
-
-
-def polygon(top: int, left: int, piece: np.ndarray) -> np.ndarray:
-    """The outer outline of one of `pieces`.
-
-    Holes are filled, as polygons of YOLO and COCO cannot hold any (`rle` can). Up to holes the outline is exact: the
-    centres of the piece's pixels, and no others, lie inside.
-
-    Args:
-        top: Where the cut-out lies in the image, in pixels.
-        left: As top.
-        piece: (h,w) bool, connected.
-
-    Returns:
-        (N,2) float, x and y in the image, N ≥ 3; the first point is not repeated.
-    """
-    filled = np.pad(ndimage.binary_fill_holes(piece), 1).astype(np.uint8)
-    (outline,) = find_contours(filled, 0.5, fully_connected="high")
-    corners = approximate_polygon(outline, _TOLERANCE)[:-1]
-    # From centres of the padded cut-out's pixels to corners of the image's.
-    return corners[:, ::-1] + (left - 0.5, top - 0.5)
 
 
 def rle(mask: np.ndarray) -> dict[str, list[int]]:

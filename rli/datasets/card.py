@@ -1,4 +1,4 @@
-"""The page that introduces a data set."""
+"""A data set's card: README.md with its numbers, samples and settings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _summary(file: pq.ParquetFile) -> dict[str, Any]:
     for row in _rows(file):
         if not row["kept"]:
             # Up to its first figure a reason says what failed.
-            rejected[re.split(r"\s*[\d;]", row["reason"])[0] or "no reason given"] += 1
+            rejected[re.split(r"( of)?\s*[\d;]", row["reason"])[0] or "no reason given"] += 1
             continue
         table[row["label"]][row["split"]] += 1
         kinds[row["kind"]] += 1

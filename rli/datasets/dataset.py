@@ -1,26 +1,26 @@
-"""From what a run's folder keeps of photographs to labelled data sets."""
+"""Writes the results in a run's folder as labelled data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
-from rli.datasets.formats import FORMATS, ORIGINALS, Count, write
+from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of, true_or_false
+from rli.errors import RLIError, one_of, shortened, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
-from rli.photos.photo import GOOD, Photo
+from rli.photos.photo import GOOD, SPLITS, Photo
 from rli.store.records import PhotoRecord
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """How results become a data set.
+    """Settings of a data set.
 
     Raises:
         SettingError: A bad value.
@@ -31,7 +31,7 @@ class Dataset:
     # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
-    # Whether changed pixels take the new defect's class where the photograph's own mask overlaps them.
+    # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
     relabel: bool = False
     # The photographs: link (hard links), copy or none.
     originals: str = "link"
@@ -39,7 +39,7 @@ class Dataset:
     split: str | None = None
     # Whether photographs that have a split of their own keep it.
     keep_split: bool = False
-    # By job (""), photograph and edit, whether an edit is kept; goes before the quality gate.
+    # By job (""), photograph and edit, whether an edit is kept; overrides the quality gate.
     review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     # For the card.
     title: str = "Synthetic defects"
@@ -112,9 +112,37 @@ def write_dataset(
             folder / "dataset",
             originals=dataset.originals,
             classes=sorted(labels - {GOOD}),
+            # The manifest of an earlier one lies beside it.
+            is_own=(folder / "manifest.parquet").is_file() and (folder / "records").is_dir(),
         )
     dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts
+
+
+def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collection[str], dataset: Dataset) -> None:
+    """Whether a data set can be written of photographs that are still to be made, by their names: one pass, in which no
+    photograph is opened.
+
+    Args:
+        photos: All of them.
+        edits: The names of the edits that each gets.
+        classes: The classes of these edits.
+        dataset: What is wanted.
+
+    Raises:
+        RLIError: A class or a split cannot be, or the review names an edit that there will not be.
+    """
+    labels, reviewed = {*classes} if dataset.edits else set(), dict(dataset.review)
+    for photo in photos:
+        if photo.split:
+            one_of(f"{photo.name}: split", photo.split, SPLITS)
+        if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
+            labels.add(photo.label or UNKNOWN)
+        for edit in edits if dataset.edits and reviewed else ():
+            reviewed.pop(("", photo.name, edit), None)
+    check_classes(sorted(labels - {GOOD}))
+    for _, photo_name, defect in reviewed:
+        raise RLIError(f"review: “{shortened(defect)}” of “{shortened(photo_name)}” is no edit of this run")
 
 
 def items(
@@ -165,7 +193,9 @@ def _check_review(made: Collection[tuple[Photo, PhotoRecord]], folder: Path, dat
         for defect in record.edits:
             unknown.pop(("", photo.name, defect), None)
     for _, photo_name, defect in unknown:
-        raise RLIError(f"review: “{defect}” of “{photo_name}” is no edit of {folder}")
+        raise RLIError(
+            f"dataset.review names the edit “{defect}” of “{photo_name}”, which this run does not have ({folder})"
+        )
 
 
 def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item:
@@ -178,7 +208,7 @@ def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item
 
 
 def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
-    """What the manifest tells of an image that was made."""
+    """The manifest's columns of an image that was made."""
     row = next((asdict(row) for row in record.rows if row.defect == defect), {})
     edit = record.edits.get(defect)
     own = {

@@ -15,9 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rli.cells import harmless
 from rli.datasets.annotations import Item
 from rli.errors import RLIError
 from rli.files import whole_file
+from rli.photos.naming import as_text
 
 # Every manifest's first columns; image and regions are paths from its folder, regions as JSON of class and mask.
 COLUMNS: dict[str, type] = {
@@ -54,8 +56,12 @@ class ManifestWriter:
     def __init__(self, folder: Path, facts: Mapping[str, type]) -> None:
         self.folder, self.facts = Path(folder), dict(facts)
         for name, kind in self.facts.items():
-            if name in COLUMNS or kind not in _ARROW:
-                raise RLIError(f"the manifest cannot have a fact named {name} of the type {kind.__name__}: rename it")
+            if name in COLUMNS:
+                raise RLIError(f"the manifest has a column “{name}” already; rename the fact")
+            if kind not in _ARROW:
+                raise RLIError(
+                    f"{name}: facts of the type {kind.__name__} cannot be written; expected str, int, float or bool"
+                )
         self.columns = COLUMNS | self.facts
         self.schema = pa.schema([(name, _ARROW[kind]) for name, kind in self.columns.items()])
         self.rows: list[dict[str, Any]] = []
@@ -97,7 +103,7 @@ class ManifestWriter:
         own |= {"image": self._path(item.image), "regions": regions, "kept": reason is None, "reason": reason or ""}
         values = own | dict(item.facts)
         row = {name: _cell(item.name, name, values.get(name), kind) for name, kind in self.columns.items()}
-        self.csv.writerow(row)
+        self.csv.writerow({name: harmless(value) for name, value in row.items()})
         self.rows.append(row)
         if len(self.rows) == ROW_GROUP:
             self._flush()
@@ -129,7 +135,7 @@ def _cell(row: str, column: str, value: Any, kind: type) -> Any:
         return None
     if kind is str:
         if isinstance(value, str | Path):
-            return str(value)
+            return as_text(str(value))
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
     if _type(value) is not kind and not (kind is float and isinstance(value, Integral)):
         raise RLIError(f"{row}: {column}={value} does not fit the manifest's column of type {kind.__name__}")

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rli.cells import as_written
 from rli.errors import RLIError
+from rli.files import look_at
 
 COLUMNS = ("image", "defect", "job", "decision")
+# A line of a review has a few hundred bytes.
+MOST_BYTES = 2**30
 KEEP = {"keep": True, "reject": False}
 
 
@@ -41,13 +45,14 @@ def read_review(path: str | Path) -> dict[tuple[str, str, str], bool]:
     """
     kept: dict[tuple[str, str, str], bool] = {}
     try:
+        look_at(path, MOST_BYTES)
         for decision in _decisions(Path(path)):
             if kept.setdefault(decision.key, decision.keep) != decision.keep:
-                raise RLIError(f"{path}: {_named(decision)} is both kept and rejected: leave one of its lines")
+                raise RLIError(f"{path}: {_named(decision)} is both kept and rejected; delete one of the two lines")
     except FileNotFoundError:
         raise RLIError(f"{path}: there is no such file; “Save choices” on a results page writes it") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RLIError(f"{path}: this is no readable CSV file ({error})") from None
+        raise RLIError(f"{path}: not a readable CSV file ({error})") from None
     return kept
 
 
@@ -59,7 +64,7 @@ def _decisions(path: Path) -> Iterator[Decision]:
         if missing:
             raise RLIError(f"{path}: the column {missing[0]} is missing; a review has {', '.join(COLUMNS)}")
         for record in table:
-            image, defect, job, decision = (record[name] or "" for name in COLUMNS)
+            image, defect, job, decision = (as_written(record[name] or "") for name in COLUMNS)
             if decision not in KEEP:
                 raise RLIError(
                     f"{path}: unknown decision “{decision}” in line {table.line_num}; expected keep or reject"

@@ -1,14 +1,17 @@
-"""Which photographs a model learns from (train), is tuned on (val) and is judged by (test)."""
+"""Train, val and test: which split each photograph belongs to."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from rli.errors import SettingError, one_of
 from rli.photos.photo import SPLITS
+
+SHARE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 def ratios_of(text: str) -> tuple[Fraction, ...]:
@@ -23,12 +26,11 @@ def ratios_of(text: str) -> tuple[Fraction, ...]:
     Raises:
         SettingError: The text is anything else.
     """
-    try:
-        shares = [Fraction(part.strip()) for part in str(text).split("/")]
-    except (ValueError, ZeroDivisionError):
-        shares = []
-    if len(shares) != 3 or min(shares) < 0 or sum(shares) == 0:
-        raise SettingError("split", text, "write the shares of train, val and test such as 0.7/0.15/0.15, or null")
+    parts = [part.strip() for part in str(text).split("/")]
+    # Plain numbers alone: a fraction of 1e999999999 is computed for ever.
+    shares = [Fraction(part) for part in parts] if all(map(SHARE.fullmatch, parts)) else []
+    if len(shares) != 3 or sum(shares) == 0:
+        raise SettingError("split", text, "expected the shares of train, val and test, such as 0.7/0.15/0.15")
     return tuple(share / sum(shares) for share in shares)
 
 
@@ -42,7 +44,7 @@ def assign(
 
     Args:
         photos: Name, stratum (such as category and class) and own split, None where it has none. A photograph's edits
-            are in its split, so that no photograph is both learnt from and tested on.
+            are in its split, so that no photograph occurs both in training and in testing.
         ratios: See `ratios_of`. None takes the photographs' own splits, train where there is none.
         seed: Of what is drawn.
         keep: Whether photographs that have a split of their own keep it; the ratios share out the others.

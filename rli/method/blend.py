@@ -9,10 +9,19 @@ from torch import Tensor
 
 
 def local_blend_mask(maps: Tensor, weights: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
-    """Where the chosen words look (Hertz et al. 2022, local editing): (B,1,h,w) bool.
+    """Where the chosen words have their attention (Hertz et al. 2022, local editing).
 
-    maps (B,h',w',S) accumulated maps, weights (B,S) picks the words' tokens. Words summed, max-pooled 3×3, upsampled
-    to the latent's size, divided by the maximum, and compared with threshold. A row without words is empty.
+    The words' maps are summed, max-pooled 3×3, brought to the latent's size, divided by their maximum, and compared
+    with the threshold.
+
+    Args:
+        maps: Accumulated attention maps (B,h',w',S).
+        weights: (B,S), not 0 at the tokens of the chosen words. A row without words gives an empty mask.
+        size: (h,w) of the latent.
+        threshold: The share of the maximum above which a position belongs to the mask, in [0,1].
+
+    Returns:
+        (B,1,h,w) bool.
     """
     heat = (maps * weights[:, None, None]).sum(-1).unsqueeze(1)
     heat = F.interpolate(F.max_pool2d(heat, 3, 1, 1), size=size)

@@ -30,12 +30,28 @@ SHARED = ("steps", "guidance", "hooks", "time_ids")
 
 
 def reconstruct(model: Model, inversion: Inversion) -> Tensor:
-    """The photograph as guided sampling gives it back: (1,3,H,W) in [-1,1]."""
+    """The photograph as guided sampling gives it back.
+
+    Args:
+        model: The model.
+        inversion: Of the photograph.
+
+    Returns:
+        (1,3,H,W) in [-1,1].
+    """
     return vae.decode(model, inversion.source_latents[-1:])
 
 
 def vae_round_trip(model: Model, inversion: Inversion) -> Tensor:
-    """The photograph encoded and decoded, the best that any latent method can give back: (1,3,H,W) in [-1,1]."""
+    """The photograph encoded and decoded: the best that any latent method can give back.
+
+    Args:
+        model: The model.
+        inversion: Of the photograph.
+
+    Returns:
+        (1,3,H,W) in [-1,1].
+    """
     return vae.decode(model, inversion.latent)
 
 
@@ -103,7 +119,10 @@ def edit_batch(
     reconstructions = [None] * len(inversions) if reconstructions is None else reconstructions
     _check_shared(inversions)
     if len(masks) != len(inversions):
-        raise RLIError(f"{len(masks)} masks for {len(inversions)} photographs: one for each, None where there is none")
+        raise RLIError(
+            f"{len(inversions)} photographs need {len(inversions)} masks (None for a photograph without one), but "
+            f"{len(masks)} are given"
+        )
     if not named:
         return [[] for _ in inversions]
     sources = [_source(model, *given, settings) for given in zip(inversions, masks, reconstructions, strict=True)]
@@ -146,15 +165,17 @@ class _Batch:
 
 
 def _check_shared(inversions: Sequence[Inversion]) -> None:
-    """One UNet call is told one size, one source prompt and one step: raises RLIError where photographs differ."""
+    """Raises RLIError where photographs differ in what a UNet call takes once for its whole batch."""
     for other in inversions[1:]:
         for (name, value), another in zip(_shared(inversions[0]).items(), _shared(other).values(), strict=True):
             if value != another:
-                raise RLIError(f"photographs edited together need one {name}, not {value} and {another}")
+                raise RLIError(
+                    f"photographs can be edited together only with equal {name}, and these have {value} and {another}"
+                )
 
 
 def _shared(inversion: Inversion) -> dict[str, object]:
-    """What a UNet call on the photograph is told for its whole batch, by name."""
+    """What a UNet call takes once for its whole batch, by name."""
     options = {name: getattr(inversion.settings, name) for name in SHARED}
     size = tuple(inversion.source_latents.shape[-2:])
     return {"size of latents": size, "source prompt": inversion.prompt, **options}
@@ -166,7 +187,10 @@ def _source(
     """Raises RLIError for a mask of another size than the photograph's."""
     pixels = _pixels(model, inversion)
     if mask is not None and mask.shape != pixels:
-        raise RLIError(f"the mask is {mask.shape[1]}×{mask.shape[0]} pixels, the photograph {pixels[1]}×{pixels[0]}")
+        raise RLIError(
+            f"the mask has {mask.shape[1]}×{mask.shape[0]} pixels and its photograph {pixels[1]}×{pixels[0]}; they "
+            "must have the same size"
+        )
     # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the latent
     # is kept in the pixels too.
     keeps = (settings.local_blend or mask is not None) and settings.convention == "standard"

@@ -6,6 +6,7 @@ Sources: prompt-to-prompt (Hertz et al. 2022), section 3.2; refine aligns by glo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -14,10 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rli.errors import RLIError
+from rli.errors import RLIError, shortened
 from rli.method.records import EditSettings, Target
 
 Span = tuple[int, int]
+
+# What CLIP's text encoders read: begin and end are two of them, and a word is at least one.
+MOST_TOKENS = 77
+# What other programs take for a factor on a word's attention.
+WEIGHT = re.compile(r"\([^():]*[^():\s\d]:[-+]?\d*\.?\d+\)|\(\([^()]+\)\)|\w+[+-]{2,}(?=[\s,.]|$)")
 
 
 @dataclass(frozen=True)
@@ -47,18 +53,43 @@ class TokenAlignment:
         return TokenAlignment(*(value.to(device) for value in vars(self).values()))
 
 
+def check_prompt(prompt: str) -> None:
+    """Everything about one prompt that needs no tokenizer.
+
+    Raises:
+        RLIError: It is longer than any text encoder reads, holds weights, or is no text.
+    """
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise RLIError(f"the prompt “{shortened(prompt)}” is no text: some of its bytes are no UTF-8") from None
+    if found := WEIGHT.search(prompt):
+        raise RLIError(
+            f"“{shortened(found[0])}”: weights in the prompt are not read; edit.eq is the factor on the changed words"
+        )
+    _check_length(prompt, len(prompt.split()) + 2, MOST_TOKENS, "at least ")
+
+
+def _check_length(prompt: str, count: int, most: int, how: str = "") -> None:
+    if count > most:
+        raise RLIError(
+            f"the prompt “{shortened(prompt, 60)}” has {how}{count} tokens, and the text encoder reads at most {most}; "
+            "shorten it"
+        )
+
+
 def tokenize(tokenizer: Any, prompt: str) -> Tokens:
     """CLIP's byte pairs never cross white space, so that words can be tokenized one by one.
 
-    Raises RLIError for a prompt longer than the text encoder reads.
+    Raises RLIError for what `check_prompt` refuses, and for a prompt longer than the text encoder reads.
     """
+    check_prompt(prompt)
     words = prompt.split()
     pieces = [tokenizer(word, add_special_tokens=False).input_ids for word in words]
-    ids = tuple(tokenizer(prompt).input_ids)
-    if len(ids) > tokenizer.model_max_length:
-        raise RLIError(
-            f"the prompt “{prompt}” has {len(ids)} tokens; the text encoder reads {tokenizer.model_max_length}"
-        )
+    ids = tuple(tokenizer(prompt, verbose=False).input_ids)
+    _check_length(prompt, len(ids), tokenizer.model_max_length)
+    if len(ids) != 2 + sum(map(len, pieces)):
+        raise RLIError(f"the prompt “{shortened(prompt)}” cannot be told apart into words: write plain words")
     ends = [1 + sum(map(len, pieces[: k + 1])) for k in range(len(pieces))]
     spans = tuple((end - len(piece), end) for end, piece in zip(ends, pieces, strict=True))
     return Tokens(ids, tuple(words), spans)
@@ -75,7 +106,7 @@ def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int,
     """
     a, b = [bare(w) for w in source.split()], [bare(w) for w in target.split()]
     if a == b:
-        raise RLIError(f"the target prompt “{target}” equals the source prompt: change at least one word")
+        raise RLIError(f"the target prompt “{target}” equals the source prompt; change at least one word")
     if len(a) == len(b):  # by position, so that two neighbours that change are two words that changed
         places = tuple(k for k, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
         return places, places
@@ -88,6 +119,8 @@ def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int,
 
 def check_target(source: str, target: Target, method: str) -> None:
     """Everything about a pair of prompts that needs no model: raises RLIError."""
+    check_prompt(source)
+    check_prompt(target.prompt)
     changed_words(source, target.prompt)
     for prompt, word in ((source, target.source_word), (target.prompt, target.target_word)):
         if word is not None:
@@ -95,16 +128,23 @@ def check_target(source: str, target: Target, method: str) -> None:
     counts = len(source.split()), len(target.prompt.split())
     if method == "replace" and counts[0] != counts[1]:
         raise RLIError(
-            f"edit=replace needs as many words in both prompts; “{source}” has {counts[0]} and “{target.prompt}” has "
-            f"{counts[1]}: use edit=refine"
+            f"edit=replace needs prompts with the same number of words, and “{source}” has {counts[0]}, "
+            f"“{target.prompt}” {counts[1]}; use edit=refine"
         )
 
 
-def _find(words: Sequence[str], word: str, prompt: str) -> tuple[int, ...]:
-    found = tuple(k for k, w in enumerate(words) if bare(w) == bare(word))
+def _find(words: Sequence[str], wanted: str, prompt: str) -> tuple[int, ...]:
+    """Positions of a word, or of the words of a phrase, wherever they stand side by side; part of a hyphenated word
+    stands for all of it. Raises RLIError where there are none."""
+    phrase, plain = [bare(word) for word in wanted.split()], [bare(word) for word in words]
+    starts = [k for k in range(len(plain)) if phrase and plain[k : k + len(phrase)] == phrase]
+    found = sorted({k + j for k in starts for j in range(len(phrase))})
+    if not found and len(phrase) == 1:
+        found = [k for k, word in enumerate(plain) if phrase[0] in word.split("-")]
     if not found:
-        raise RLIError(f"the word “{word}” is not in the prompt “{prompt}”")
-    return found
+        what = "phrase" if len(phrase) > 1 else "word"
+        raise RLIError(f"the {what} “{shortened(wanted)}” is not in the prompt “{shortened(prompt)}”")
+    return tuple(found)
 
 
 def global_alignment(source: Sequence[int], target: Sequence[int]) -> list[int]:

@@ -116,7 +116,8 @@ class Edit:
     target: Target
     # (1,3,H,W) in [-1,1].
     image: Tensor
-    # The blend mask (H,W) bool: where the edit may differ from the reconstruction.
+    # The blend mask (H,W) bool: where the edit may differ from the reconstruction. Without local blend and region the
+    # edit is free, and it is where attention looked.
     mask: np.ndarray
     # Of the target prompt's words, and of the source prompt's.
     maps: tuple[TokenMap, ...] = ()

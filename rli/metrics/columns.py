@@ -6,11 +6,14 @@ all made from COLUMNS. A new column is one entry here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
+from rli.errors import RLIError
 from rli.metrics.image import mean_change, psnr, ssim
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ ORIGINAL = "original"
 # From an image (H,W,3) uint8 and a defect's name to the probability that the defect is seen; None for an unknown name.
 Judge = Callable[["np.ndarray", str], float | None]
 Value = str | float | None
+# A side in pixels, or height and width.
+RESOLUTION = re.compile(r"[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?")
+# Beyond any number that is measured; whole numbers of any length come back from files.
+LARGEST = 1e300
 
 # What images are compared with: the groups of the page's table of means, in its order. Other groups follow them.
 RECONSTRUCTION, PHOTOGRAPH, BACKGROUND = "To reconstruction", "To photograph", "Background"
@@ -60,9 +67,11 @@ class Measurement:
     lpips: Lpips | None = None
     # None where the model has no classifier.
     judge: Judge | None = None
-    # Seconds of the photograph's inversion and of this edit; GB (2^30 bytes) at the peak.
+    # Of the photograph's inversion, and of this edit.
     seconds_inversion: float = 0.0
     seconds_edit: float = 0.0
+    # GB (2^30 bytes). On CUDA what tensors took at most since this photograph, and those that are inverted together
+    # with it, were begun. On a CPU what the process took at most since it began: it never falls between photographs.
     peak_memory_gb: float = 0.0
 
 
@@ -301,6 +310,32 @@ _Fields: Any = row_type(COLUMNS)
 
 class Row(_Fields):
     """One row of results.csv: a field for each of COLUMNS, given by position or by name. None is an empty cell."""
+
+
+def row_read(values: Mapping[str, object]) -> Row:
+    """A row from values that come back from a file; those of no column are passed over, and NaN is an empty cell.
+
+    Raises:
+        RLIError: A value is missing or of another type than its column, or the resolution is none.
+    """
+    known: dict[str, Value] = {}
+    for column in COLUMNS:
+        value = values.get(column.name)
+        if isinstance(value, float) and value != value:
+            value = None
+        if not _fits(value, column):
+            raise RLIError(f"the column {column.name} cannot be {str(value)[:40]!r}")
+        known[column.name] = value
+    return Row(**known)
+
+
+def _fits(value: object, column: Column) -> TypeGuard[Value]:
+    if column.name == "resolution":
+        return isinstance(value, str) and RESOLUTION.fullmatch(value) is not None
+    if column.kind == "text":
+        return isinstance(value, str)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+    return is_number or (value is None and column.kind == "number") or value in (math.inf, -math.inf)
 
 
 def row_of(measurement: Measurement, columns: Sequence[Column] = COLUMNS) -> Row:

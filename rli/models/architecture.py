@@ -1,4 +1,4 @@
-"""What sets one kind of latent diffusion model apart from another: all that the rest of the project asks about it."""
+"""What differs between the architectures of latent diffusion models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Architecture:
     pipeline: str
     # Further arguments of the pipeline's from_pretrained.
     options: dict[str, Any]
-    # (the text encoders' outputs for B prompts, (height, width) that the UNet is told) → Conditioning of B rows.
+    # (the text encoders' outputs for B prompts, (height, width) to condition on) → Conditioning of B rows.
     condition: Callable[[Sequence[Any], tuple[int, int]], Conditioning]
     # (the UNet's configuration, tokens, rows, dtype) → a Conditioning of shapes alone, on the meta device.
     blank: Callable[[Any, int, int, torch.dtype], Conditioning]
+    # How many text encoders, each with its tokenizer, it has.
+    encoders: int = 1

@@ -1,11 +1,11 @@
-"""The base models that can be named: where their weights are, and what kind they are of."""
+"""The base models by name, with their weights and their architecture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from rli.errors import RLIError
+from rli.errors import SettingError, one_of
 from rli.models.architecture import Architecture
 from rli.models.sdxl import SDXL
 from rli.models.stable_diffusion import STABLE_DIFFUSION
@@ -33,19 +33,32 @@ BASE_MODELS = {
 }
 
 
+# The most pixels a side that anybody means: 64 times the area that SDXL was trained at.
+MOST_PIXELS = 8192
+
+
 def base_model(name: str) -> BaseModel:
-    """The base model of this name. Raises RLIError for an unknown one."""
-    if name not in BASE_MODELS:
-        raise RLIError(f"model={name}: unknown value; expected one of {', '.join(BASE_MODELS)}")
+    """The base model of this name. Raises SettingError for an unknown one."""
+    one_of("name", name, tuple(BASE_MODELS))
     return BASE_MODELS[name]
 
 
 def check_size(name: str, height: int, width: int) -> None:
-    """Whether a model can work at this size in pixels; needs no weights. Raises RLIError where it cannot."""
+    """Checks whether a model can work at a size. It needs no weights.
+
+    Args:
+        name: One of BASE_MODELS.
+        height, width: Pixels.
+
+    Raises:
+        SettingError: The model's name is unknown, or a side is not a multiple of what the model needs, or too
+            long.
+    """
     multiple = base_model(name).multiple
     for side, value in (("height", height), ("width", width)):
         if not isinstance(value, int) or value < multiple or value % multiple:
             near = max(multiple, round(value / multiple) * multiple)
-            raise RLIError(
-                f"resolution.{side}={value} does not suit model={name}: use a multiple of {multiple}, such as {near}"
-            )
+            problem = f"not possible with {name}; expected a multiple of {multiple}, such as {near}"
+            raise SettingError(side, value, problem)
+        if value > MOST_PIXELS:
+            raise SettingError(side, value, f"out of range; expected at most {MOST_PIXELS} pixels")

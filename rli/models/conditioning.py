@@ -1,4 +1,4 @@
-"""What the UNet is told beside the latent."""
+"""What the UNet is conditioned on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the UNet is told of B rows beside the latent; pooled and time_ids are None for Stable Diffusion 1 and 2."""
+    """What the UNet is conditioned on, for B rows; pooled and time_ids are None for Stable Diffusion 1 and 2."""
 
     # Token embeddings (B,S,D) float32.
     tokens: Tensor

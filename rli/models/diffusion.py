@@ -58,7 +58,7 @@ class Model:
 
         Args:
             latent: (B,C,h,w) float32 at level step.start.
-            step: the UNet is told its timestep.
+            step: its timestep is given to the UNet.
             text: B rows.
             phase: what is being done, for an error's message.
             hooks: attention hooks of this call alone; needs `attention.install`.
@@ -98,7 +98,7 @@ class Model:
         return moved(part, self.device) if self.offload else part
 
     def make_room_for(self, part: nn.Module) -> None:
-        """With offload, what of UNet and VAE is not the part leaves the device."""
+        """With offload, moves every other part (UNet, VAE) off the device."""
         for other in (self.unet, self.vae) if self.offload else ():
             if other is not part:
                 moved(other, torch.device("cpu"))
@@ -107,7 +107,18 @@ class Model:
 def arrange(
     model: Model, *, checkpointing: bool, vae_tiling: bool, offload: bool, encoders_on_device: bool = False
 ) -> Model:
-    """The model with its parts set and placed: where UNet, VAE and text encoders are, and what they keep at work."""
+    """Sets and places the parts of a model.
+
+    Args:
+        model: The model; its parts are changed.
+        checkpointing: Whether the UNet's backward pass computes activations again instead of keeping them.
+        vae_tiling: Whether the VAE works in overlapping tiles.
+        offload: Whether UNet and VAE are on the device only in turn; otherwise both stay there.
+        encoders_on_device: Whether the text encoders are on the device, or on the CPU.
+
+    Returns:
+        The model with these settings.
+    """
     set_checkpointing(model.unet, checkpointing)
     model.vae.use_tiling = vae_tiling
     model.vae.tile_sample_min_size, model.vae.tile_latent_min_size = TILE * model.pixels_per_latent, TILE
@@ -124,14 +135,21 @@ def arrange(
 
 
 def compiled(model: Model, backend: str = "inductor") -> Model:
-    """The model with the UNet's transformer blocks compiled by torch.compile, one for all of a kind and for every batch
-    size. The first calls wait for the compiler."""
+    """Compiles the UNet's transformer blocks by torch.compile. The first calls wait for the compiler.
+
+    Args:
+        model: The model; its UNet is changed.
+        backend: The compiler, as torch.compile names it.
+
+    Returns:
+        The model.
+    """
     model.unet.compile_repeated_blocks(backend=backend, dynamic=True)
     return model
 
 
 def set_checkpointing(unet: Any, on: bool) -> None:
-    """Whether the UNet's backward pass computes activations again instead of keeping them."""
+    """Sets whether the UNet's backward pass computes activations again instead of keeping them."""
     if on:
         unet.enable_gradient_checkpointing()
     else:

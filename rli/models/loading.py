@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +12,29 @@ from typing import Any
 
 import torch
 
-from rli.errors import RLIError
+from rli.errors import RLIError, SettingError, shortened
 from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
-from rli.models.device import pick_device, pick_dtype
+from rli.models.checkpoint import (
+    INDEX,
+    STEMS,
+    Origin,
+    check_config,
+    check_index,
+    check_not_distilled,
+    check_parts,
+    part_names,
+    read_index,
+    read_json,
+    weight_variant,
+)
+from rli.models.device import drawback, pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
-from rli.models.noise_schedule import cumulative_alphas
+from rli.models.noise_schedule import read_schedule
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
+from rli.models.soundness import check_finite, check_parts_fit, check_report
+from rli.models.vae import latent_scaling
 
 
 def load(
@@ -52,10 +67,12 @@ def load(
     """
     base, placed = base_model(name), pick_device(device)
     precision = pick_dtype(dtype, placed)
+    if (line := drawback(precision, placed)) is not None:
+        print(f"warning: {line}", file=sys.stderr)
     weights = weights or base.weights
     if weights == "random":
         if name != "sdxl":
-            raise RLIError(f"model.weights=random exists for model=sdxl only, not for model={name}")
+            raise SettingError("weights", weights, f"exists for sdxl only, not for {name}")
         parts = random_parts("sdxl", precision)
     else:
         parts = load_parts(name, weights, precision)
@@ -83,20 +100,12 @@ def assemble(
     """Freeze the parts, read the noise schedule from the scheduler's settings, and put UNet and VAE on the device.
 
     Raises:
-        RLIError: where the weights predict something else than noise or velocity.
+        RLIError: for a noise schedule, a prediction or latents that are not supported, and for parts that do not fit.
     """
     for part in (parts.unet, parts.vae, *parts.text_encoders):
         part.eval().requires_grad_(False)
-    schedule = parts.scheduler
-    abar = cumulative_alphas(
-        schedule.get("beta_start", 0.00085),
-        schedule.get("beta_end", 0.012),
-        schedule.get("beta_schedule", "scaled_linear"),
-        schedule.get("num_train_timesteps", 1000),
-    )
-    prediction = schedule.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise RLIError(f"the weights predict “{prediction}”; only epsilon and v_prediction are supported")
+    schedule = read_schedule(parts.scheduler)
+    check_fit(parts.unet, parts.vae)
     model = Model(
         name=name,
         architecture=parts.architecture,
@@ -104,77 +113,152 @@ def assemble(
         vae=parts.vae.float(),
         tokenizers=parts.tokenizers,
         text_encoders=parts.text_encoders,
-        abar=abar,
-        prediction=prediction,
+        abar=schedule.abar,
+        prediction=schedule.prediction,
         fingerprint=fingerprint(parts),
         device=device,
     )
     return arrange(model, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
 
 
+def check_fit(unet: Any, vae: Any) -> None:
+    """Whether the UNet works on what this VAE makes. Raises RLIError, also for latents that are scaled in a way of
+    their own."""
+    kind = type(vae).__name__
+    if kind != "AutoencoderKL":
+        raise RLIError(f"the VAE is of class {kind}; only AutoencoderKL is supported")
+    latent_scaling(vae.config)
+    taken, given, made = unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels
+    if not taken == given == made:
+        raise RLIError(
+            f"the UNet takes {taken} channels and predicts {given}, and the VAE makes {made}: only a UNet that "
+            "denoises this VAE's latents is supported"
+        )
+
+
 def check_weights(name: str, weights: str | None) -> None:
     """What can be said of weights before anything is loaded.
 
     Raises:
-        RLIError: for a local folder of the wrong kind.
+        RLIError: for a local folder that is of the wrong kind, or not whole.
     """
     base = base_model(name)
     weights = weights or base.weights
     if weights == "random" or not _looks_local(weights):
         return
-    index = Path(weights).expanduser() / "model_index.json"
-    if not index.is_file():
-        raise RLIError(f"model.weights={weights} is not a diffusers folder: it has no model_index.json")
-    try:
-        kind = json.loads(index.read_text())["_class_name"]
-    except (ValueError, KeyError, TypeError):
-        raise RLIError(f"model.weights={weights}: model_index.json cannot be read") from None
-    if kind != base.architecture.pipeline:
-        raise RLIError(f"model.weights={weights} holds a {kind}; model={name} needs a {base.architecture.pipeline}")
+    _check_folder(Path(weights).expanduser(), name, weights)
+
+
+def _check_folder(folder: Path, name: str, weights: str) -> None:
+    base, origin = base_model(name), Origin("weights", weights)
+    index = read_index(folder, origin)
+    check_index(index, base.architecture, origin, name)
+    check_parts(folder, base.architecture, origin)
+    if weights != base.weights:  # a base model of this name is what it is meant to be
+        check_not_distilled(index, read_json(folder / "scheduler" / "scheduler_config.json", origin), origin)
 
 
 def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
-    """The parts of a diffusers pipeline; half-precision files where the model is used in half precision."""
-    check_weights(name, weights)
-    architecture, local = base_model(name).architecture, _looks_local(weights)
-    variants = [None] if local or dtype == torch.float32 else ["fp16", None]
-    source = str(Path(weights).expanduser()) if local else weights
-    loaders = [partial(_pipeline, architecture, source, dtype, variant) for variant in variants]
-    pipe = _first(loaders, f"model.weights={weights}")
+    """The parts of a diffusers pipeline; half-precision files where the model is used in half precision.
+
+    Raises:
+        RLIError: The weights are not to be had, of another kind, damaged, or do not fit each other.
+    """
+    architecture, origin = base_model(name).architecture, Origin("weights", weights)
+    local = _looks_local(weights)
+    folder = Path(weights).expanduser() if local else _fetched(name, weights, dtype)
+    _check_folder(folder, name, weights)
+    pipe = _first(
+        [partial(_pipeline, architecture, folder, dtype, origin, not local and dtype != torch.float32)], origin
+    )
     tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]
-    if hasattr(pipe, "text_encoder_2"):
+    if architecture.encoders == 2:
         tokenizers.append(pipe.tokenizer_2)
         encoders.append(pipe.text_encoder_2)
-    return Parts(
+    parts = Parts(
         architecture=architecture,
         unet=pipe.unet,
         vae=pipe.vae,
         tokenizers=tuple(tokenizers),
         text_encoders=tuple(encoders),
-        scheduler=dict(pipe.scheduler.config),
+        # Its class says what the configuration alone does not.
+        scheduler={**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__},
     )
+    check_parts_fit(parts, origin)
+    return parts
 
 
-def _pipeline(architecture: Architecture, source: str, dtype: torch.dtype, variant: str | None) -> Any:
+def tokenizer_at_hand(name: str, weights: str | None) -> Any:
+    """The tokenizer of a model that lies on this machine, without the model; None where there is none.
+
+    Args:
+        name: As of `load`.
+        weights: As of `load`.
+    """
+    from transformers import CLIPTokenizer
+
+    source = weights or base_model(name).weights
+    source = str(Path(source).expanduser()) if _looks_local(source) else source
+    try:
+        with _quietly():
+            return CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", local_files_only=True)
+    except Exception:  # loading the model will say what is wrong
+        return None
+
+
+def _fetched(name: str, weights: str, dtype: torch.dtype) -> Path:
+    """The folder of a pipeline from the hub; its index is looked at first, for the rest is gigabytes."""
     import diffusers
 
-    return getattr(diffusers, architecture.pipeline).from_pretrained(
-        source,
+    architecture, origin = base_model(name).architecture, Origin("weights", weights)
+    pipeline = getattr(diffusers, architecture.pipeline)
+    index = _first([lambda: pipeline.load_config(weights)], origin)
+    check_index(index, architecture, origin, name)
+    if weights != base_model(name).weights:
+        check_not_distilled(index, {}, origin)
+    variants = [None] if dtype == torch.float32 else ["fp16", None]
+    options = {"use_safetensors": True, **architecture.options}
+    return Path(_first([partial(pipeline.download, weights, variant=one, **options) for one in variants], origin))
+
+
+def _pipeline(architecture: Architecture, folder: Path, dtype: torch.dtype, origin: Origin, half: bool) -> Any:
+    import diffusers
+    import transformers
+
+    index, parts = read_json(folder / INDEX, origin), {}
+    for part, group in part_names(architecture):
+        kind = index[part][1]
+        if group == "tokenizer":
+            parts[part] = transformers.CLIPTokenizer.from_pretrained(folder, subfolder=part, local_files_only=True)
+            continue
+        make = getattr(transformers if group == "text_encoder" else diffusers, kind)
         # The VAE in float32 from the start: rounded to bfloat16 its weights would stay rounded.
-        dtype={"default": dtype, "vae": torch.float32},
-        use_safetensors=True,
-        variant=variant,
-        **architecture.options,
-    )
+        precision = torch.float32 if group == "vae" else dtype
+        variant = weight_variant(folder / part, STEMS[group], origin, half=half)
+        parts[part] = _part(make, folder, origin.of(part), subfolder=part, dtype=precision, variant=variant)
+    return getattr(diffusers, architecture.pipeline).from_pretrained(folder, **parts, **architecture.options)
+
+
+def _part(make: Any, source: str | Path, origin: Origin, **options: Any) -> Any:
+    """A part with all of its weights, and with no others."""
+    part, report = make.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
+    check_report(report, origin)
+    check_finite(part, origin)
+    return part
 
 
 def load_vae(weights: str) -> Any:
     """A VAE from a hub or a local folder. Raises RLIError where it cannot be loaded."""
     import diffusers
 
-    return _first(
-        [lambda: diffusers.AutoencoderKL.from_pretrained(weights, use_safetensors=True)], f"model.vae={weights}"
-    )
+    origin, options, source = Origin("vae", weights), {}, weights
+    if _looks_local(weights):
+        folder = Path(weights).expanduser()
+        if not folder.is_dir():
+            raise origin.error("is no folder: a diffusers folder with a VAE's config.json is needed")
+        check_config(folder, "vae", origin)
+        options, source = {"variant": weight_variant(folder, STEMS["vae"], origin, half=False)}, str(folder)
+    return _first([partial(_part, diffusers.AutoencoderKL, source, origin, **options)], origin)
 
 
 def _looks_local(weights: str) -> bool:
@@ -182,20 +266,20 @@ def _looks_local(weights: str) -> bool:
     return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
 
 
-def _first(loaders: Sequence[Callable[[], Any]], what: str) -> Any:
-    """What the first loader that succeeds gives; RLIError in one line, with the first one's reason, when none does."""
+def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
+    """What the first loader that succeeds gives; SettingError with the first one's reason when none does."""
     reason: Exception | None = None
     for loader in loaders:
         try:
             with _quietly():
                 return loader()
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (MemoryError, RLIError):
+            raise
+        except Exception as error:  # libraries meet damaged files with errors of every type
             reason = reason or error
-    line = " ".join(str(reason).split())[:200]
-    raise RLIError(
-        f"{what} cannot be loaded: give a local diffusers folder with safetensors, or a hub id that this machine can "
-        f"reach ({line})"
-    )
+    line = shortened(" ".join(str(reason).split()) or type(reason).__name__, 200)
+    expected = "a local diffusers folder with safetensors, or a hub id that this machine can reach"
+    raise origin.error(f"cannot be loaded; expected {expected} ({line})")
 
 
 @contextmanager

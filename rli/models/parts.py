@@ -11,6 +11,9 @@ from torch import nn
 
 from rli.models.architecture import Architecture
 
+# What a VAE's configuration says of its latents: see `vae.latent_scaling`.
+SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -27,9 +30,10 @@ class Parts:
 
 
 def fingerprint(parts: Parts) -> str:
-    """Names, shapes and 64 evenly spaced values of every weight, the vocabularies and the schedule, as a hash.
+    """Names, shapes and 64 evenly spaced values of every weight, the vocabularies, the schedule and the
+    scaling of latents, as a hash.
 
-    It tells trained from fine-tuned weights without hashing gigabytes, and is the same wherever the weights lie.
+    It distinguishes a model from its fine-tuned ones without hashing gigabytes, and not by where the weights lie.
     """
     digest = hashlib.sha256()
     for part in (parts.unet, parts.vae, *parts.text_encoders):
@@ -40,4 +44,5 @@ def fingerprint(parts: Parts) -> str:
     for tokenizer in parts.tokenizers:
         digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
     digest.update(json.dumps({k: v for k, v in sorted(parts.scheduler.items()) if k[0] != "_"}, default=str).encode())
+    digest.update(json.dumps([getattr(parts.vae.config, name, None) for name in SCALING], default=str).encode())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Parts of SDXL's architecture with random weights: for time, memory and shapes, where pictures do not matter."""
+"""Parts of SDXL's architecture with random weights: for measuring time and memory, and for tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,16 @@ SHAPES = {
 
 
 def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
-    """Parts drawn from a generator with this seed; the same on every machine. The tokenizers are the miniature's."""
+    """The parts of a model with random weights, the same on every machine, and with the miniature's tokenizers.
+
+    Args:
+        shape: One of SHAPES.
+        dtype: Of the UNet and the text encoders; the VAE is float32.
+        seed: Of the weights.
+
+    Returns:
+        The parts, on the CPU.
+    """
     from rli.models.mini.tokenizer import tokenizers
 
     size, pair, generator = SHAPES[shape], tokenizers(), torch.Generator().manual_seed(seed)

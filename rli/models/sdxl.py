@@ -16,7 +16,7 @@ def condition(outputs: Sequence[Any], size: tuple[int, int]) -> Conditioning:
 
     Args:
         outputs: of the two text encoders for B prompts.
-        size: (height, width) that the time ids tell: height, width, 0, 0, height, width.
+        size: (height, width) of the picture; the time ids are height, width, 0, 0, height, width.
     """
     tokens = torch.cat([out.hidden_states[-2].float() for out in outputs], -1)
     height, width = size
@@ -34,4 +34,4 @@ def blank(config: Any, tokens: int, rows: int, dtype: torch.dtype) -> Conditioni
     )
 
 
-SDXL = Architecture("StableDiffusionXLPipeline", {}, condition, blank)
+SDXL = Architecture("StableDiffusionXLPipeline", {}, condition, blank, encoders=2)

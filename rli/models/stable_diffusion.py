@@ -1,4 +1,4 @@
-"""Stable Diffusion 1 and 2 (Rombach et al. 2022): one text encoder, and nothing beside its tokens."""
+"""Stable Diffusion 1 and 2 (Rombach et al. 2022): one text encoder, without pooled embedding or size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rli.models.conditioning import Conditioning
 
 
 def condition(outputs: Sequence[Any], size: tuple[int, int]) -> Conditioning:
-    """The encoder's last hidden layer for B prompts; the size is told to nobody."""
+    """The encoder's last hidden layer for B prompts; the UNet is not conditioned on a size."""
     return Conditioning(outputs[0].last_hidden_state.float())
 
 

@@ -10,7 +10,7 @@ from rli.models.conditioning import Conditioning
 from rli.models.device import visiting
 from rli.models.diffusion import Model
 
-# What the reference code tells SDXL of every picture's size.
+# The size on which the reference code conditions SDXL for every picture.
 REFERENCE_SIZE = (1024, 1024)
 
 
@@ -22,7 +22,7 @@ def encode_prompts(model: Model, prompts: Sequence[str], size: tuple[int, int], 
         model: its architecture says which layers count.
         prompts: those longer than the text encoder reads are cut.
         size: (height, width) of the picture in pixels.
-        time_ids: "size" tells the UNet that size, "reference" always 1024×1024, as the reference code does.
+        time_ids: "size" conditions the UNet on that size, "reference" always on 1024×1024, as the reference code does.
 
     Returns:
         B rows on the model's device, float32.

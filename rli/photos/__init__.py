@@ -1,1 +1,1 @@
-"""Photographs coming in: sources, one reader for each layout, and safe names."""
+"""Where photographs come from: sources, one reader for each layout, and safe names."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rli.errors import SettingError
-from rli.images import shown
+from rli.errors import SettingError, shown
 from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo
 from rli.photos.walk import IMAGE_SUFFIXES, mask_of
@@ -48,6 +47,6 @@ class ImageReader:
 def check_file(setting: str, path: Path) -> None:
     """Raises SettingError where there is no such file."""
     if path.is_dir():
-        raise SettingError(setting, shown(path), "it is a folder: read it as a folder, or name a file")
+        raise SettingError(setting, shown(path), "it is a folder; expected a file, or use data=folder")
     if not path.is_file():
         raise SettingError(setting, shown(path), "there is no such file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from rli.errors import RLIError, true_or_false
@@ -15,7 +16,7 @@ from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
 
 @dataclass(frozen=True)
 class KolektorSddReader(PhotoFolder):
-    """Defective photographs. Only a mask tells whether a photograph is defective: masks are opened here, photographs
+    """Defective photographs. Only a mask shows whether a photograph is defective: masks are opened here, photographs
     are not. A photograph without a mask has no label, and is read."""
 
     expects: ClassVar[str] = f"a folder of photographs with masks beside them ({', '.join(IMAGE_SUFFIXES)})"
@@ -26,8 +27,16 @@ class KolektorSddReader(PhotoFolder):
         super().__post_init__()
         true_or_false("good", self.good)
 
+    def filled(self) -> Iterator[Path]:
+        """As a folder's."""
+        return self._folder.filled()
+
+    @property
+    def _folder(self) -> FolderReader:
+        return FolderReader(self.path, self.mask_path, self.truth_path)
+
     def __iter__(self) -> Iterator[Photo]:
-        for photo in FolderReader(self.path, self.mask_path, self.truth_path):
+        for photo in self._folder:
             labelled = _labelled(photo)
             if self.good or labelled.label != GOOD:
                 yield labelled

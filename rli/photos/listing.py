@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from rli.errors import RLIError, SettingError
-from rli.images import shown
+from rli.errors import RLIError, SettingError, shown
+from rli.files import look_at
 from rli.photos.image import check_file
 from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo
@@ -38,7 +38,7 @@ class ListReader:
     def __post_init__(self) -> None:
         check_file("path", self.path)
         if self.path.suffix.lower() not in LIST_SUFFIXES:
-            raise SettingError("path", shown(self.path), f"a list ends in {', '.join(LIST_SUFFIXES)}")
+            raise SettingError("path", shown(self.path), f"expected a file that ends in {', '.join(LIST_SUFFIXES)}")
 
     def __iter__(self) -> Iterator[Photo]:
         rows = _csv_rows(self.path) if self.path.suffix.lower() == ".csv" else _parquet_rows(self.path)
@@ -63,6 +63,7 @@ class ListReader:
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
+        look_at(path)
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.DictReader(file)
             _check_columns(path, rows.fieldnames or ())
@@ -76,6 +77,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     from pyarrow.parquet import ParquetFile
 
     try:
+        look_at(path)
         with ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
             _check_columns(path, names)
@@ -88,4 +90,4 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _check_columns(path: Path, columns: Iterable[str]) -> None:
     if COLUMNS[0] not in columns:
         there = ", ".join(map(shown, columns)) or "none"
-        raise RLIError(f"{shown(path)}: a list needs a column named path; its columns: {there}")
+        raise RLIError(f"{shown(path)}: a list needs a column named path, and this one has {there}")

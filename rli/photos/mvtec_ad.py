@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rli.errors import true_or_false
+from rli.photos.naming import as_text
 from rli.photos.photo import GOOD, Photo
 from rli.photos.walk import Directory, MaskFolders, PhotoFolder, contents_of, folders_in, photos_in
 
@@ -42,7 +43,9 @@ class MvtecAdReader(PhotoFolder):
             here = split_folder.child(part, label)
             given = self.masks.below(*here.parts)
             masks = MaskFolders(given.truth or category_folder.path / "ground_truth" / label, given.region)
-            yield from photos_in(here, contents_of(here), masks, label=label, category=category, split=split)
+            yield from photos_in(
+                here, contents_of(here), masks, label=as_text(label), category=as_text(category), split=split
+            )
 
     def _categories(self) -> Iterator[tuple[Directory, str]]:
         """The folder of each category, with its name."""

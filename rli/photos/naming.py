@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+# What Windows takes for a device, whatever suffix follows.
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=\.|$)", re.IGNORECASE)
 # Neither Windows nor a shell nor a page's address takes these; ~ is kept for numbers.
 FORBIDDEN = re.compile(r'[/\\:*?"<>|~]')
 
@@ -26,11 +28,16 @@ def safe(entry: str) -> str:
     plain = FORBIDDEN.sub("_", unicodedata.normalize("NFC", text))
     if not plain.isprintable():
         plain = "".join(c if c.isprintable() else "_" for c in plain)
-    return plain.strip(" .").encode()[:140].decode(errors="ignore").strip(" .") or "photo"
+    return undevice(plain.strip(" .").encode()[:140].decode(errors="ignore").strip(" .") or "photo")
+
+
+def undevice(name: str) -> str:
+    """A file's or a folder's name that Windows takes for no device: con becomes con_."""
+    return DEVICES.sub(r"\1_", name) if DEVICES.match(name) else name
 
 
 def folded(entry: str) -> str:
-    """The same text for all entries whose names some file system cannot tell apart."""
+    """A text that is the same for entries whose names are the same on some file system."""
     return unicodedata.normalize("NFC", safe(entry).casefold())
 
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from rli.errors import RLIError
-from rli.images import image_size, read_image, read_mask, shown
+from rli.errors import PassingError, RLIError, shown
+from rli.images import image_size, read_image, read_mask
 
 # The label of a photograph without a defect.
 GOOD = "good"
@@ -99,7 +99,7 @@ class Photo:
             inside = self.truth(height, width)
         if inside is not None and not inside.any():
             file = shown(self.region_file or self.truth_file or self.name)
-            raise RLIError(f"{file} marks nothing at {width}×{height} pixels: there is nothing that may change")
+            raise RLIError(f"the mask {file} is empty at {width}×{height} pixels, so nothing could be edited")
         return inside
 
     def sha256(self) -> str:
@@ -111,7 +111,7 @@ class Photo:
         try:
             return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else ""
         except OSError as error:
-            raise RLIError(f"{shown(self.file)} cannot be read: {error.strerror}") from None
+            raise PassingError(f"{shown(self.file)} cannot be read: {error.strerror}") from None
 
     def _mask(self, file: Path, height: int, width: int) -> np.ndarray:
         size = image_size(self.file) if self.file else None

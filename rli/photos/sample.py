@@ -35,14 +35,14 @@ class SampleReader:
 
     def __post_init__(self) -> None:
         if isinstance(self.samples, str):
-            raise SettingError("samples", self.samples, f"it must be a list: [{self.samples}]")
+            raise SettingError("samples", self.samples, f"expected a list, such as [{self.samples}]")
         if not self.samples:
-            raise SettingError("samples", self.samples, f"it is empty; expected some of {self.expects}")
+            raise SettingError("samples", self.samples, f"the list is empty; expected some of {self.expects}")
         for name in self.samples:
             if name not in (*SHIPPED, *DRAWN):
                 raise SettingError("samples", name, f"unknown value; expected some of {self.expects}")
             if [*self.samples].count(name) > 1:
-                raise SettingError("samples", name, "it is named twice")
+                raise SettingError("samples", name, "named twice; expected each once")
 
     def __iter__(self) -> Iterator[Photo]:
         for name in self.samples:

@@ -1,4 +1,4 @@
-"""Where photographs come from: a reader for each layout, and what holds for the photographs of all of them."""
+"""Where photographs come from: the readers by their names, and the options that all of them share."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError, one_of, whole
-from rli.images import FITS, shown
+from rli.errors import RLIError, SettingError, one_of, shown, whole
+from rli.images import FITS
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader
@@ -17,6 +17,7 @@ from rli.photos.listing import ListReader
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
 from rli.photos.sample import SampleReader
+from rli.photos.walk import PhotoFolder
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
 
@@ -60,13 +61,17 @@ class PhotoSource:
             stamp = _stamp(photo, self.fit, self.region)
             yield replace(photo, fit=self.fit, default_region=self.region, stamp=stamp)
 
+    def filled(self) -> Iterator[Path]:
+        """The folders that the reader passes over because runs have their output there."""
+        return self.reader.filled() if isinstance(self.reader, PhotoFolder) else iter(())
+
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
         return sum(1 for _ in islice(self.reader, self.limit))
 
 
 def photos(
-    kind: str | Reader,
+    kind: str | Reader | type[Reader],
     path: str | Path | None = None,
     *,
     mask_path: str | Path | None = None,
@@ -79,7 +84,7 @@ def photos(
     """The photographs of a source. What is wrong with a single photograph comes when that is read.
 
     Args:
-        kind: The name of one of READERS; or a reader of one's own, made with all of its settings.
+        kind: The name of one of READERS; or a reader's class of one's own; or a reader, made with all of its settings.
         path: A photograph, a folder or a list, as the reader expects it.
         mask_path: Masks of what edits may change: a file for one image; for several a folder that holds a mask of the
             same stem in the same relative place.
@@ -98,22 +103,28 @@ def photos(
     given = {"path": path, "mask_path": mask_path, "truth_path": truth_path}
     paths = {name: Path(value).expanduser() for name, value in given.items() if value is not None}
     if isinstance(kind, str):
+        one_of("kind", kind, tuple(READERS))
+        kind = READERS[kind]
+    if isinstance(kind, type):
         reader = _reader(kind, paths | settings)
     elif paths or settings:
-        raise RLIError("a reader that is given as an object has its paths and settings already")
+        raise RLIError(
+            "a reader that is given as an object has its paths and settings already; give them to the reader"
+        )
     else:
         reader = kind
     source = PhotoSource(reader, limit, fit, region)
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
-        raise RLIError(f"{where}no photographs found; expected {reader.expects}")
+        filled = next(source.filled(), None)
+        why = f"; {shown(filled)} is left out, because a run has its output there" if filled else ""
+        raise RLIError(f"{where}no photographs found; expected {reader.expects}{why}")
     return source
 
 
-def _reader(name: str, settings: Mapping[str, Any]) -> Reader:
-    """The reader of that name with its own settings."""
-    one_of("kind", name, tuple(READERS))
-    reader = READERS[name]
+def _reader(reader: type[Reader], settings: Mapping[str, Any]) -> Reader:
+    """The reader with its own settings."""
+    name = next((name for name, known in READERS.items() if known is reader), reader.__name__)
     own = _settings_of(reader)
     passed_over = {setting for other in READERS.values() for setting in _settings_of(other)} - set(MASK_PATHS)
     for setting, value in settings.items():
@@ -121,7 +132,7 @@ def _reader(name: str, settings: Mapping[str, Any]) -> Reader:
             problem = f"unknown setting of {name}; expected some of {', '.join(sorted(own))}"
             raise SettingError(setting, shown(value), problem)
     if "path" in own and "path" not in settings:
-        raise SettingError("path", None, f"{name} needs one: {reader.expects}")
+        raise SettingError("path", None, f"{name} needs it; expected {reader.expects}")
     return reader(**{setting: value for setting, value in settings.items() if setting in own})
 
 
@@ -132,7 +143,9 @@ def _settings_of(reader: type[Reader]) -> set[str]:
 def _stamp(photo: Photo, fit: str, region: str) -> str:
     """Text that changes when a photograph's files do, or what is done with them."""
     files = ("photo", photo.file), ("region", photo.region_file), ("truth", photo.truth_file)
-    return " ".join([fit, region, *(f"{what} {_file_stamp(file)}" for what, file in files if file)])
+    stamps = [f"{what} {_file_stamp(file)}" for what, file in files if file]
+    # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
+    return " ".join([fit, region, *stamps, *([f"problem {photo.problem}"] if photo.problem else [])])
 
 
 def _file_stamp(file: Path) -> str:

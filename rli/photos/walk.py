@@ -1,4 +1,4 @@
-"""What readers share: folders gone through in a fixed order, and masks found for their photographs.
+"""What readers share: listing folders in a fixed order, and finding the masks of photographs.
 
 At most one folder's file names are held at a time, and the names of sub-folders that are still to come: memory grows
 with the largest folder (by about 300 bytes a file), not with the number of photographs. A photograph's name depends on
@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError
-from rli.images import shown
+from rli.errors import RLIError, SettingError, shown
 from rli.photos.naming import as_text, by_name, joined, numbered, stem
 from rli.photos.photo import Photo
 
@@ -59,12 +58,18 @@ class PhotoFolder:
             if folder is not None:
                 check_folder(name, folder)
                 if folder.samefile(self.path):
-                    problem = "it is the photographs' own folder: masks that lie beside them are found without it"
+                    problem = (
+                        "the photographs' own folder; leave it out, masks beside photographs are found by themselves"
+                    )
                     raise SettingError(name, shown(folder), problem)
 
     @property
     def masks(self) -> MaskFolders:
         return MaskFolders(self.truth_path, self.mask_path)
+
+    def filled(self) -> Iterator[Path]:
+        """The folders that are passed over because runs have their output there."""
+        return iter(())
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,15 @@ def walk(start: Directory, *, recursive: bool, without: MaskFolders) -> Iterator
             todo.append(_children(here, contents.folders(), here.above | {own}))
 
 
+def filled_folders(top: Path) -> Iterator[Path]:
+    """The folders below `top` that `walk` leaves out because runs have their output there."""
+    for folder, names, _ in os.walk(top):
+        visible = sorted(name for name in names if not name.startswith("."))
+        filled = {name for name in visible if _is_run(Path(folder, name))}
+        yield from (Path(folder, name) for name in visible if name in filled)
+        names[:] = [name for name in visible if name not in filled]
+
+
 def contents_of(here: Directory) -> Contents:
     """What lies in a folder; a `problem` where it cannot be listed."""
     try:
@@ -180,7 +194,7 @@ def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: 
 
     Args:
         here: The folder.
-        contents: What lies in it; where it could not be listed, there is one photograph that tells the problem.
+        contents: What lies in it; where it could not be listed, one photograph comes with the problem.
         masks: The folders of their masks. A truth that is not in `masks.truth` is looked for beside the photograph.
         facts: Further fields of each Photo, such as its label.
     """

@@ -1,4 +1,4 @@
-"""A sweep's settings beside one another: what tells rows apart, tables of settings, the best ones, the Pareto front.
+"""Analysis of a sweep's settings: in which columns rows differ, tables of settings, the best ones, the Pareto front.
 
 Equal images have an infinite PSNR: every PSNR is capped (`Column.cap`) before anything is made of it. A setting is
 summed up by its edits' median unless the mean is asked for: one untouched background among ten edits would lift their
@@ -35,7 +35,7 @@ def metrics_of(columns: Sequence[Column] = COLUMNS) -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A column whose values tell rows apart."""
+    """A column in which rows differ."""
 
     name: str
     # Numbers in ascending order, anything else as it came; None is first.
@@ -190,5 +190,5 @@ def shown(metric: Column, value: float) -> str:
 
 
 def rounded(value: float) -> float | None:
-    """Eight digits tell more than is shown, and keep the page small."""
+    """Eight digits are more than is shown, and keep the page small."""
     return None if math.isnan(value) else float(f"{value:.8g}")

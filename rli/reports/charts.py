@@ -1,4 +1,4 @@
-"""A sweep's trade-off as a static plot, and the layers of which the page's own is made too."""
+"""A sweep's trade-off plot, as a picture and as the layers that the page's own plot is made of."""
 
 from __future__ import annotations
 

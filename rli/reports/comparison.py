@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rli import markdown
+from rli.cells import harmless
 from rli.files import write_whole
 from rli.metrics.columns import BY_NAME, ORIGINAL, of_kind
 from rli.reports.format import number
@@ -74,7 +75,7 @@ def write_comparison(frame: pd.DataFrame, folder: Path, info: Mapping[str, str])
     """
     counts = {column: "int64" for column in frame if column.startswith("photos_")}
     digits = {c: BY_NAME[c.split("_")[-2]].csv_digits for c in frame if c != "defect" and c not in counts}
-    text = frame.round(digits).astype(counts).to_csv(index=False, lineterminator="\n")
+    text = frame.round(digits).astype(counts).map(harmless).to_csv(index=False, lineterminator="\n")
     write_whole(Path(folder) / "comparison.csv", text)
     write_whole(Path(folder) / "comparison.md", comparison_markdown(frame, info))
 

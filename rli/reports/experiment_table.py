@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from rli import markdown
-from rli.errors import RLIError
+from rli.cells import harmless
+from rli.errors import RLIError, SettingError
 from rli.files import write_whole
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column, of_kind
 from rli.reports.format import number
+from rli.store.paths import inside
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,22 @@ class TableSpec:
 
 
 def spec_of(settings: Sequence[Mapping[str, Any]]) -> TableSpec | None:
-    """What the jobs' configurations (dotted names) say of their table; None where they name none, or several."""
+    """What the jobs' configurations (dotted names) say of their table; None where they name none, or several.
+
+    Raises:
+        RLIError: They say what cannot be.
+    """
     specs = [{f.name: job.get(f"table.{f.name}") for f in fields(TableSpec)} for job in settings]
     if not specs or not specs[0]["name"] or any(spec != specs[0] for spec in specs):
         return None
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specs[0].items()}
+    values: dict[str, Any] = specs[0]
+    for name, value in values.items():
+        texts = value if isinstance(value, list) and name in ("rows", "metrics") else [value]
+        if not all(isinstance(text, str) for text in texts):
+            raise RLIError(f"table.{name}: expected text, or a list of texts")
+    if "/" in values["name"] or "\\" in values["name"]:
+        raise RLIError(f"table.name={values['name']}: expected the name of an experiment's folder")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return TableSpec(**values)
 
 
@@ -88,12 +101,12 @@ def table(
         RLIError: for columns that are not there.
     """
     if spec.of not in ("original", "edits", "all"):
-        raise RLIError(f"unknown value table.of={spec.of}; expected one of original, edits, all")
+        raise SettingError("table.of", spec.of, "unknown value; expected one of original, edits, all")
     frame = frame.assign(**{column.name: column.compute(frame) for column in DERIVED})
     known = metrics_of(columns)
     missing = [name for name in spec.rows if name not in frame] + [name for name in spec.metrics if name not in known]
     if missing:
-        raise RLIError(f"table: there is no column {missing[0]} in the results")
+        raise RLIError(f"table: unknown column {missing[0]}; expected a column of results.csv")
     rows, metrics = list(spec.rows), list(spec.metrics)
     is_edit = frame["defect"] != ORIGINAL
     chosen = frame[{"original": ~is_edit, "edits": is_edit, "all": is_edit | ~is_edit}[spec.of]]
@@ -145,9 +158,9 @@ def write_table(folder: Path, frame: pd.DataFrame, spec: TableSpec, experiments:
         spec: what the table shows.
         experiments: the folder whose <name>/published.csv holds the published figures, if there are any.
     """
-    path = experiments / spec.name / "published.csv"
+    path = inside(experiments, f"{spec.name}/published.csv")
     figures = table(frame, spec, pd.read_csv(path) if path.is_file() else None)
-    write_whole(folder / "table.csv", figures.round(5).to_csv(index=False, lineterminator="\n"))
+    write_whole(folder / "table.csv", figures.round(5).map(harmless).to_csv(index=False, lineterminator="\n"))
     write_whole(folder / "table.md", table_markdown(figures, spec) + "\n")
 
 

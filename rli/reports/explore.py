@@ -1,4 +1,4 @@
-"""What the page's "explore" section needs of a sweep: its rows, its settings, and the plots' specifications."""
+"""The data of the page's "explore" section: its rows, its settings, and the plots' specifications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page's photographs: what its template shows of each, in a run or over a sweep's jobs, rendered one by one."""
+"""A page's photographs, rendered one by one: those of a run, or of all runs of a sweep."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Rows:
     frame: pd.DataFrame
     # For each job and photograph its defects' row numbers in the frame.
     numbers: dict[tuple[str, str], dict[str, int]]
-    # The columns that tell rows of one photograph and defect apart, with their labels.
+    # The columns in which rows of one photograph and defect differ, with their labels.
     distinctions: dict[str, str]
     # Those of them that are a sweep's knobs.
     knobs: tuple[str, ...]

@@ -1,10 +1,9 @@
-"""What a run, or a sweep of runs, leaves in its folder: tables, pictures at a glance, the page."""
+"""The files that a run or a sweep writes into its folder: tables, overview.png, the page."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from rli.cells import harmless
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
@@ -19,7 +19,8 @@ from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
 from rli.reports.pixels import Tile, contact_sheet, tiles
 from rli.reports.results import write_results
-from rli.store.records import Failure, PhotoRecord, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoRecord, PhotoResult
 from rli.tracking.tracker import Thumbnails, Tracker, Untracked
 
 PACKAGES = ("torch", "diffusers", "transformers", "hydra-core", "omegaconf", "scikit-image", "lpips", "wandb", "numpy")
@@ -29,13 +30,13 @@ OVERVIEW = 4  # photographs of overview.png
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run, or a sweep of runs, has come to."""
+    """The results of a run, or of a sweep of runs."""
 
     # All rows, as of `results.frame_of`; of a sweep also the column job, and one for each of `knobs`.
     rows: pd.DataFrame
     # Every photograph's record, in the page's order.
     records: Sequence[PhotoRecord]
-    # What could not be done.
+    # What failed.
     failures: Sequence[Failure]
     # As the page shows them: nested, any values.
     settings: Mapping[str, Any]
@@ -59,10 +60,10 @@ def write_outcome(
     floor_db: float = 32.0,
     tracker: Tracker | None = None,
 ) -> None:
-    """How a run and a sweep end: tables, pictures at a glance, the page, and all of it tracked.
+    """Writes and tracks what a run and a sweep end with.
 
-    Writes results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and
-    for a sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
+    results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and for a
+    sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
 
     Args:
         folder: where the files go.
@@ -77,14 +78,14 @@ def write_outcome(
         return
     tracker = tracker or Untracked()
     write_results(outcome.rows, folder / "results.csv", outcome.knobs)
-    table = comparison(outcome.rows, published)
-    write_comparison(table, folder, heading(outcome.rows))
+    write_comparison(table := comparison(outcome.rows, published), folder, heading(outcome.rows))
     overview: list[list[Tile]] = []
     thumbnails: dict[tuple[str, str], Thumbnails] = {}
+    left_out: list[str] = []
 
     def photographs() -> Iterator[PhotoResult]:
         """One after the other; the overview and the tracker take what they need on the way to the page."""
-        for photo in _read(_shown(outcome, edits)):
+        for photo in _read(_shown(outcome, edits), left_out):
             if len(overview) < OVERVIEW:
                 overview.append(tiles(photo))
             thumbnails[photo.job, photo.name] = tracker.thumbnails(photo)
@@ -99,14 +100,15 @@ def write_outcome(
         versions(),
         outcome.title,
         knobs=outcome.knobs,
-        failures=[(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in outcome.failures],
+        failures=_named(outcome.failures),
         total=len(outcome.records),
+        left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
     if outcome.is_sweep:
-        plot = folder / TRADEOFF
-        tracker.log_sweep(table, outcome.rows, thumbnails, plot if plot.is_file() else None, outcome.failures)
+        plot = folder / TRADEOFF if (folder / TRADEOFF).is_file() else None
+        tracker.log_sweep(table, outcome.rows, thumbnails, plot, outcome.failures)
     else:
         tracker.log(outcome.rows, thumbnails)
 
@@ -128,20 +130,28 @@ def _shown(outcome: Outcome, edits: int) -> Sequence[PhotoRecord]:
     return outcome.records[: max(1, edits // each)]
 
 
-def _read(records: Sequence[PhotoRecord]) -> Iterator[PhotoResult]:
-    """The photographs' results, one after the other; one whose files are gone or damaged is left out."""
+def _read(records: Sequence[PhotoRecord], left_out: list[str]) -> Iterator[PhotoResult]:
+    """The photographs' results, one after the other. What is wrong with one whose files are gone or damaged by now is
+    added to `left_out`."""
     for record in records:
-        with suppress(RLIError):
+        try:
             yield record.read()
+        except (RLIError, OSError) as error:
+            left_out.append(str(error))
+
+
+def _named(failures: Sequence[Failure]) -> list[tuple[str, str]]:
+    """Names and reasons as the page shows them."""
+    return [(f"{f.name}: {f.settings}" if f.settings else f.name, f.reason) for f in failures]
 
 
 def write_failures(failures: Sequence[Failure], folder: Path) -> None:
-    """Writes failed.csv, what could not be done and why; where everything was done there is no such file."""
+    """Writes failed.csv: what failed, and why. Without failures there is no such file."""
     path = folder / "failed.csv"
     if failures:
-        frame = pd.DataFrame([vars(failure) for failure in failures])
+        frame = pd.DataFrame([(f.name, f.reason, f.settings) for f in failures], columns=["name", "reason", "settings"])
         frame = frame if frame["settings"].any() else frame.drop(columns="settings")
-        write_whole(path, frame.to_csv(index=False, lineterminator="\n"))
+        write_whole(path, frame.map(harmless).to_csv(index=False, lineterminator="\n"))
     else:
         path.unlink(missing_ok=True)
 

@@ -38,6 +38,7 @@ def write_report(
     knobs: Sequence[str] = (),
     failures: Sequence[tuple[str, str]] = (),
     total: int | None = None,
+    left_out: Sequence[str] = (),
     explore: Mapping[str, Any] | None = None,
     columns: Sequence[Column] = COLUMNS,
 ) -> None:
@@ -55,13 +56,12 @@ def write_report(
         knobs: the settings that differ between a sweep's jobs.
         failures: names and reasons of what could not be done.
         total: how many results of a photograph there are, where `photos` may be only some of them.
+        left_out: what is wrong with photographs that are not among `photos`; read when these have been taken.
         explore: what explore.html.j2 shows of a sweep; its `libraries` are texts of scripts that go before explore.js.
         columns: the frame's.
     """
-    rows = rows_of(frame, knobs, columns)
-    plan = plan_of(rows.frame)
-    environment = _environment()
-    scripts = _scripts(environment, explore)
+    rows, environment = rows_of(frame, knobs, columns), _environment()
+    plan, scripts = plan_of(rows.frame), _scripts(environment, explore)
     stream = environment.get_template("report.html.j2").stream(
         title=title,
         facts=facts(rows),
@@ -74,11 +74,11 @@ def write_report(
         headings=HEADINGS,
         edits=int((rows.frame["defect"] != ORIGINAL).sum()),
         total=total,
+        left_out=left_out,
         sections=sections(photos, rows, plan),
         settings=nested(settings),
         versions=dict(versions),
-        scales={"pixel": PIXEL_SCALE, "edge": EDGE_SCALE},
-        bars={name: bar(name) for name in ("jet", "hot", "magma")},
+        **_legend(),
         explore=explore,
         scripts=scripts,
         policy=_policy(scripts),
@@ -86,6 +86,14 @@ def write_report(
     )
     with whole_file(Path(path)) as part:
         stream.dump(str(part), encoding="utf-8")
+
+
+def _legend() -> dict[str, Any]:
+    """Of the maps' colours: where they end, and bars of them."""
+    return {
+        "scales": {"pixel": PIXEL_SCALE, "edge": EDGE_SCALE},
+        "bars": {name: bar(name) for name in ("jet", "hot", "magma")},
+    }
 
 
 def _environment() -> Environment:

@@ -101,14 +101,16 @@ def all_rows(frame: pd.DataFrame, columns: Sequence[Column], limit: int = 300) -
     digits = {column.name: column.digits if column.kind == "number" else None for column in columns}
     digits |= {"job": None} if frame["job"].any() else {}
     lines = frame[[*digits]].to_dict("records") if len(frame) <= limit else []
+
+    def cell(name: str, value: Any) -> str:
+        decimals = digits[name]
+        return as_text(value) if decimals is None else number(value, decimals)
+
     return {
         "columns": [(name, digits[name] is not None) for name in digits],
         "total": len(frame),
         "title": "The one row" if len(frame) == 1 else f"All {len(frame)} rows",
-        "lines": [
-            [as_text(v) if digits[name] is None else number(v, digits[name]) for name, v in line.items()]
-            for line in lines
-        ],
+        "lines": [[cell(name, value) for name, value in line.items()] for line in lines],
     }
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from rli.cells import as_written, harmless
 from rli.files import write_whole
 from rli.metrics.columns import COLUMNS, Column, Row, of_kind
 
@@ -30,9 +32,10 @@ def write_results(
         knobs: the settings that differ between a sweep's jobs.
         columns: the frame's, in the file's order.
     """
+    texts = {c: frame[c].map(harmless) for c in frame if not is_numeric_dtype(frame[c])}
     cells = {c.name: frame[c.name].map(lambda value, c=c: _cell(c, value)) for c in columns if c.kind != "text"}
     names = [*(c.name for c in columns), *(name for name in ("job", *knobs) if name in frame)]
-    write_whole(path, frame.assign(**cells).to_csv(columns=names, index=False, lineterminator="\n"))
+    write_whole(path, frame.assign(**texts, **cells).to_csv(columns=names, index=False, lineterminator="\n"))
 
 
 def read_results(path: Path, columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
@@ -40,7 +43,8 @@ def read_results(path: Path, columns: Sequence[Column] = COLUMNS) -> pd.DataFram
     # Without this a defect called "none" or a photograph called "NA" would be read as a missing value.
     text = {column.name: "str" for column in of_kind("text", columns=columns)}
     empty = {column.name: [""] for column in of_kind("setting", "number", columns=columns)}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+    frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+    return frame.assign(**{c: frame[c].map(as_written) for c in frame if not is_numeric_dtype(frame[c])})
 
 
 def _cell(column: Column, value: float) -> str:

@@ -1,6 +1,6 @@
-"""From a run's configuration, plain nested values by name, to checked records.
+"""Turns a run's configuration (plain nested values by name) into checked records.
 
-What is wrong with it is said here, in one line that names the key, before a model is loaded.
+A mistake ends here, in one line that names the key, before a model is loaded.
 """
 
 from __future__ import annotations
@@ -11,29 +11,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from rli.errors import RLIError, one_of, true_or_false, whole, within
+from rli.errors import RLIError, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
-from rli.photos.sources import PhotoSource, photos
+from rli.photos.sources import READERS, PhotoSource, photos
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
-from rli.runs.model_spec import ModelSpec
+from rli.runs.model_spec import KEYS, ModelSpec
 from rli.runs.quality_gate import Gate
+from rli.runs.schema import check_settings
 from rli.runs.shards import Shard
 from rli.runs.variants import Variants
 
 if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
 
-Built = TypeVar("Built")
+# Pixels a side at which a photograph is tried.
+SMALL = 64
 
-TASKS = ("edit", "reconstruct", "both")
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
@@ -44,7 +45,7 @@ ON_CARD = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit"
 
 @dataclass(frozen=True)
 class RayCluster:
-    """Where Ray makes the photographs. Raises SettingError."""
+    """The Ray cluster that does the work. Raises SettingError."""
 
     # Of a running cluster ("auto", "ray://host:10001", "host:6379"); None starts one on this machine.
     address: str | None = None
@@ -63,14 +64,14 @@ class RunConfig:
     job: Job
     model: ModelSpec
     source: PhotoSource
-    # The data set to write; None where none is asked for.
+    # The data set to write; None without export.
     dataset: Dataset | None
     shard: Shard
     # Where all shards' files go.
     out: Path
-    # Where photographs are made; None is this process.
+    # The Ray cluster that does the work; None is this process.
     cluster: RayCluster | None
-    # Whether to say what the run would come to, and stop; whether to try photographs again that could not be done.
+    # Whether to estimate the run instead of doing it; whether to try photographs again that failed.
     dry_run: bool
     retry_failed: bool
     # Of the page and the tracker: edits shown at most, and the background PSNR of a good setting in dB.
@@ -90,15 +91,13 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
         The records. A single photograph is read at once, so that a bad file is refused before a model is loaded.
 
     Raises:
-        RLIError: Something cannot be; one line that names the key.
+        RLIError: A value is not possible; the message is one line that names the key.
     """
+    check_settings(cfg)
     job, runtime, report = job_of(cfg), cfg["runtime"], cfg["report"]
     dataset, shard = _dataset(cfg), Shard.parse(cfg["shard"])
-    for name in ("dry_run", "retry_failed"):
-        true_or_false(name, cfg[name])
     whole("report.edits", report["edits"], 1, 1_000_000)
     within("report.floor_db", report["floor_db"], 0, 100)
-    one_of("runtime.kind", runtime["kind"], ("local", "ray"))
     cluster = {name: runtime[name] for name in ("address", "workers")}
     return RunConfig(
         job=job,
@@ -118,10 +117,10 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
 
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
-    one_of("task", cfg["task"], TASKS)
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
     keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
-    with keyed("inversion", keys):
+    selection = _selection(cfg["dataset"])
+    with keyed("inversion", {**KEYS, **keys}):
         return Job(
             model=cfg["model"]["name"],
             height=size["height"],
@@ -136,7 +135,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
-            selection=_selection(cfg["dataset"]) if cfg["export"] else None,
+            selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
             weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
             f"{runtime['dtype']}",
@@ -144,14 +143,9 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
-    """A setting of another method or solver than the chosen ones is not used, so that a sweep over methods may set
-    it."""
     group, keys = cfg["inversion"], {"seed": "runtime.seed", "method": "inversion", "solver": "inversion.solver"}
     method = named_class("inversion", group["method"], INVERTERS)
     solver = named_class("inversion.solver", group["solver"], SOLVERS)
-    kinds = (InversionSettings, method, solver, *INVERTERS.values(), *SOLVERS.values())
-    for name in {*group} - {field.name for kind in kinds for field in fields(kind)} - {"batch_size"}:
-        raise RLIError(f"inversion.{name}: unknown setting")
 
     def own(kind: type) -> dict[str, Any]:
         """The values of its fields; null is its own default."""
@@ -182,7 +176,7 @@ def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
     if defect["name"]:
         if not defect["target"]:
             raise RLIError(
-                'defect=custom needs defect.target: the prompt that is wanted, such as "photo of a crack hole image"'
+                'defect=custom needs defect.target, the target prompt, such as "photo of a crack hole image"'
             )
         targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
     return tuple(targets)
@@ -203,20 +197,20 @@ def _selection(dataset: Mapping[str, Any]) -> Selection:
 def _model(cfg: Mapping[str, Any]) -> ModelSpec:
     """The model to load, checked as far as can be before it is."""
     where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
-    keys = {"name": "model", "weights": "model.weights", "vae": "model.vae"}
-    spec = build(ModelSpec, "runtime", values, keys, name=where["name"], weights=where["weights"], vae=where["vae"])
-    with keyed("runtime", keys):
-        spec.check()
+    given = {name: where[name] for name in ("name", "weights", "vae")}
+    spec = build(ModelSpec, "runtime", values, KEYS, **given)
+    spec.check()
     return spec
 
 
 def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
     """The data set that is asked for; None where none is."""
-    true_or_false("relabel", cfg["relabel"])
     if not cfg["export"]:
         return None
     if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
-        raise RLIError("export needs a defect to edit to, or task=reconstruct")
+        raise RLIError(
+            "export writes edits, and no defect is chosen; choose one with defect=…, or set task=reconstruct"
+        )
     # Here, because a run without a data set need not wait for SciPy and PyArrow.
     from rli.datasets.dataset import Dataset
     from rli.datasets.review import read_review
@@ -238,10 +232,12 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
 
 def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once."""
-    source = build(photos, "data", cfg["data"], {"kind": "data"})
+    reader = named_class("data", cfg["data"]["kind"], READERS)
+    settings = {name: value for name, value in cfg["data"].items() if name != "kind"}
+    source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
     first = [*islice(source, 2)]
     if len(first) == 1:
-        first[0].read(job.height, job.width)
+        first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
         first[0].region(job.height, job.width)
     return source
 
@@ -252,7 +248,12 @@ def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:
-    """Where a data set's files go unless something else is said: it follows from what its pictures depend on."""
+    """Where a data set's files go unless something else is said: it follows from what its pictures depend on.
+
+    Raises:
+        RLIError: The configuration, which has no `out` yet, is not as it must be.
+    """
+    check_settings({**cfg, "out": ""})
     facts = {name: value for name, value in cfg.items() if name not in NOT_IN_PICTURES}
     facts["dataset"] = {name: cfg["dataset"][name] for name in SELECTION_KEYS}
     facts["runtime"] = {name: cfg["runtime"][name] for name in ("seed", "dtype")}

@@ -1,4 +1,4 @@
-"""What a run would come to, found by making one photograph and throwing it away."""
+"""Estimate of a run's images, time and disk, by making the results of one photograph and deleting them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rli.store.records import read_record
 
 
 def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, dataset: Dataset | None) -> str:
-    """How many images a run would make, how long it would take and how much disk.
+    """How many images a run would make, how long it would take and how much disk space it needs.
 
     Args:
         job: The run's job.
@@ -31,7 +31,7 @@ def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, datas
         A few lines for the user.
 
     Raises:
-        RLIError: Not one photograph can be made.
+        RLIError: Every photograph failed.
     """
     count, left = source.count(), sum(1 for _ in pending(job, source, folder))
     edits = len(job.targets) * job.variants.count
@@ -45,9 +45,9 @@ def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, datas
             if read_record(Path(place, "run"), photo.name, trial.job.key(photo)) is not None:
                 break
     else:
-        raise RLIError(f"none of {count} photographs could be done")
+        raise RLIError(f"all {count} photographs failed")
     lines = [
-        f"photographs: {count}, of which {left} are to be done",
+        f"photographs: {count}, of which {left} are pending",
         f"images: {count * edits} edits" + (f" and {count} reconstructions" if job.original else ""),
         f"time: {left * seconds / 3600:.3g} h, {seconds:.3g} s a photograph ({photo.name}, on this machine)",
         f"disk: {count * run_bytes / 2**30:.3g} GB in {folder}",

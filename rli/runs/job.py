@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from rli.errors import RLIError, whole, within
+from rli.errors import RLIError, shortened, whole, within
 from rli.keys import key_of
 from rli.method.inversion.settings import InversionSettings
-from rli.method.prompts import check_target
+from rli.method.prompts import check_prompt, check_target, tokenize
 from rli.method.records import EditSettings, Target
 from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
+from rli.photos.naming import undevice
 from rli.photos.sources import Photo
 from rli.runs.memory_plan import Memory
 from rli.runs.quality_gate import Gate
@@ -20,8 +22,10 @@ from rli.runs.variants import Variants, variant_name
 
 # Names of other files beside the edits', and of the reconstruction's row.
 RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
-# Part of every result's key: raise it when the same job comes to mean another result.
-VERSION = 1
+# Of a defect's name in bytes: what files add still fits into the 255 that file systems take.
+LONGEST_NAME = 100
+# Part of every result's key: raise it when the same job gives another result.
+VERSION = 2
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
 
@@ -76,6 +80,7 @@ class Job:
 
     def __post_init__(self) -> None:
         check_size(self.model, self.height, self.width)
+        check_prompt(self.source)
         for target in self.targets:
             check_target(self.source, target, self.edit.method)
         self._check_names()
@@ -83,11 +88,21 @@ class Job:
         whole("target_batch", self.target_batch, 1, 10_000)
 
     def _check_names(self) -> None:
-        names = [variant_name(target.name, k) for target in self.targets for k in range(self.variants.count)]
-        files = Counter(f"{name}{kind}".casefold() for name in names for kind in ("", "_mask", "_change"))
-        for name in names:
+        files = Counter(f"{name}{kind}".casefold() for name in self.edits for kind in ("", "_mask", "_change"))
+        for name in self.edits:
             if files[name.casefold()] > 1 or name.casefold() in RESERVED or not _is_file_name(name):
-                raise RLIError(f"the defect name “{name}” cannot be used: it must be unique and a plain file name")
+                problem = "expected a unique, short name that is a plain file name"
+                raise RLIError(f"the defect name “{shortened(name)}” cannot be used; {problem}")
+
+    @property
+    def edits(self) -> list[str]:
+        """The names of each photograph's edits: of every target, and of its variants."""
+        return [variant_name(target.name, k) for target in self.targets for k in range(self.variants.count)]
+
+    def check_length(self, tokenizer: Any) -> None:
+        """Raises RLIError where a prompt is longer than the text encoder of this tokenizer reads."""
+        for prompt in (self.source, *(target.prompt for target in self.targets)):
+            tokenize(tokenizer, prompt)
 
     @property
     def resolution(self) -> str:
@@ -101,4 +116,5 @@ class Job:
 
 
 def _is_file_name(name: str) -> bool:
-    return bool(name) and name.isprintable() and not any(c in '/\\:*?"<>|' for c in name) and name.strip(" .") == name
+    is_plain = name.isprintable() and not any(c in '/\\:*?"<>|' for c in name) and name.strip(" .") == name
+    return is_plain and 0 < len(name.encode()) <= LONGEST_NAME and undevice(name) == name

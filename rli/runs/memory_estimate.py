@@ -1,5 +1,4 @@
-"""The memory that each stage of a job needs, found by running it on the meta device, where tensors have shapes and no
-bytes: its peak at the job's own size is known before anything is computed or allocated."""
+"""Peak memory of each stage, found by running it on PyTorch's meta device, where tensors have shapes but no data."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Which memory savings a job needs so that it fits, and which more are turned on where it does not fit after all."""
+"""Memory savings: which are turned on before a run so that it fits, and which one more when memory runs out."""
 
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,11 @@ Result = TypeVar("Result")
 # The work takes this share more than its footprint: the convolutions' workspaces and the allocator's gaps. On a CPU up
 # to 0.3 was measured, and more for a small VAE's decoding, which `Footprint.fixed` covers.
 MARGIN = 0.3
+# Such as “CUDA error: out of memory”, CUDA_ERROR_OUT_OF_MEMORY, hipErrorOutOfMemory, cudaErrorMemoryAllocation,
+# CUDNN_STATUS_ALLOC_FAILED, miopenStatusAllocFailed, and “DefaultCPUAllocator: can't allocate memory”.
+_OUT_OF_MEMORY = re.compile(
+    r"out[ _]?of[ _]?memory|alloc_?failed|errormemoryallocation|can(no|')t allocate memory|not enough memory", re.I
+)
 INVERTING, EDITING = "inverting", "editing"
 # The parts of a plan that save memory in each stage, in the order in which they are turned on: first what costs least
 # time. Tiles come last, because they alone change pixels.
@@ -31,7 +37,7 @@ FALLBACKS = {
 
 
 class OutOfMemoryError(RLIError):
-    """Memory ran out with every memory saving on; the message names the stage."""
+    """Memory ran out with all memory savings on; the message names the stage."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,16 @@ def next_fallback(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -
 
 
 def fallbacks(plan: Plan, stage: str, fixed: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
-    """The plan and its fallbacks, one saving more each, down to the one with every saving on; as `next_fallback`."""
+    """A plan and its fallbacks, each with one memory saving more.
+
+    Args:
+        plan: Where it begins.
+        stage: INVERTING or EDITING.
+        fixed: The parts of the plan that may not change.
+
+    Returns:
+        The plan, then each next fallback, up to the plan with all savings on.
+    """
     plans = [plan]
     while following := next_fallback(plans[-1], stage, fixed):
         plans.append(following)
@@ -202,9 +217,10 @@ class MemoryManager:
             plan = next_fallback(self.plan, stage, self.fixed)
             if plan is None:
                 raise OutOfMemoryError(
-                    f"{stage}: out of memory with every memory saving on; use a smaller resolution or a larger device"
+                    f"{stage}: out of memory with all memory savings on; choose a smaller resolution or a larger device"
                 )
-            print(f"memory: out of memory while {stage}; going on with {described(self.plan, plan)}", file=sys.stderr)
+            more = described(self.plan, plan)
+            print(f"memory: out of memory while {stage}; turned on {more}, and trying again", file=sys.stderr)
             self.plan = plan
 
 
@@ -241,13 +257,9 @@ def memory_manager(
         plan = choose(footprint, plan, room, fixed)
         most = max(estimate(footprint, plan, stage) for stage in FALLBACKS)
         if most > room:
-            print(
-                f"memory: warning: with every memory saving on, about {most / 2**30:.2f} GB are needed, and "
-                f"{max(0, room) / 2**30:.2f} GB are free",
-                file=sys.stderr,
-            )
+            print(f"memory: warning: {_shortage(model.device, most, room)}", file=sys.stderr)
     if plan != generous:
-        print(f"memory: {memory.mode} chose {described(generous, plan)}", file=sys.stderr)
+        print(f"memory: {memory.mode} turned on: {described(generous, plan)}", file=sys.stderr)
     return MemoryManager(model, plan, fixed)
 
 
@@ -276,9 +288,23 @@ def described(before: Plan, after: Plan) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on CUDA or on a CPU, where it is a plain RuntimeError."""
-    texts = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in texts)
+    """Whether an error says that memory ran out.
+
+    PyTorch has a type for its own allocator's failures. Those of the driver and of the libraries below (cuBLAS, cuDNN,
+    cuFFT and so on, and the same of ROCm) come as other RuntimeErrors and are known by their words, and so are a CPU's.
+    """
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def _shortage(device: torch.device, most: int, room: int) -> str:
+    """What is needed and what there is, in words; in bytes, as `estimate` and `budget` have them."""
+    need, free = f"about {most / 2**30:.2f} GB", f"{max(0, room) / 2**30:.2f} GB"
+    if device.type == "cuda":
+        return f"even with all memory savings on, model and work need {need}, and {free} are free"
+    return (
+        f"even with all memory savings on, the work needs {need} beside what the process holds, and {free} are left "
+        "of the limit"
+    )
 
 
 def release(device: torch.device) -> None:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import Model, compiled
 from rli.models.loading import check_weights, load
+from rli.runs.groups import keyed
+
+# The keys of arguments that the group `runtime` does not hold.
+KEYS = {"name": "model", "weights": "model.weights", "vae": "model.vae"}
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,13 @@ class ModelSpec:
     compile: bool = False
 
     def check(self) -> None:
-        """Raises RLIError for what can be refused before anything is loaded."""
-        pick_dtype(self.dtype, pick_device(self.device))
-        check_weights(self.name, self.weights)
+        """Raises RLIError, with the keys of the configuration, for what can be refused before anything is loaded."""
+        with keyed("runtime", KEYS):
+            pick_dtype(self.dtype, pick_device(self.device))
+            check_weights(self.name, self.weights)
 
     def load(self) -> Model:
-        """The model, none of it placed on the device: the job's memory plan says first what has room."""
-        model = load(self.name, self.weights, vae=self.vae, device=self.device, dtype=self.dtype, offload=True)
+        """The model, not placed on the device yet: the memory plan comes first. Raises RLIError, with the keys."""
+        with keyed("runtime", KEYS):
+            model = load(self.name, self.weights, vae=self.vae, device=self.device, dtype=self.dtype, offload=True)
         return compiled(model) if self.compile else model

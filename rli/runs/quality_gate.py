@@ -9,45 +9,49 @@ import numpy as np
 from rli.errors import SettingError, within
 from rli.method.records import EditSettings
 
+# What each limit may be.
+RANGES = (
+    ("min_background_psnr", 0, 200),
+    ("min_background_ssim", -1, 1),
+    ("min_reconstruction_psnr", 0, 200),
+    ("min_strength", 0, 255),
+    ("max_strength", 0, 255),
+    ("min_share", 0, 1),
+    ("max_share", 0, 1),
+    ("min_difference", 0, 255),
+)
+
 
 @dataclass(frozen=True)
 class Gate:
     """The limits that an edit has to keep; the defaults are for 8-bit photographs. Raises SettingError.
 
-    The background is what lies outside the blend mask.
+    The background is what lies outside the blend mask: where an edit without local blend should not have changed
+    anything, either. None is no limit, for each of them.
     """
 
     # Background, edit against reconstruction: what the edit spoilt. In dB, and structural similarity.
-    min_background_psnr: float = 28.0
-    min_background_ssim: float = 0.85
+    min_background_psnr: float | None = 28.0
+    min_background_ssim: float | None = 0.85
     # Background, reconstruction against photograph, in dB: whether the inversion gave it back at all.
-    min_reconstruction_psnr: float = 20.0
-    # Mean change inside the blend mask, in grey levels of 255; no upper limit where None.
-    min_strength: float = 4.0
+    min_reconstruction_psnr: float | None = 20.0
+    # Mean change inside the blend mask, in grey levels of 255.
+    min_strength: float | None = 4.0
     max_strength: float | None = None
     # Share of the image where the change shows.
-    min_share: float = 0.001
-    max_share: float = 0.6
-    # Root mean square of the change over the whole image, in grey levels; under it the edit is its source once more.
-    min_difference: float = 0.5
+    min_share: float | None = 0.001
+    max_share: float | None = 0.6
+    # Root mean square of the change over the whole image, in grey levels; below it an edit counts as unchanged.
+    min_difference: float | None = 0.5
 
     def __post_init__(self) -> None:
-        within("min_background_psnr", self.min_background_psnr, 0, 200)
-        within("min_background_ssim", self.min_background_ssim, -1, 1)
-        within("min_reconstruction_psnr", self.min_reconstruction_psnr, 0, 200)
-        within("min_strength", self.min_strength, 0, 255)
-        within("min_share", self.min_share, 0, 1)
-        within("max_share", self.max_share, 0, 1)
-        within("min_difference", self.min_difference, 0, 255)
-        if self.max_strength is not None:
-            within("max_strength", self.max_strength, 0, 255)
-            _check_order("strength", self.min_strength, self.max_strength)
-        _check_order("share", self.min_share, self.max_share)
-
-
-def _check_order(what: str, low: float, high: float) -> None:
-    if high < low:
-        raise SettingError(f"max_{what}", high, f"below min_{what}={low}")
+        for name, low, high in RANGES:
+            if (value := getattr(self, name)) is not None:
+                within(name, value, low, high)
+        for what in ("strength", "share"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low is not None and high is not None and high < low:
+                raise SettingError(f"max_{what}", high, f"below min_{what}={low}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Violation:
     excess: float
     # The score and the limit, in words.
     reason: str
-    # What would mend it: a stronger, wider, weaker or narrower edit; None where no edit does.
+    # Which edit would keep the limit: stronger, wider, weaker or narrower; None where none would.
     remedy: str | None
 
 
@@ -104,7 +108,7 @@ def score(
 
 
 def reject_reason(scores: Scores, gate: Gate) -> str | None:
-    """Every limit that an edit does not keep, the worst first, as one line; None where the edit is kept."""
+    """Why an edit is rejected: all its violations on one line, the worst first; None where it is kept."""
     return "; ".join(violation.reason for violation in violations(scores, gate)) or None
 
 
@@ -121,7 +125,7 @@ def adjusted(settings: EditSettings, scores: Scores, gate: Gate) -> EditSettings
 
     Returns:
         The changed settings. None where every limit is kept, where no value can change any further, and where the
-        reconstruction fails, which no edit mends.
+        reconstruction fails, which no edit can change.
     """
     found = violations(scores, gate)
     if not found or any(violation.remedy is None for violation in found):
@@ -149,22 +153,28 @@ def _toward(wanted: float, now: float, limit: float) -> float:
 
 
 def violations(scores: Scores, gate: Gate) -> list[Violation]:
-    """Every limit that is not kept, the worst first. A score that could not be measured violates none."""
+    """The limits that an edit misses, the worst first. A score that could not be measured violates none."""
     checks = (
-        ("background {:.1f} dB", scores.background_psnr, gate.min_background_psnr, None, "narrower"),
-        ("background SSIM {:.3f}", scores.background_ssim, gate.min_background_ssim, None, "narrower"),
-        ("reconstruction {:.1f} dB", scores.reconstruction_psnr, gate.min_reconstruction_psnr, None, None),
-        ("strength {:.1f} grey levels", scores.strength, gate.min_strength, None, "stronger"),
-        ("strength {:.1f} grey levels", scores.strength, None, gate.max_strength, "weaker"),
-        ("share changed {:.2%}", scores.share, gate.min_share, None, "wider"),
-        ("share changed {:.2%}", scores.share, None, gate.max_share, "narrower"),
-        ("difference to the source {:.2f} grey levels", scores.difference, gate.min_difference, None, "stronger"),
+        ("background PSNR of {:.1f} dB", scores.background_psnr, gate.min_background_psnr, None, "narrower"),
+        ("background SSIM of {:.3f}", scores.background_ssim, gate.min_background_ssim, None, "narrower"),
+        ("reconstruction PSNR of {:.1f} dB", scores.reconstruction_psnr, gate.min_reconstruction_psnr, None, None),
+        ("strength of {:.1f} grey levels", scores.strength, gate.min_strength, None, "stronger"),
+        ("strength of {:.1f} grey levels", scores.strength, None, gate.max_strength, "weaker"),
+        ("changed share of {:.2%}", scores.share, gate.min_share, None, "wider"),
+        ("changed share of {:.2%}", scores.share, None, gate.max_share, "narrower"),
+        (
+            "difference of {:.2f} grey levels from the reconstruction",
+            scores.difference,
+            gate.min_difference,
+            None,
+            "stronger",
+        ),
     )
     found = []
     for text, value, low, high, remedy in checks:
-        limit, word = (low, "under") if high is None else (high, "over")
+        limit, word = (low, "below") if high is None else (high, "above")
         if limit is not None and (value < limit if high is None else value > limit):
             bound = f"{limit:.2%}" if "%" in text else f"{limit:g}"
-            reason = f"{text.format(value)}, {word} {bound}"
+            reason = f"{text.format(value)} is {word} {bound}"
             found.append(Violation(abs(value - limit) / max(limit, 1e-9), reason, remedy))
     return sorted(found, key=lambda violation: -violation.excess)

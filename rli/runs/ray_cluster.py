@@ -1,8 +1,9 @@
-"""Making photographs on Ray's workers. Each holds a model; when one dies, another makes its photographs."""
+"""Work on a Ray cluster. Each worker holds a model; when one dies, another takes over its photographs."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,18 +16,20 @@ from rli.photos.sources import Photo
 from rli.runs.config import RayCluster
 from rli.runs.job import Job
 from rli.runs.model_spec import ModelSpec
-from rli.runs.runner import Runner, warn
+from rli.runs.runner import Runner, skipped, warn
 from rli.runs.shards import outcome, pending
-from rli.store.records import Failure, write_failure
+from rli.store.failures import Failure, write_failure
 
 # A photograph whose worker dies this often after the first time is given up.
 MAX_RETRIES = 3
+# Where a cluster that is started here listens: no other machine reaches it.
+LOOPBACK = "127.0.0.1"
 # Seconds for a cluster's address to answer.
 PATIENCE = 5
 
 
 class Worker:
-    """Lives in a process of its own, in the driver's folder, so that relative paths mean the same."""
+    """A Ray actor that holds a model. It works in the driver's folder, so that relative paths mean the same."""
 
     def __init__(self, job: Job, spec: ModelSpec, here: str) -> None:
         os.chdir(here)
@@ -36,12 +39,12 @@ class Worker:
         """Returns once the model is loaded."""
 
     def make(self, photos: Sequence[Photo], folder: Path) -> None:
-        """Makes the photographs; what an earlier worker has done of them is not done again."""
+        """Makes the photographs' files, but for those that an earlier worker has finished."""
         self.runner.make(pending(self.runner.job, photos, folder, retry_failed=True), folder)
 
 
 def make_on_ray(cluster: RayCluster, job: Job, spec: ModelSpec, photos: Iterable[Photo], folder: Path) -> None:
-    """Every photograph's files, or the reason why there are none.
+    """Writes every photograph's files, or the reason why it failed.
 
     Args:
         cluster: Where Ray runs.
@@ -68,24 +71,40 @@ def make_on_ray(cluster: RayCluster, job: Job, spec: ModelSpec, photos: Iterable
 
 def _started(cluster: RayCluster) -> ModuleType:
     """Ray, connected. Raises RLIError."""
-    # Read when Ray is imported: it would tell its makers about the machine.
+    # Ray reads it when it is imported; otherwise it would report about the machine to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if cluster.address is None:
+        _lock_out_strangers()
     try:
         import ray
     except ImportError:
         raise RLIError('runtime=ray needs Ray: pip install "rli[ray]"') from None
     address, cpus = cluster.address, max(cluster.workers or 1, os.cpu_count() or 1)
-    here = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
+    own = {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": LOOPBACK}
     try:
         if address not in (None, "auto", "local"):
             # Ray itself would wait for minutes.
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
+        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **(own if address is None else {}))
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SettingError("address", address, f"no Ray cluster answers there: {reason}") from None
+        raise SettingError("address", address, f"no Ray cluster answers at this address ({reason})") from None
     return ray
+
+
+def _lock_out_strangers() -> None:
+    """Whoever reaches a cluster's ports runs code on it: one that is started here listens on this machine alone, and
+    answers only who has its token.
+
+    Ray reads this from the environment, its workers' too. What the user has set there holds.
+    """
+    # Ray takes a loopback address for a mistake unless it is told that this is no cluster of several machines; the
+    # variable's name is of the systems where that is the default.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def share_out(ray: ModuleType, workers: Sequence[Any], photos: Iterable[Photo], job: Job, folder: Path) -> None:
@@ -113,11 +132,11 @@ def share_out(ray: ModuleType, workers: Sequence[Any], photos: Iterable[Photo], 
             if not batch:
                 raise RLIError(f"a Ray worker could not load the model: {_cause(error)}") from None
             for photo in pending(job, batch, folder):
-                reason = f"{photo.name}: its worker died {MAX_RETRIES + 1} times"
-                write_failure(folder, photo.name, job.key(photo), reason)
+                reason = f"{photo.name}: its Ray worker died {MAX_RETRIES + 1} times, and the photograph was given up"
+                write_failure(folder, Failure(photo.name, reason, is_lasting=False), job.key(photo))
         for photo in batch:
             if isinstance(failure := outcome(job, photo, folder), Failure):
-                warn(f"skipped: {failure.reason}")
+                warn(skipped(failure))
         if (more := next(batches, None)) is None:
             is_over = True
         else:

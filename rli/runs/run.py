@@ -1,20 +1,23 @@
-"""The story of a run: make the photographs' files, then write tables, page and data set.
+"""A run from start to end: make the photographs' files, then write tables, page and data set.
 
-What is asked for comes from `config.read_config`, which checks plain nested values. A sweep's story, after its runs, is
-`gather`.
+Its settings come from `config.read_config`, which checks plain nested values. After a sweep's runs, `gather` gathers
+them.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rli.datasets.dataset import write_dataset
+from rli.datasets.dataset import check_names, write_dataset
 from rli.errors import RLIError
+from rli.errors import shown as shown_path
 from rli.files import write_whole
 from rli.photos.sources import Photo
 from rli.progress import shown
@@ -23,14 +26,20 @@ from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
+from rli.runs.groups import check_group
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
-from rli.runs.shards import exclusive, is_complete, outcome, pending
-from rli.store.records import Failure, PhotoRecord, write_status
+from rli.runs.schema import GROUPS
+from rli.runs.shards import exclusive, is_complete, outcome, pending, without_damage
+from rli.store.failures import Failure, write_status
+from rli.store.paths import remove_leftovers
+from rli.store.records import PhotoRecord
 from rli.tracking.tracker import Tracker, open_tracker
 
 # Where the configuration of a run lies in its folder.
 CONFIG = Path(".hydra", "config.yaml")
+# Folders of photographs that are named at most.
+MOST_NAMED = 5
 
 
 def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
@@ -38,26 +47,30 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
 
     Args:
         config: What is asked for, checked.
-        folder: Where everything goes that the run leaves. Shards share another one, which the configuration names.
+        folder: The run's folder. Shards share another one, which the configuration names.
         group: The sweep's name; None outside of a sweep.
 
     Returns:
-        Whether the tables are there: they are not after a dry run, nor where other shards are not done yet.
+        Whether the tables were written: not in a dry run, nor while other shards are at work.
 
     Raises:
-        RLIError: The folder holds the photographs, the model cannot be had, or no photograph could be done.
+        RLIError: The model cannot be loaded, or all photographs failed.
     """
-    folder = folder if config.shard.is_all else config.out
-    _check_folder(config, folder)
+    folder = folder_of(config, folder)
+    if config.dataset is not None:
+        classes = [target.name for target in config.job.targets]
+        check_names(config.source, config.job.edits, classes, config.dataset)
+    for line in left_out(config):
+        print(line, file=sys.stderr)
     if config.dry_run:
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False
     if not config.shard.is_all and not (folder / CONFIG).exists():
-        # In a multirun Hydra writes it elsewhere; it tells the folder from one of photographs.
+        # In a multirun Hydra writes it elsewhere; it marks the folder as a run's.
         write_whole(folder / CONFIG, yaml.safe_dump(dict(config.settings), sort_keys=False, allow_unicode=True))
     make(config, folder)
     if not config.shard.is_all and not is_complete(config.job, config.source, folder):
-        print(f"shard {config.settings['shard']} is done: the shard that ends last writes the tables in {folder}")
+        print(f"shard {config.settings['shard']} is finished; the last shard to finish writes the tables in {folder}")
         return False
     with exclusive(folder), tracked(config, folder, group) as tracker:
         finish(config, folder, tracker)
@@ -69,33 +82,62 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     return True
 
 
-def _check_folder(config: RunConfig, folder: Path) -> None:
-    path = config.settings["data"]["path"]
-    if path and Path(path).resolve() == folder.resolve():
-        raise RLIError(f"{folder} holds the photographs: let the results go to another folder")
+def folder_of(config: RunConfig, folder: Path) -> Path:
+    """Where everything goes that the run writes: its folder, or that of all shards.
+
+    Raises:
+        RLIError: It holds the photographs.
+    """
+    folder = folder if config.shard.is_all else config.out
+    check_folder(config.settings["data"]["path"], folder)
+    return folder
+
+
+def check_folder(photographs: str | None, folder: Path) -> None:
+    """Raises RLIError where the results would go to the folder of the photographs."""
+    if photographs and Path(photographs).expanduser().resolve() == folder.resolve():
+        raise RLIError(f"{folder} holds the photographs; choose another folder for the results (hydra.run.dir=…)")
+
+
+def left_out(config: RunConfig) -> Iterator[str]:
+    """A line about the folders of photographs that are passed over because runs have their output there."""
+    filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
+    if filled:
+        named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
+        yield f"left out, because runs have their output there: {named}"
 
 
 def make(config: RunConfig, folder: Path) -> None:
-    """The files of the shard's photographs that are pending, here or on a cluster's machines."""
+    """Makes the files of the shard's pending photographs, here or on a cluster's machines."""
     job = config.job
+    for place in (folder, job.cache):
+        remove_leftovers(place)
 
-    def todo() -> Iterator[Photo]:
-        return pending(job, config.shard.photos(config.source), folder, config.retry_failed)
+    def todo(photos: Iterable[Photo]) -> Iterator[Photo]:
+        return pending(job, photos, folder, config.retry_failed)
 
-    total = sum(1 for _ in todo())
+    def own() -> Iterator[Photo]:
+        return config.shard.photos(config.source)
+
+    total = sum(1 for _ in todo(without_damage(job, own(), folder)))
     if total and config.cluster:
-        make_on_ray(config.cluster, job, config.model, shown(todo(), "photographs", total), folder)
+        make_on_ray(config.cluster, job, config.model, shown(todo(own()), "photographs", total), folder)
     elif total > 1:
-        Runner.open(job, config.model).make(shown(todo(), "photographs", total), folder)
+        Runner.open(job, config.model).make(shown(todo(own()), "photographs", total), folder)
     elif total:
-        Runner.open(job, config.model).make(todo(), folder, shown)
+        Runner.open(job, config.model).make(todo(own()), folder, shown)
 
 
 def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
-    """Tables, page and data set of what lies in the folder, which the tracker is told too.
+    """Writes and tracks tables, page and data set of all results in the folder.
+
+    Args:
+        config: The run's settings.
+        folder: The run's, or the one that all shards share.
+        tracker: Where rows and pictures are logged.
 
     Raises:
-        RLIError: No photograph could be done.
+        RLIError: All photographs failed, or there are no images for the data set.
     """
     job, made, lost = config.job, *_outcomes(config, folder)
     outcome_of_run = Outcome(
@@ -109,18 +151,19 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         folder, outcome_of_run, PUBLISHED, edits=config.edits_shown, floor_db=config.floor_db, tracker=tracker
     )
     if not made:
-        many = f"none of {len(lost)} photographs could be done: see {folder / 'failed.csv'}"
+        many = f"all {len(lost)} photographs failed; the reasons are in {folder / 'failed.csv'}"
         raise RLIError(lost[0].reason if len(lost) == 1 else many)
     if config.dataset is not None:
         card = card_settings(config.settings)
         counts = write_dataset(made, folder, config.dataset, card, job.inversion.seed)
         for name, count in counts.items():
-            left_out = f", {count.left_out} left out (no known region)" if count.left_out else ""
-            print(f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects{left_out}")
+            line = f"data set: {folder / 'dataset' / name}: {count.images} images, {count.objects} objects"
+            left_out = f"; {count.left_out} images left out because nobody knows where their defect is"
+            print(line + (left_out if count.left_out else ""))
 
 
 def _outcomes(config: RunConfig, folder: Path) -> tuple[list[tuple[Photo, PhotoRecord]], list[Failure]]:
-    """The photographs that are done, each with its record, and those that could not be."""
+    """The photographs with results, each with its record, and the failures."""
     made, lost = [], []
     for photo in config.source:
         found = outcome(config.job, photo, folder)
@@ -132,15 +175,17 @@ def _outcomes(config: RunConfig, folder: Path) -> tuple[list[tuple[Photo, PhotoR
 
 
 def gather(settings: Mapping[str, Any], folder: Path) -> None:
-    """What the jobs of a sweep left, gathered into the sweep's folder and told to the tracker.
+    """Gathers the results of a sweep's jobs into the sweep's folder, and tracks them.
 
     Args:
         settings: The sweep's configuration, as plain values; of it model, tracking and report count.
         folder: The sweep's.
 
     Raises:
-        RLIError: There are no jobs, or some failed; the others are gathered all the same.
+        RLIError: There are no jobs, or some failed (the others are gathered).
     """
+    for name in ("model", "tracking", "report"):
+        check_group(GROUPS[name], name, settings.get(name))
     report, model = settings["report"], settings["model"]["name"]
     tracking = _tracking(settings, folder.name, [model], f"{folder.name} summary", "summary")
     with open_tracker(folder=folder, config=settings, **tracking) as tracker:
@@ -152,7 +197,9 @@ def gather(settings: Mapping[str, Any], folder: Path) -> None:
         print(f"sweep: {folder / 'results.csv'}; page: {folder / 'report.html'}")
     if sweep.failed:
         where, first = folder / "failed.csv", sweep.failed[0].reason
-        raise RLIError(f"{len(sweep.failed)} of {len(sweep.jobs)} jobs failed: see {where} ({first})")
+        raise RLIError(
+            f"{len(sweep.failed)} of {len(sweep.jobs)} jobs failed; the reasons are in {where} (the first: {first})"
+        )
 
 
 @contextmanager
@@ -171,10 +218,11 @@ def _tracking(
 ) -> dict[str, Any]:
     """The tracker's options: the configuration's, with what a run adds to them."""
     options = dict(settings["tracking"])
+    own_tags = [options["tags"]] if isinstance(options["tags"], str) else options["tags"]
     return {
         **options,
         "group": options["group"] or group,
-        "tags": [*options["tags"], *tags],
+        "tags": [*own_tags, *tags],
         "name": name,
         "job_type": job_type,
         "floor_db": settings["report"]["floor_db"],

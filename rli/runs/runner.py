@@ -1,4 +1,4 @@
-"""A job with its model loaded: photographs go in, and each one's files, or the reason why there are none, come out."""
+"""A job with its model loaded: makes each photograph's files, or notes why it failed."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rli.errors import NonFiniteError, RLIError
+from rli.errors import NonFiniteError, PassingError, RLIError, shown
 from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
 from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
+from rli.models.device import deterministic
 from rli.models.diffusion import Model
+from rli.models.loading import tokenizer_at_hand
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
 from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
+from rli.runs.peak_memory import reset_peak_memory
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
-from rli.store.records import Failure, PhotoResult, write_failure, write_photo
+from rli.store.failures import Failure, write_failure
+from rli.store.records import PhotoResult, write_photo
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A job, its loaded model, and what judges its pictures."""
+    """A job, its loaded model, and the models that measure its pictures."""
 
     job: Job
     model: Model
@@ -36,10 +40,20 @@ class Runner:
 
     @classmethod
     def open(cls, job: Job, spec: ModelSpec) -> Runner:
-        """Loads the model and whatever judges its pictures. Raises RLIError where the weights cannot be had."""
+        """Loads the model, LPIPS and the classifier.
+
+        Raises:
+            RLIError: The model's weights cannot be had, or a prompt is longer than its text encoder reads; where the
+                tokenizer lies on this machine, this is found before the model is loaded.
+        """
+        if (tokenizer := tokenizer_at_hand(spec.name, spec.weights)) is not None:
+            job.check_length(tokenizer)
         model, lpips, judge = spec.load(), lpips_metric.load_lpips(), None
+        job.check_length(model.tokenizers[0])
         if lpips is None:
-            warn("warning: LPIPS stays empty: its VGG-16 weights are neither kept on this machine nor within reach")
+            warn(
+                "warning: LPIPS is not computed: its VGG-16 weights are not on this machine and could not be downloaded"
+            )
         if spec.name == "mini":
             from rli.models.mini.classifier import judge_of, load_classifier
 
@@ -47,7 +61,7 @@ class Runner:
         return cls(job, model, lpips, judge)
 
     def make(self, photos: Iterable[Photo], folder: Path, progress: Progress = quiet) -> None:
-        """Writes each photograph's files into a folder, or why there are none.
+        """Writes each photograph's files into a folder, or the reason why it failed.
 
         Args:
             photos: Read as they are needed.
@@ -61,13 +75,14 @@ class Runner:
                 keys[photo.name] = self.job.key(photo)
                 yield photo
 
-        for result in self.results(noted(), progress):
-            key = keys.pop(result.name)
-            if isinstance(result, Failure):
-                warn(f"skipped: {result.reason}")
-                write_failure(folder, result.name, key, result.reason)
-            else:
-                write_photo(folder, result)
+        with deterministic(self.model.device):
+            for result in self.results(noted(), progress):
+                key = keys.pop(result.name)
+                if isinstance(result, Failure):
+                    warn(skipped(result))
+                    write_failure(folder, result, key)
+                else:
+                    write_photo(folder, result)
 
     def results(self, photos: Iterable[Photo], progress: Progress = quiet) -> Iterator[PhotoResult | Failure]:
         """Every photograph's result, as soon as it is there.
@@ -79,7 +94,7 @@ class Runner:
             progress: Shows how far each photograph's steps are.
 
         Yields:
-            The results in order. A photograph that cannot be read or done is a Failure, and the rest go on.
+            The results in order. A photograph that failed gives a Failure, and the others go on.
         """
         queue = iter(photos)
         waiting = [*islice(queue, self.job.batch_size)]
@@ -98,6 +113,7 @@ class Runner:
         self, memory: MemoryManager, photos: Sequence[Photo], progress: Progress
     ) -> Iterator[PhotoResult | Failure]:
         """The results of photographs that are inverted together; first the failures to read or invert them."""
+        reset_peak_memory(self.model.device)
         reads, failures = self._read(photos)
         images = [read.image for read in reads]
         try:
@@ -105,7 +121,7 @@ class Runner:
                 INVERTING, lambda model, plan: invert_together(model, plan, self.job, images, progress)
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            failures += [Failure(read.photo.name, str(error)) for read in reads]
+            failures += [failure_of(read.photo, error) for read in reads]
             inversions, reads = [], []
         yield from failures
         edited = self._edit(memory, reads, inversions, progress)
@@ -117,8 +133,8 @@ class Runner:
         for photo in photos:
             try:
                 reads.append(read_photo(self.job, photo))
-            except RLIError as error:
-                failures.append(Failure(photo.name, str(error)))
+            except (RLIError, OSError, MemoryError) as error:
+                failures.append(failure_of(photo, error))
         return reads, failures
 
     def _edit(
@@ -141,7 +157,7 @@ class Runner:
                 EDITING, lambda model, plan: edit_together(model, plan, self.job, reads, inversions, progress)
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            return [Failure(reads[0].photo.name, str(error))] if len(reads) == 1 else singly()
+            return [failure_of(reads[0].photo, error)] if len(reads) == 1 else singly()
 
     def _measure(
         self, memory: MemoryManager, read: ReadPhoto, inversion: Inversion, done: EditsMade
@@ -152,9 +168,22 @@ class Runner:
                 lambda model, plan: measure(model, self.job, read, inversion, done, self.lpips, self.judge),
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            return Failure(read.photo.name, str(error))
+            return failure_of(read.photo, error)
+
+
+def failure_of(photo: Photo, error: Exception) -> Failure:
+    """Why a photograph could not be done. What its files decide lasts; what the machine decides may pass."""
+    may_pass = isinstance(error, (PassingError, OutOfMemoryError, OSError, MemoryError))
+    reason = str(error) or f"{photo.name}: there was too little memory to read it"
+    return Failure(photo.name, reason, is_lasting=not may_pass)
+
+
+def skipped(failure: Failure) -> str:
+    """What is said of a photograph that could not be done, and when it is tried again."""
+    again = "with retry_failed=true the same command tries it" if failure.is_lasting else "the same command tries it"
+    return f"skipped: {failure.reason} ({again} again)"
 
 
 def warn(line: str) -> None:
     """One line on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(shown(line), file=sys.stderr, flush=True)

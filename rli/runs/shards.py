@@ -1,4 +1,4 @@
-"""How processes share a run's photographs: what is done, what is pending, who makes which, whose turn it is to write.
+"""How processes share a run's photographs: which are finished, which are pending, and which process does what.
 
 What is made lies in the run's folder photograph by photograph, so that any number of processes may share the work and
 any of them may stop.
@@ -6,22 +6,22 @@ any of them may stop.
 
 from __future__ import annotations
 
-import time
+import re
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock
-
-from rli.errors import SettingError
+from rli.errors import SettingError, shown
+from rli.files import locked
 from rli.photos.sources import Photo, PhotoSource
 from rli.runs.job import Job
-from rli.store.records import Failure, PhotoRecord, read_failure, read_record
+from rli.store.failures import Failure, read_failure
+from rli.store.records import PhotoRecord, read_record, record_path
 
-# Seconds after which nobody is writing a file that still has its temporary name.
-STALE = 600
+DECIMAL = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Shard:
         if text is None:
             return cls()
         index, _, count = str(text).partition("/")
-        if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-            raise SettingError("shard", text, "expected which shard of how many, from 0/4 to 3/4 for four")
+        if not (DECIMAL.fullmatch(index) and DECIMAL.fullmatch(count) and int(index) < int(count)):
+            raise SettingError("shard", text, "expected INDEX/COUNT, such as 0/4, 1/4, 2/4 and 3/4 for four shards")
         return cls(int(index), int(count))
 
     @property
@@ -52,38 +52,49 @@ class Shard:
 
 
 def outcome(job: Job, photo: Photo, folder: Path) -> PhotoRecord | Failure | None:
-    """What lies in a run's folder of a photograph: its record, why it failed, or None where it is still to be done."""
+    """What a run's folder has of a photograph: its record, its failure, or None while it is pending."""
     key = job.key(photo)
-    record = read_record(folder, photo.name, key)
-    if record is None and (reason := read_failure(folder, photo.name, key)) is not None:
-        return Failure(photo.name, reason)
-    return record
+    return read_record(folder, photo.name, key) or read_failure(folder, photo.name, key)
 
 
 def pending(job: Job, photos: Iterable[Photo], folder: Path, retry_failed: bool = False) -> Iterator[Photo]:
-    """The photographs that are not done yet; those known to fail among them only where they are tried again."""
+    """The photographs that are still to be done. Those whose failure may have passed are among them.
+
+    Args:
+        job: The run's.
+        photos: The photographs to look through.
+        folder: The run's.
+        retry_failed: Whether those that would fail again are tried again all the same.
+
+    Yields:
+        The photographs, in order.
+    """
     for photo in photos:
         found = outcome(job, photo, folder)
-        if found is None or (retry_failed and isinstance(found, Failure)):
+        if found is None or (isinstance(found, Failure) and (retry_failed or not found.is_lasting)):
             yield photo
 
 
 def is_complete(job: Job, source: PhotoSource, folder: Path) -> bool:
-    """Whether every photograph of the source is done or known to fail."""
-    return next(pending(job, source, folder), None) is None
+    """Whether every photograph of the source has its record or its failure."""
+    return all(outcome(job, photo, folder) is not None for photo in source)
+
+
+def without_damage(job: Job, photos: Iterable[Photo], folder: Path) -> Iterator[Photo]:
+    """All photographs. Where a picture of one is lost, damaged or another's, its record is taken away first, so that
+    the photograph is pending again; its inversion is in the cache."""
+    for photo in photos:
+        record = read_record(folder, photo.name, job.key(photo))
+        if record is not None and (damage := record.damage()):
+            print(f"made again: {record.name}: {damage}", file=sys.stderr, flush=True)
+            record_path(folder, photo.name).unlink(missing_ok=True)
+        yield photo
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """One process at a time writes a run's tables; the others wait.
-
-    What a killed process left half written is removed, once nobody can be writing it any more.
-    """
+    """One process at a time writes a run's tables; the others wait."""
     place = folder / "records"
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
-        for part in folder.rglob(".part-*"):
-            with suppress(FileNotFoundError):
-                if time.time() - part.stat().st_mtime > STALE:
-                    part.unlink()
+    with locked(place / ".lock", f"another process writes the tables of {shown(folder)}"):
         yield

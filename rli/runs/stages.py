@@ -1,17 +1,15 @@
-"""The stages of one photograph's way through a run: read, invert (or take from the cache), edit, measure.
+"""The stages through which a run takes a photograph: read, invert (or take from the cache), edit, measure.
 
 Each is a function of what the stage before it gave. The runner (runner.py) calls them, and sees to memory and failures.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -27,6 +25,7 @@ from rli.photos.sources import Photo
 from rli.progress import Progress
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Plan
+from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
 from rli.runs.variants import variant_name
 from rli.store import inversions as cache
@@ -253,8 +252,8 @@ def _with_retries(
 ) -> EditedPhoto:
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
-    photo, back, selection = to_uint8(read.image), to_uint8(done.reconstruction), job.selection
-    first = last = _edited_photo(selection, made, photo, back)
+    back, selection = to_uint8(done.reconstruction), job.selection
+    first = last = _edited_photo(selection, made, read, back)
     if selection is None or first.reason is None:
         return first
     for _ in range(selection.max_retries):
@@ -263,30 +262,21 @@ def _with_retries(
             break
         target, reconstruction = made.edit.target, done.reconstruction
         (other,) = edit(model, inversion, [target], settings, mask=read.mask, reconstruction=reconstruction)
-        last = _edited_photo(selection, replace(made, edit=other, settings=settings), photo, back)
+        last = _edited_photo(selection, replace(made, edit=other, settings=settings), read, back)
         if last.reason is None:
             return last
     return first
 
 
-def _edited_photo(selection: Selection | None, made: EditMade, photo: np.ndarray, back: np.ndarray) -> EditedPhoto:
+def _edited_photo(selection: Selection | None, made: EditMade, read: ReadPhoto, back: np.ndarray) -> EditedPhoto:
     """An edit as the outputs need it, judged by the quality gate where there is a selection."""
     edit, image = made.edit, to_uint8(made.edit.image)
     plain = EditedPhoto(image, edit.mask, edit.maps, edit.source_maps, label=made.label, settings=made.settings)
     if selection is None:
         return plain
-    change = change_mask(image, back, edit.mask, threshold=selection.threshold, smallest=selection.smallest)
-    scores = score(image, back, photo, edit.mask, change)
+    # Without local blend and region the blend mask says where attention looked, and the edit changes what it will.
+    is_held = made.settings.local_blend or read.mask is not None
+    held_by = edit.mask if is_held else None
+    change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
+    scores = score(image, back, to_uint8(read.image), edit.mask, change)
     return replace(plain, change=change, scores=asdict(scores), reason=reject_reason(scores, selection.gate))
-
-
-def peak_memory_gb(device: torch.device) -> float:
-    """Peak of the device's allocator on CUDA, of the process on a CPU, in GB (2^30 bytes)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return psutil.Process().memory_info().peak_wset / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,4 +1,4 @@
-"""Several settings for each photograph, drawn from ranges: the same everywhere, in any order."""
+"""Several edits of each photograph to each target, with settings drawn from ranges; the same on every machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Variants:
             _check_range(name, ends)
         if self.count > 1 and all(low == high for low, high in self.ranges.values()):
             raise SettingError(
-                "count", self.count, "all these edits would be the same; give a range to draw from, such as eq=[1,3]"
+                "count", self.count, "without a range these edits would be equal; give one, such as eq=[1,3]"
             )
 
     @property
@@ -67,7 +67,7 @@ def variant_name(defect: str, k: int) -> str:
 
 def _check_range(name: str, ends: object) -> None:
     if not _is_pair(ends) or not ends[0] <= ends[1]:
-        raise SettingError(name, ends, "expected the lowest and the highest value, such as [1,2]")
+        raise SettingError(name, ends, "expected a range [LOW,HIGH], such as [1,2]")
     for end in ends:
         setting: dict[str, Any] = {name: end}
         try:

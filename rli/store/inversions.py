@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from rli.files import write_whole
+from rli.files import locked
 from rli.keys import key_of, plain
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import Inversion, NullEmbeddings
 from rli.models.diffusion import Model
+from rli.store.sealed import read_sealed, write_sealed
 
-# Part of every key: raise it when the same settings come to mean another result.
+# Part of every key: raise it when the same settings give another result.
 VERSION = 3
 
 
@@ -44,26 +43,44 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def read(path: Path, prompt: str, settings: InversionSettings) -> Inversion | None:
-    """The inversion of this prompt and these settings in the file; None when there is none or it is damaged."""
-    if not path.is_file():
-        return None
+    """The inversion of this prompt and these settings in the file; None when there is none, or it is damaged or
+    another's."""
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["inversion"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if facts["prompt"] != prompt or facts["settings"] != plain(settings):
-            return None
-        return Inversion(
-            prompt=prompt,
-            settings=settings,
-            latent=tensors["latent"],
-            source_latents=tensors["source_latents"],
-            nulls=NullEmbeddings(tensors["null_tokens"], tensors.get("null_pooled")),
-            losses=tuple(map(tuple, facts["losses"])),
-            seconds=facts["seconds"],
-        )
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError):
+        found = read_sealed(path)
+    except OSError:  # what cannot be read is made again, and the run says why where nothing can be written either
         return None
+    if found is None:
+        return None
+    facts, tensors = found
+    wanted = {"key": path.stem, "prompt": prompt, "settings": plain(settings)}
+    if any(facts.get(name) != value for name, value in wanted.items()) or not _is_sound(facts, tensors, settings.steps):
+        return None
+    return Inversion(
+        prompt=prompt,
+        settings=settings,
+        latent=tensors["latent"],
+        source_latents=tensors["source_latents"],
+        nulls=NullEmbeddings(tensors["null_tokens"], tensors.get("null_pooled")),
+        losses=tuple(map(tuple, facts["losses"])),
+        seconds=facts["seconds"],
+    )
+
+
+def _is_sound(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], steps: int) -> bool:
+    """Whether the parts of a kept inversion have the shapes that belong together, and are finite."""
+    try:
+        latent, tokens, pooled = tensors["latent"], tensors["null_tokens"], tensors.get("null_pooled")
+        shapes = [
+            latent.shape == (1, *latent.shape[1:]) and latent.ndim == 4,
+            tensors["source_latents"].shape == (steps + 1, *latent.shape[1:]),
+            tokens.shape[:2] == (steps, 1) and tokens.ndim == 4,
+            pooled is None or (pooled.shape[:2] == (steps, 1) and pooled.ndim == 3),
+        ]
+        values = [facts["seconds"], *(loss for losses in facts["losses"] for loss in losses)]
+    except (KeyError, TypeError):
+        return False
+    are_numbers = all(isinstance(value, (int, float)) for value in values)
+    return all(shapes) and are_numbers and all(t.is_floating_point() and t.isfinite().all() for t in tensors.values())
 
 
 def write(path: Path, inversion: Inversion) -> None:
@@ -76,13 +93,13 @@ def write(path: Path, inversion: Inversion) -> None:
     if inversion.nulls.pooled is not None:
         tensors["null_pooled"] = inversion.nulls.pooled
     facts = {
+        "key": path.stem,
         "prompt": inversion.prompt,
         "settings": plain(inversion.settings),
         "losses": inversion.losses,
         "seconds": inversion.seconds,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save({k: v.contiguous() for k, v in tensors.items()}, {"inversion": json.dumps(facts)}))
+    write_sealed(path, tensors, facts)
 
 
 def get(folder: Path, name: str, prompt: str, settings: InversionSettings, make: Callable[[], Inversion]) -> Inversion:
@@ -102,9 +119,12 @@ def get(folder: Path, name: str, prompt: str, settings: InversionSettings, make:
     found = read(path, prompt, settings)
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        lock = path.with_suffix(".lock")
+        with locked(lock, "another process inverts the same photograph"):
             found = read(path, prompt, settings)
             if found is None:
                 found = make()
                 write(path, found)
+            with suppress(OSError):  # Windows removes no file that is open
+                lock.unlink()
     return found

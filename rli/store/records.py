@@ -1,32 +1,33 @@
-"""The files that a run leaves for each photograph, and how they are read back.
+"""The files that a run writes for each photograph, and how they are read back.
 
-images/<name>/ holds the pictures; records/<name>.safetensors the rest: rows, prompts, losses, token maps, and the key
-of the job that made them. The record is written last, so where there is one, its pictures are whole.
+images/<name>/ holds the pictures; records/<name>.safetensors the rest: rows, prompts, losses, token maps, the key of
+the job that made them, and a digest of each picture. The record is written last.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+import torch
 
 from rli.errors import RLIError
 from rli.files import write_whole
-from rli.images import write_png
+from rli.images import png
 from rli.method.records import EditSettings, TokenMap
-from rli.metrics.columns import Row
+from rli.metrics.columns import Row, row_read
+from rli.store.failures import failure_path
+from rli.store.paths import inside
+from rli.store.pictures import PictureFile
+from rli.store.sealed import read_sealed, write_sealed
 
-STATUS = "status.json"
-# What reading a record that is missing, cut short or of another version raises.
-_NOT_WHOLE = (SafetensorError, KeyError, TypeError, ValueError, OSError)
+# An edit's token maps of the target and of the source prompt.
+BothMaps = tuple[tuple[TokenMap, ...], tuple[TokenMap, ...]]
+# What a record of another version, or one that was made up, raises.
+_UNLIKE = (KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,109 +105,114 @@ class PhotoRecord:
     made: dict[str, str]
     source: str
     sha256: str
-    # Whether there is a picture of its truth.
-    has_truth: bool
+    # By their stems, such as `input`, `truth`, `rust` or `rust_change`.
+    pictures: dict[str, PictureFile]
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there is a picture of its truth."""
+        return "truth" in self.pictures
 
     def picture(self, stem: str) -> Path:
         """The path of one of its pictures, such as `input`, `truth`, `rust` or `rust_change`."""
         return _picture(self.folder, self.name, stem)
 
+    def damage(self) -> str | None:
+        """What is wrong with its pictures, in a few words; None where all are as they were written.
+
+        Raises:
+            OSError: One is there, but cannot be read now.
+        """
+        damages = (written.damage(self.picture(stem)) for stem, written in self.pictures.items())
+        return next(filter(None, damages), None)
+
     def read(self) -> PhotoResult:
         """The same with its pictures, and token maps in half precision.
 
         Raises:
-            RLIError: Files are missing or damaged.
+            RLIError: A file is missing, damaged or another's.
+            OSError: One is there, but cannot be read now.
         """
         try:
-            with safe_open(_record(self.folder, self.name), "np") as file:
-                facts = _facts(file)
-                edits = {defect: self._edit(file, facts, defect) for defect in self.edits}
+            facts, tensors = _read(self.folder, self.name)
+            maps = {defect: _maps(tensors, facts["words"], defect) for defect in self.edits}
+            photo = self._pixels("input", "RGB")
+            size = photo.shape[:2]
             return PhotoResult(
                 name=self.name,
-                input=_pixels(self.picture("input")),
-                reconstruction=_pixels(self.picture("reconstruction")),
-                edits=edits,
+                input=photo,
+                reconstruction=self._pixels("reconstruction", "RGB", size),
+                edits={defect: self._edit(defect, size, maps[defect]) for defect in self.edits},
                 rows=self.rows,
-                losses=tuple(map(tuple, facts["losses"])),
+                losses=_losses(facts),
                 prompts=self.prompts,
                 job=self.job,
                 key=self.key,
                 made=self.made,
                 source=self.source,
                 sha256=self.sha256,
-                truth=_pixels(self.picture("truth")) > 0 if self.has_truth else None,
+                truth=self._pixels("truth", "L", size) > 0 if self.has_truth else None,
             )
-        except _NOT_WHOLE as error:
-            raise _not_whole(self.folder, self.name, type(error).__name__) from None
+        except _UNLIKE as error:
+            raise _not_whole(self.folder, self.name, str(error)) from None
 
-    def _edit(self, file: Any, facts: Mapping[str, Any], defect: str) -> EditedPhoto:
-        def maps(branch: str) -> tuple[TokenMap, ...]:
-            tensors = ((word, file.get_tensor(f"{branch}/{k}")) for k, word in enumerate(facts["words"][branch]))
-            return tuple(TokenMap(word, tensor.astype(np.float32)) for word, tensor in tensors)
-
+    def _edit(self, defect: str, size: tuple[int, ...], maps: BothMaps) -> EditedPhoto:
+        change, (of_target, of_source) = f"{defect}_change", maps
         return EditedPhoto(
-            _pixels(self.picture(defect)),
-            _pixels(self.picture(f"{defect}_mask")) > 0,
-            maps(f"{defect}/target"),
-            maps(f"{defect}/source"),
-            _pixels(self.picture(f"{defect}_change")) > 0 if facts["edits"][defect]["has_change"] else None,
+            image=self._pixels(defect, "RGB", size),
+            mask=self._pixels(f"{defect}_mask", "L", size) > 0,
+            maps=of_target,
+            source_maps=of_source,
+            change=self._pixels(change, "L", size) > 0 if change in self.pictures else None,
             **vars(self.edits[defect]),
         )
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A photograph, or a sweep's job, that could not be done."""
-
-    name: str
-    # Why, in one line.
-    reason: str
-    # What tells a job from the others; "" for a photograph.
-    settings: str = ""
+    def _pixels(self, stem: str, mode: str, size: tuple[int, ...] | None = None) -> np.ndarray:
+        return self.pictures[stem].pixels(self.picture(stem), mode, size)
 
 
 def write_photo(folder: Path, result: PhotoResult) -> None:
     """Writes a photograph's pictures, images/<name>/: input.png, reconstruction.png, <defect>.png, <defect>_mask.png,
     for a data set truth.png and <defect>_change.png; then its record."""
-    pictures = {"input": result.input, "reconstruction": result.reconstruction, "truth": result.truth}
+    arrays = {"input": result.input, "reconstruction": result.reconstruction, "truth": result.truth}
     for defect, edited in result.edits.items():
-        pictures |= {defect: edited.image, f"{defect}_mask": edited.mask, f"{defect}_change": edited.change}
-    for stem, picture in pictures.items():
-        if picture is not None:
-            write_png(_picture(folder, result.name, stem), picture)
-    maps: dict[str, np.ndarray] = {}
+        arrays |= {defect: edited.image, f"{defect}_mask": edited.mask, f"{defect}_change": edited.change}
+    pictures = {stem: png(array) for stem, array in arrays.items() if array is not None}
+    for stem, data in pictures.items():
+        write_whole(_picture(folder, result.name, stem), data)
+    maps: dict[str, torch.Tensor] = {}
     words: dict[str, list[str]] = {}
     for defect, edited in result.edits.items():
         for branch, tokens in (("target", edited.maps), ("source", edited.source_maps)):
             words[f"{defect}/{branch}"] = [token.word for token in tokens]
-            maps |= {f"{defect}/{branch}/{k}": token.map.astype(np.float16) for k, token in enumerate(tokens)}
+            maps |= {f"{defect}/{branch}/{k}": _half(token.map) for k, token in enumerate(tokens)}
     facts = {
         "key": result.key,
         "rows": [asdict(row) for row in result.rows],
         "losses": result.losses,
         "prompts": result.prompts,
-        "edits": {
-            defect: {
-                "label": edited.label,
-                "settings": asdict(edited.settings),
-                "scores": edited.scores,
-                "reason": edited.reason,
-                "has_change": edited.change is not None,
-            }
-            for defect, edited in result.edits.items()
-        },
+        "edits": {defect: _facts_of(edited) for defect, edited in result.edits.items()},
         "words": words,
         "made": result.made,
         "source": result.source,
         "sha256": result.sha256,
-        "has_truth": result.truth is not None,
+        "pictures": {stem: asdict(PictureFile.of(data)) for stem, data in pictures.items()},
     }
-    write_whole(_record(folder, result.name), save(maps, {"photo": json.dumps(facts)}))
-    _failure(folder, result.name).unlink(missing_ok=True)
+    write_sealed(record_path(folder, result.name), maps, facts)
+    failure_path(folder, result.name).unlink(missing_ok=True)
+
+
+def _half(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).half()
+
+
+def _facts_of(edited: EditedPhoto) -> dict[str, Any]:
+    settings = asdict(edited.settings)
+    return {"label": edited.label, "settings": settings, "scores": edited.scores, "reason": edited.reason}
 
 
 def read_record(folder: Path, name: str, key: str | None = None, job: str = "") -> PhotoRecord | None:
-    """What a run's folder keeps of a photograph.
+    """What a run's folder keeps of a photograph. Its pictures are not looked at: see `PhotoRecord.damage`.
 
     Args:
         folder: The run's folder.
@@ -215,28 +221,50 @@ def read_record(folder: Path, name: str, key: str | None = None, job: str = "") 
         job: The sweep's job whose folder it is.
 
     Returns:
-        The record; None where there is none, it is damaged, or another job made it.
+        The record; None where there is none, it is damaged, or another job or photograph's.
+
+    Raises:
+        OSError: It is there, but cannot be read now.
     """
     try:
-        with safe_open(_record(folder, name), "np") as file:
-            facts = _facts(file)
+        facts, tensors = _read(folder, name)
         if key is not None and facts["key"] != key:
             return None
+        rows = tuple(row_read(row) for row in facts["rows"])
+        if any(row.image != name for row in rows):
+            return None
+        edits = {str(defect): _edit_record(edit) for defect, edit in facts["edits"].items()}
+        for defect in edits:
+            _maps(tensors, facts["words"], defect)
+        _losses(facts)
         return PhotoRecord(
             folder=folder,
             name=name,
             job=job,
-            key=facts["key"],
-            rows=tuple(Row(**row) for row in facts["rows"]),
-            prompts=facts["prompts"],
-            edits={defect: _edit_record(edit) for defect, edit in facts["edits"].items()},
-            made=facts["made"],
-            source=facts["source"],
-            sha256=facts["sha256"],
-            has_truth=facts["has_truth"],
+            key=_text(facts["key"]),
+            rows=rows,
+            prompts=_each(_text, facts["prompts"]),
+            edits=edits,
+            made=_each(_text, facts["made"]),
+            source=_text(facts["source"]),
+            sha256=_text(facts["sha256"]),
+            pictures=_pictures(facts["pictures"], edits),
         )
-    except _NOT_WHOLE:
+    except _UNLIKE:
         return None
+
+
+def _read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """A record's plain values and tensors. Raises RLIError where there is none, or it is damaged."""
+    found = read_sealed(record_path(folder, name))
+    if found is None:
+        raise RLIError("its record is missing or damaged")
+    return found
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Where a run's folder keeps a photograph's record."""
+    return inside(folder, f"records/{name}.safetensors")
 
 
 def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
@@ -251,72 +279,61 @@ def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
     return record.read()
 
 
-def write_failure(folder: Path, name: str, key: str, reason: str) -> None:
-    """Notes that a photograph could not be done, and why, beside the records of those that could."""
-    write_whole(_failure(folder, name), json.dumps({"key": key, "reason": reason}))
-
-
-def read_failure(folder: Path, name: str, key: str) -> str | None:
-    """Why a job of this key could not do a photograph; None where no such failure was noted."""
-    try:
-        facts = json.loads(_failure(folder, name).read_text())
-        return facts["reason"] if facts["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_status(folder: Path, reason: str | None = None) -> None:
-    """Notes how a job ended: done, or failed with its reason."""
-    write_whole(folder / STATUS, json.dumps({"status": "failed" if reason else "done", "reason": reason}))
-
-
-def read_status(folder: Path) -> str | None:
-    """Why the job failed, also where it never said so; None where it is done."""
-    try:
-        return json.loads((folder / STATUS).read_text())["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "it was stopped before its end, or is still running"
-
-
-def read_failures(folder: Path) -> list[Failure]:
-    """What a run's failed.csv lists; nothing where there is none."""
-    path = folder / "failed.csv"
-    if not path.is_file():
-        return []
-    lines = pd.read_csv(path, dtype="str", keep_default_na=False)
-    return [Failure(name, reason) for name, reason in zip(lines["name"], lines["reason"], strict=True)]
-
-
-def _facts(file: Any) -> dict[str, Any]:
-    """The part of a record that is no tensor."""
-    return json.loads(file.metadata()["photo"])
-
-
 def _edit_record(facts: Mapping[str, Any]) -> EditRecord:
     return EditRecord(
-        label=facts["label"],
+        label=_text(facts["label"]),
         settings=EditSettings(**facts["settings"]),
-        scores=facts["scores"],
-        reason=facts["reason"],
+        scores=_each(_number, facts["scores"]),
+        reason=None if facts["reason"] is None else _text(facts["reason"]),
     )
 
 
-def _pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
+def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord]) -> dict[str, PictureFile]:
+    """What is known of each picture. Raises KeyError where one is missing that every photograph or edit has."""
+    pictures = {str(stem): PictureFile(int(of["size"]), _text(of["sha256"])) for stem, of in facts.items()}
+    for stem in ("input", "reconstruction", *edits, *(f"{defect}_mask" for defect in edits)):
+        pictures[stem]
+    return pictures
+
+
+def _maps(tensors: Mapping[str, torch.Tensor], words: Mapping[str, Any], defect: str) -> BothMaps:
+    """An edit's token maps of the target and of the source prompt. Raises ValueError for one that is no map."""
+
+    def of(branch: str) -> tuple[TokenMap, ...]:
+        found = [(_text(word), tensors[f"{branch}/{k}"].float().numpy()) for k, word in enumerate(words[branch])]
+        if not all(values.ndim == 2 and values.size and np.isfinite(values).all() for _, values in found):
+            raise ValueError("a token map is no map")
+        return tuple(TokenMap(word, values) for word, values in found)
+
+    return of(f"{defect}/target"), of(f"{defect}/source")
+
+
+def _losses(facts: Mapping[str, Any]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(_number, losses)) for losses in facts["losses"])
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected text")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError("expected a number")
+    return value
+
+
+def _each(check: Callable[[Any], Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: check(value) for name, value in values.items()}
 
 
 def _not_whole(folder: Path, name: str, why: str) -> RLIError:
-    return RLIError(f"{folder / 'images' / name}: its files are not whole ({why}): run it again")
+    return RLIError(
+        f"the results in {folder / 'images' / name} are incomplete or damaged ({why}); "
+        "the same command makes them again"
+    )
 
 
 def _picture(folder: Path, name: str, stem: str) -> Path:
-    return folder / "images" / name / f"{stem}.png"
-
-
-def _record(folder: Path, name: str) -> Path:
-    return folder / "records" / f"{name}.safetensors"
-
-
-def _failure(folder: Path, name: str) -> Path:
-    return folder / "records" / f"{name}.failed.json"
+    return inside(folder, f"images/{name}/{stem}.png")

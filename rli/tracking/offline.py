@@ -1,4 +1,4 @@
-"""Points offline runs of Weights & Biases to their files where these are now, and says how they are sent.
+"""Prepares offline runs of Weights & Biases to be sent from where they lie now, and prints the command for it.
 
 An offline run's log names its tables and their pictures by absolute paths; from a moved or copied folder `wandb sync`
 would leave them out without a word. There,
@@ -34,7 +34,7 @@ def re_root(folder: Path) -> list[Path]:
     found = sorted(Path(folder).absolute().rglob("run-*.wandb"))
     logs = [log for log in found if log.parent.name.startswith("offline-run-")]
     if not logs:
-        raise RLIError(f"{folder}: no offline runs of W&B found")
+        raise RLIError(f"no offline W&B runs found in {folder}")
     for log in logs:
         old = log.read_bytes()
         new = write_log(old[:HEAD], [_re_rooted(record, log.parent) for record in read_log(old, log)])
@@ -56,17 +56,17 @@ def _re_rooted(record: bytes, run: Path) -> bytes:
         # Whatever system it was written on: PureWindowsPath knows both kinds of separators.
         staged = run / STAGED / PureWindowsPath(entry.local_path).name
         if not staged.is_file():
-            raise RLIError(f"{staged} is gone: copy the whole folder of the run, with all that is in its wandb folder")
+            raise RLIError(f"{staged} is missing; copy the run's folder again, with everything in its wandb folder")
         entry.local_path = str(staged)
     return parsed.SerializeToString()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status: 2 and one line on stderr for what the user can mend."""
+    """The command; returns the exit status: 2 and one line on stderr for what the user can correct."""
     parser = argparse.ArgumentParser(
-        description="Point offline runs of W&B to their files where these are now, and say how they are sent."
+        description="Prepare offline W&B runs to be sent from where they lie now; prints the command that sends them."
     )
-    parser.add_argument("folders", nargs="+", type=Path, help="of runs, at any depth")
+    parser.add_argument("folders", nargs="+", type=Path, help="folders that hold runs, at any depth")
     try:
         runs = [run for folder in parser.parse_args(arguments).folders for run in re_root(folder)]
     except (RLIError, OSError) as error:

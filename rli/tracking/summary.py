@@ -1,4 +1,4 @@
-"""What the summary of a tracked run says: means of its rows, and what a search maximises."""
+"""The summary of a tracked run: means of its rows, and the objective of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run needs of its tracker, and the tracker of a run that is not tracked.
+"""The interface of trackers, and the tracker that does nothing.
 
 Tracking never stands in a run's way: no prompt, no wait beyond a few seconds, and every failure costs one line on
 stderr and the tracking, never the run. wandb is imported only when a run is tracked. All that it writes lies in
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rli.errors import one_of
-from rli.store.records import Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoResult
 from rli.tracking.summary import FLOOR_DB
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Thumbnails = Mapping[tuple[str, ...], "Image"]
 # The thumbnails of photographs by their job (empty in a run of its own) and name.
 Gallery = Mapping[tuple[str, str], Thumbnails]
 KINDS = ("wandb", "off")
+MODES = ("auto", "online", "offline")
 
 
 class Tracker(Protocol):
@@ -99,7 +101,7 @@ def open_tracker(
     job_type: str = "run",
     floor_db: float = FLOOR_DB,
 ) -> Iterator[Tracker]:
-    """A tracker for the time of the block; a block that raises leaves a run marked as failed.
+    """A tracker for the time of the block; a block that raises marks the run as failed.
 
     Args:
         kind: "wandb" or "off"; the other arguments are those of `wandb_run.start`.

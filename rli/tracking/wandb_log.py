@@ -37,7 +37,7 @@ def read_log(data: bytes, path: Path) -> Iterator[bytes]:
         if len(part) < length:
             return
         if checksum != zlib.crc32(bytes([kind]) + part):
-            raise RLIError(f"{path} is damaged: copy it again")
+            raise RLIError(f"{path} is damaged; copy it again")
         at += length
         record += part
         if kind in (WHOLE, LAST):

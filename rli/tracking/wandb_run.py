@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rli.errors import one_of
-from rli.store.records import Failure, PhotoResult
+from rli.store.failures import Failure
+from rli.store.records import PhotoResult
 from rli.tracking.summary import FLOOR_DB, summary
-from rli.tracking.tracker import Gallery, Thumbnails, Tracker, Untracked
+from rli.tracking.tracker import MODES, Gallery, Thumbnails, Tracker, Untracked
 from rli.tracking.wandb_setup import abandon, answers, kept_in, mode_of, say, settings_of, teardown, variables
 from rli.tracking.wandb_tables import (
     COMPARISON,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-MODES = ("auto", "online", "offline")
 TAG_LENGTH = 64  # characters; wandb refuses more
 # Where an offline run's folder holds the files of its tables, as wandb stages them under WANDB_DATA_DIR.
 STAGING = "staging"
@@ -121,7 +121,7 @@ def start(
     Returns:
         A tracker whatever fails: an offline one, or `Untracked`.
     """
-    one_of("tracking.mode", mode, MODES)
+    one_of("mode", mode, MODES)
     try:
         import wandb
     except ImportError:

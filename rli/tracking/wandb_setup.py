@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 
 def mode_of(wandb: Any, mode: str, folder: Path) -> str:
-    """What a run's mode comes to with this computer's wandb configuration: online, offline or off."""
+    """The mode with this computer's wandb configuration: online, offline or off."""
     if mode == "offline":
         return mode
     settings = settings_of(wandb, folder)

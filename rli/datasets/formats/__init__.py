@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from rli.datasets.annotations import IGNORE, Item
+from rli.datasets.annotations import IGNORE, Item, too_many_classes
 from rli.datasets.formats.anomalib_folder import AnomalibFolder
 from rli.datasets.formats.coco import Coco
 from rli.datasets.formats.imagefolder import ImageFolder
@@ -24,7 +24,7 @@ from rli.datasets.formats.yolo import Yolo
 from rli.errors import RLIError, one_of
 from rli.photos.photo import GOOD
 
-__all__ = ["FORMATS", "ORIGINALS", "Count", "write"]
+__all__ = ["FORMATS", "ORIGINALS", "Count", "check_classes", "write"]
 
 FORMATS: dict[str, type[Writer]] = {
     "mvtec_ad": MvtecAd,
@@ -36,7 +36,7 @@ FORMATS: dict[str, type[Writer]] = {
 }
 # What becomes of photographs: hard links (copies where there can be none), copies, or nothing.
 ORIGINALS = ("link", "copy", "none")
-# Tells a folder that an export made, and the next may replace, from any other.
+# Marks a folder that an export made, so that the next export may replace it.
 MARK = "export.json"
 # Of a file's name, in bytes; what formats add still fits into the 255 that file systems take.
 _LONGEST = 200
@@ -58,7 +58,13 @@ class Count:
 
 
 def write(
-    formats: Sequence[str], items: Iterable[Item], out: Path, *, originals: str = "link", classes: Sequence[str]
+    formats: Sequence[str],
+    items: Iterable[Item],
+    out: Path,
+    *,
+    originals: str = "link",
+    classes: Sequence[str],
+    is_own: bool = False,
 ) -> dict[str, Count]:
     """Writes out/<format>/ for each format, in one pass over the items.
 
@@ -73,6 +79,7 @@ def write(
         originals: What becomes of photographs, one of ORIGINALS. Of a hard link, changing the file changes the
             photograph. Reconstructions and edits are always linked.
         classes: The defects' names in the order of their indices; images and regions have no others.
+        is_own: Whether `out` is an earlier export in any case, also where the file that says so is lost.
 
     Returns:
         What each format holds, by its name.
@@ -83,13 +90,14 @@ def write(
     for name in formats:
         one_of("formats", name, tuple(FORMATS))
     one_of("originals", originals, ORIGINALS)
-    _check_classes(classes)
+    check_classes(classes)
     out = Path(os.path.realpath(out))
     part, old = (out.with_name(f".{out.name}.{word}") for word in ("part", "old"))
     if old.is_dir() and not out.exists():  # killed between the two moves below
         os.replace(old, out)
-    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise RLIError(f"{out} holds something else than an export, and it would be replaced: choose another folder")
+    is_own = is_own or (out / MARK).is_file()
+    if out.exists() and not is_own and (not out.is_dir() or any(not path.is_dir() for path in out.rglob("*"))):
+        raise RLIError(f"{out} holds files that are not an export and would be deleted; choose another folder")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
@@ -145,7 +153,7 @@ def _named(items: Iterable[Item]) -> Iterator[tuple[Item, str]]:
     stems: set[str] = set()
     for item in items:
         if item.name in names:
-            raise RLIError(f"two images of the data set are named {item.name}: names must differ")
+            raise RLIError(f"two images of the data set are named {item.name}; names must differ")
         names.add(item.name)
         first = stem = stem_of(item.name)
         count = 1
@@ -157,13 +165,16 @@ def _named(items: Iterable[Item]) -> Iterator[tuple[Item, str]]:
 
 
 def stem_of(name: str) -> str:
-    """An item's name as one file's stem: bolt/part.01 → bolt__part_01. RLIError for a name that leaves its folder.
+    """An item's name as one file's stem: bolt/part.01 → bolt__part_01.
 
     Without dots, readers that sort images and masks with other suffixes find them in the same order.
+
+    Raises:
+        RLIError: The name leaves its folder.
     """
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
-        raise RLIError(f"“{name}” cannot name an image: it must be a relative path such as bolt/part01")
+        raise RLIError(f"“{name}” cannot name an image; expected a relative path such as bolt/part01")
     stem = "__".join(folder_name(part).replace(".", "_") or "_" for part in parts)
     if len(stem.encode()) > _LONGEST:
         digest = hashlib.sha256(name.encode()).hexdigest()[:12]
@@ -171,13 +182,15 @@ def stem_of(name: str) -> str:
     return stem
 
 
-def _check_classes(classes: Sequence[str]) -> None:
-    """RLIError where the classes cannot be told apart in every format."""
+def check_classes(classes: Sequence[str]) -> None:
+    """Raises RLIError where two classes would be the same in some format."""
     if len(classes) >= IGNORE:
-        raise RLIError(f"{len(classes)} classes are more than masks of bytes can hold: at most {IGNORE - 1}")
+        raise too_many_classes(len(classes))
     taken = {GOOD}
     for label in classes:
         folder = folder_name(label).casefold()
         if folder in taken or not folder or not label.isprintable():
-            raise RLIError(f"the class “{label}” cannot be told from “{GOOD}” or another class as a folder: rename it")
+            raise RLIError(
+                f"the class “{label}” would have the same folder name as “{GOOD}” or another class; rename it"
+            )
         taken.add(folder)

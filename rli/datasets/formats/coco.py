@@ -17,8 +17,9 @@ class Coco:
     """<split>/<image> and annotations/instances_<split>.json.
 
     An annotation for each connected piece of a class (categories count from 1): its outline as a polygon, or as
-    uncompressed RLE (iscrowd 0) where it has a hole; area in pixels; box as x, y, width, height. A good image has none;
-    a defective one without a known region is left out, for it would be taken as good.
+    uncompressed RLE (iscrowd 0) where it has a hole; area in pixels; box as x, y, width, height. From both pycocotools
+    draws exactly the piece's pixels again. A good image has none; a defective one without a known region is left out,
+    for it would be taken as good.
     """
 
     def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:

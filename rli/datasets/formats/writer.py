@@ -1,4 +1,4 @@
-"""What a format's writer is, and what it is given: an item with its annotations read, and where images go."""
+"""What a format's writer takes: images with their annotations, and a function that puts an image into its place."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rli.datasets.annotations import Item, pieces, polygon, position
+from rli.cells import harmless
+from rli.datasets.annotations import Item, pieces, position
+from rli.datasets.polygons import polygon
 from rli.errors import RLIError
 from rli.images import read_image, read_mask, to_uint8, write_png
+from rli.photos.naming import undevice
 from rli.photos.photo import GOOD
 
 # Files that all consumers read alike; any other is written as an 8-bit colour PNG.
@@ -38,7 +41,7 @@ class Piece:
 
     @cached_property
     def outline(self) -> np.ndarray:
-        """(N,2) float, see `annotations.polygon`; kept, as more than one format writes it."""
+        """(N,2) float, see `polygons.polygon`; kept, as more than one format writes it."""
         return polygon(self.top, self.left, self.mask)
 
 
@@ -53,7 +56,7 @@ class Sample:
     size: tuple[int, int]
     # Class and (H,W) bool of each region that has pixels, later ones over earlier ones.
     masks: tuple[tuple[str, np.ndarray], ...]
-    # Whether every consumer reads the image's own file alike.
+    # Whether all readers of images see the file alike (no EXIF rotation, 16 bits or transparency).
     is_portable: bool
 
     @property
@@ -62,7 +65,7 @@ class Sample:
 
     @property
     def located(self) -> bool:
-        """False for a defective image of which nobody knows where the defect is."""
+        """False for a defective image without a mask."""
         return not self.defective or bool(self.masks)
 
     @property
@@ -127,14 +130,16 @@ def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
     height, width, is_portable = _head(item.image)
     if item.label != GOOD:
         position(item.label, classes)
-    masks = []
+    masks: list[tuple[str, np.ndarray]] = []
     for region in item.regions:
         position(region.label, classes)
         mask = read_mask(region.mask, height, width, photo_size=(width, height))
-        if mask.any():
-            masks.append((region.label, mask))
+        if region.relabels:
+            masks = [(label, other & ~mask) for label, other in masks]
+        masks.append((region.label, mask))
+    masks = [(label, mask) for label, mask in masks if mask.any()]
     if masks and item.label == GOOD:
-        raise RLIError(f"{item.name} counts as {GOOD} but shows a defect of the class “{masks[0][0]}”")
+        raise RLIError(f"{item.name} is labelled {GOOD}, but its mask marks a defect (“{masks[0][0]}”)")
     return Sample(item, stem, (height, width), tuple(masks), is_portable)
 
 
@@ -175,7 +180,7 @@ def write_text(target: Path, text: str) -> None:
 
 def folder_name(text: str) -> str:
     """The text as one folder's name on any file system; it may be empty."""
-    return "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text).strip(" .")
+    return undevice("".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text).strip(" ."))
 
 
 class Names:
@@ -187,7 +192,7 @@ class Names:
         self.table.writerow(("file", "name"))
 
     def add(self, file: str, name: str) -> None:
-        self.table.writerow((file, name))
+        self.table.writerow((harmless(file), harmless(name)))
 
     def close(self) -> None:
         self.file.close()

@@ -13,9 +13,9 @@ from rli.photos.photo import SPLITS
 class Yolo:
     """images/<split>/<image>, labels/<split>/<the image's stem>.txt and data.yaml.
 
-    A line for each connected piece of a class: the class from 0 and its outer outline, x and y as shares of width and
-    height. Holes are filled, for such a line cannot hold any. A good image's file is empty; a defective one without a
-    known region is left out, for it would be taken as good.
+    A line for each connected piece of a class: the class from 0 and its outline, x and y as shares of width and height;
+    a slit leads to a hole. Ultralytics draws exactly the piece's pixels again from it, at the image's own size. A good
+    image's file is empty; a defective one without a known region is left out, for it would be taken as good.
     """
 
     def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
@@ -30,7 +30,7 @@ class Yolo:
         self.put_image(sample, self.folder / "images" / split / f"{sample.stem}{sample.suffix}")
         lines = []
         for piece in sample.pieces:
-            points = (piece.outline / (width, height)).clip(0, 1).ravel()
+            points = (piece.outline / (width, height)).ravel()
             index = self.classes.index(piece.label)
             lines.append(f"{index} {' '.join(f'{value:.6f}' for value in points)}\n")
         write_text(self.folder / "labels" / split / f"{sample.stem}.txt", "".join(lines))

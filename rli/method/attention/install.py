@@ -56,7 +56,16 @@ class AttentionHook:
         return attend(q, k, v)
 
     def output(self, x: Tensor, out: Tensor, layer: Layer) -> Tensor:
-        """The layer's output (B,n,D) after its projection `out`, from its input x (B,n,D) after the layer norm."""
+        """The layer's output after its projection.
+
+        Args:
+            x: The layer's input (B,n,D), after the layer norm.
+            out: The output (B,n,D) without this hook.
+            layer: Where this is.
+
+        Returns:
+            The output (B,n,D) that is used.
+        """
         return out
 
 
@@ -97,15 +106,27 @@ def _with_hooks(q: Tensor, k: Tensor, v: Tensor, layer: Layer, hooks: tuple[Atte
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """Scaled dot-product attention: PyTorch's fused kernel, but the plain form for small maps in half precision on a
-    CPU, where the kernel takes up to a quarter longer forward and backward."""
+    """Scaled dot-product attention.
+
+    PyTorch's fused kernel, but the plain form for small maps in half precision on a CPU, where the kernel takes up to a
+    quarter longer forward and backward.
+
+    Args:
+        q: Queries (B,heads,n,d).
+        k: Keys (B,heads,m,d).
+        v: Values (B,heads,m,d).
+        scale: Factor on the logits.
+
+    Returns:
+        (B,heads,n,d).
+    """
     if q.device.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= SMALL_SIDE**2:
         return (q * scale @ k.transpose(-1, -2)).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
 
 def layer_size(latent: tuple[int, int], positions: int) -> tuple[int, int]:
-    """(h,w) of a layer with so many positions, in a UNet whose input is a latent of this (h,w)."""
+    """The size (h,w) of a layer with so many positions, in a UNet whose latent has the size (h,w)."""
     ratio = round((latent[0] * latent[1] / positions) ** 0.5)
     return latent[0] // ratio, latent[1] // ratio
 

@@ -31,5 +31,6 @@ class RLI(AttentionHook):
         one_of("location", self.location, LOCATIONS)
 
     def output(self, x: Tensor, out: Tensor, layer: Layer) -> Tensor:
+        """Interpolates where it acts; `x` and `out` are (B,n,D)."""
         acts = self.alpha and layer.is_self and layer.name.startswith(f"{self.location}_block")
         return torch.lerp(out, x, self.alpha) if acts else out

@@ -12,7 +12,9 @@ from torch import Tensor
 from rli.method.attention.install import install
 from rli.method.inversion.base import InversionTask
 from rli.method.inversion.settings import InversionSettings
+from rli.method.prompts import tokenize
 from rli.method.records import Inversion
+from rli.method.sampler import check_steps
 from rli.models import vae
 from rli.models.diffusion import Model
 from rli.models.text import encode_prompts
@@ -46,9 +48,13 @@ def invert_batch(
         B inversions, on the CPU.
 
     Raises:
+        RLIError: for more steps than the model's noise schedule allows.
         NonFiniteError: where the model's output is not finite.
+        RLIError: where the prompt is longer than the text encoder reads.
     """
+    tokenize(model.tokenizers[0], prompt)  # longer prompts would be cut without a word
     settings = settings or InversionSettings()
+    check_steps(settings.steps, model.abar)
     began, count = time.perf_counter(), len(images)
     latents = vae.encode(model, images, settings.encode, settings.seed)
     both = encode_prompts(model, [prompt, ""], (images.shape[-2], images.shape[-1]), settings.time_ids)

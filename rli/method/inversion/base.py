@@ -1,4 +1,4 @@
-"""What every method of inversion gets and gives, and the walk that all of ours begin with."""
+"""What an inversion method takes and returns, and DDIM inversion, with which all of ours begin."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class InversionTask:
 
 @dataclass(frozen=True)
 class SourceBranch:
-    """What an inversion comes to: how guided sampling passes by when it gives the photographs back."""
+    """The result of an inversion: the latents along which guided sampling gives the photographs back."""
 
     # (T+1,B,C,h,w), noisiest first; the last is the reconstruction.
     latents: Tensor
@@ -91,7 +91,17 @@ def ddim_invert(task: InversionTask) -> Tensor:
 
 @torch.no_grad()
 def sample_back(task: InversionTask, noise: Tensor, null: Conditioning, guidance: float) -> SourceBranch:
-    """Guided sampling from the noise (B,C,h,w) under one null embedding for all moves, B rows."""
+    """Samples from the noise, with guidance and one null embedding for all moves.
+
+    Args:
+        task: The photographs, their prompts and the steps.
+        noise: (B,C,h,w).
+        null: The null embedding of B rows.
+        guidance: The scale w.
+
+    Returns:
+        The latents along the way, and the null embeddings.
+    """
     latent, latents = noise, [noise]
     for step in task.progress(task.sampling_steps(), "reconstruction"):
         if not step.is_identity:

@@ -42,7 +42,7 @@ class NullText:
         return self.optimize(task, trajectory, gain)
 
     def optimize(self, task: InversionTask, trajectory: Tensor, gain: Tensor) -> SourceBranch:
-        """Algorithm 1 of Mokady et al. 2023: walk from high noise to low; before each move, fit the null embedding so
+        """Algorithm 1 of Mokady et al. 2023: go from high noise to low; before each move, fit the null embedding so
         that the move ends at the trajectory's next latent.
 
         Args:

@@ -37,7 +37,7 @@ class LeastSquares:
     reference: bool = False
 
     def error(self, eps: Tensor, rows: Tensor) -> Tensor:
-        """What eps of these rows lacks."""
+        """The residual target - slope·eps (len(rows),C,h,w) of these rows."""
         return self.target[rows] - self.slope * eps
 
     def all_rows(self) -> Tensor:

@@ -96,7 +96,7 @@ function start() {
     const row = CSS.escape(id.replace("edit-", ""));
     const card = document.getElementById(id) ?? document.querySelector(`.source[data-rows~="${row}"]`);
     if (card) viewer.open(card);
-    else review.tell("This result is not shown on the page: look into its job's own.");
+    else review.tell("This result is not on this page. Open the report of its own run.");
   }
 
   const acts = {

@@ -4,9 +4,12 @@ const COLUMNS = ["image", "defect", "job", "decision", "file"];
 const DECISIONS = ["keep", "reject"];
 
 // Records as CSV (RFC 4180), an array of strings each.
+// What a spreadsheet would compute is marked as in rli/cells.py.
+const harmless = (value) => (/^'*[=+\-@\t\r]/.test(value) ? `'${value}` : value);
+
 function csvOf(records) {
   const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  return records.map((record) => `${record.map(quoted).join(",")}\r\n`).join("");
+  return records.map((record) => `${record.map((value) => quoted(harmless(value))).join(",")}\r\n`).join("");
 }
 
 // The records of CSV text, an object with the header's names each.

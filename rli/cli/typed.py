@@ -1,0 +1,65 @@
+"""Arguments as they are typed, made into what Hydra's grammar reads as the same.
+
+Hydra reads 7, 1e3, 2024_01_15 and true as numbers and truths, and a comma, a bracket or a colon as grammar. Where a
+setting is a text, what was typed is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+MULTIRUN = ("-m", "--multirun")
+# The settings that are free texts: prompts, names, paths. Those that take one of a few words are as Hydra reads them.
+TEXTS = {
+    *("defect.name", "defect.source", "defect.target", "defect.source_word", "defect.target_word"),
+    *("data.path", "data.mask_path", "data.truth_path"),
+    *("model.weights", "model.vae", "model.resolutions", "runtime.cache", "runtime.address", "runtime.device"),
+    *("tracking.project", "tracking.group"),
+    *("dataset.split", "dataset.review", "dataset.title", "dataset.about", "dataset.licence"),
+    *("shard", "out"),
+}
+# Below these every key is a text.
+TEXT_GROUPS = ("defect.all.",)
+# What is quoted already, by the rules of Hydra.
+QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+# In a sweep's values these are grammar: lists, functions, quotes.
+GRAMMAR = re.compile(r"""['"\[\](){}]""")
+
+
+def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
+    """A command's arguments for Hydra.
+
+    A text is quoted where it is not. In a multirun a comma separates values; where one value holds it, the user quotes.
+    null stays null, and so does ${…}, which takes another setting's value.
+    """
+    sweep = [argument for argument in arguments if argument in MULTIRUN]
+    # Hydra reads no settings after a flag that comes between settings.
+    return [*sweep, *(quoted(argument, bool(sweep)) for argument in arguments if argument not in MULTIRUN)]
+
+
+def quoted(argument: str, is_sweep: bool = False) -> str:
+    """One argument; see `as_hydra_reads`.
+
+    A group's option must be a string too, and Hydra reads digits as a number: resolution=512,1024 becomes
+    resolution="512","1024".
+    """
+    key, is_override, value = argument.partition("=")
+    name = key.lstrip("+")
+    if not is_override:
+        return argument
+    if name == "resolution":
+        return f"{key}=" + ",".join(f'"{option}"' if option.isdigit() else option for option in value.split(","))
+    if not (name in TEXTS or name.startswith(TEXT_GROUPS)):
+        return argument
+    if is_sweep and GRAMMAR.search(value):
+        return argument
+    return f"{key}=" + ",".join(map(_text, value.split(",") if is_sweep else [value]))
+
+
+def _text(value: str) -> str:
+    if value == "null" or QUOTED.fullmatch(value):
+        return value
+    return QuotedString(value, Quote.single).with_quotes()
