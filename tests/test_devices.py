@@ -49,7 +49,7 @@ class Work:
 
 WORKS = {
     "Gauss-Newton": Work(NullText(GaussNewton(inner_steps=2, cg_steps=2)), steps=4),
-    "L-BFGS": Work(NullText(Lbfgs(inner_steps=3)), steps=4),
+    "L-BFGS": Work(NullText(Lbfgs(inner_steps=3, stop_db=200.0, slack_db=0.0)), steps=4),
     "Adam": Work(NullText(Adam(inner_steps=2)), steps=4),
     "residual": Work(NullText(GaussNewton(inner_steps=1), residual=True), steps=3),
     "direct": Work(Direct()),
