@@ -9,8 +9,7 @@ from pathlib import Path, PureWindowsPath
 
 from filelock import FileLock, Timeout
 
-from rli.errors import RLIError
-from rli.errors import shown
+from rli.errors import RLIError, shown
 
 # Seconds after which nobody is writing a file that still has its temporary name, or holds a lock.
 STALE = 600
