@@ -183,7 +183,7 @@ BAD = {
     "rli.alpha=2": "rli.alpha=2: out of range",
     "report.edits=0": "report.edits=0: out of range",
     "data.limit=0": "data.limit=0: out of range",
-    "+data.foo=1": "data.foo=1: unknown setting of sample",
+    "+data.foo=1": "data.foo: unknown setting",
     "+rli.foo=1": "rli.foo: unknown setting",
     "+edit.foo=1": "edit.foo: unknown setting",
     "inversion=null": "must be a string",

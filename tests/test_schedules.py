@@ -127,6 +127,8 @@ def test_a_photograph_is_inverted_and_edited_down_from_zero_terminal_snr(photo, 
 def folder(tmp_path_factory):
     """A tiny SDXL folder whose scheduler is EDM's, as some fine-tuned weights have it."""
     parts, out = random_parts("tiny", torch.float32), tmp_path_factory.mktemp("edm")
+    for encoder, tokenizer in zip(parts.text_encoders, parts.tokenizers, strict=True):
+        encoder.resize_token_embeddings(len(tokenizer))
     StableDiffusionXLPipeline(
         vae=parts.vae,
         text_encoder=parts.text_encoders[0],
