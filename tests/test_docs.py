@@ -110,3 +110,12 @@ def test_the_reference_of_public_functions_is_built_from_their_docstrings(tmp_pa
     built = run_process("-m", "pdoc", *options, "rli.method.sampler", folder=ROOT)
     assert built.status == 0, built.stderr
     assert "sampling_steps" in (tmp_path / "rli" / "method" / "sampler.html").read_text()
+
+
+def test_the_table_of_packages_names_every_file_that_is_not_one_of_a_kind():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    one_of_a_kind = ("__", "formats/", "attention/", "inversion/", "solvers/", "mini/")
+    files = [path.relative_to(ROOT / "rli").as_posix() for path in (ROOT / "rli").rglob("*.py")]
+    assert [
+        name for name in files if not any(k in name for k in one_of_a_kind) and f"`{name.rsplit('/')[-1]}`" not in page
+    ] == []
