@@ -6,6 +6,7 @@ jobs, the others the first five of them.
 
 import os
 import signal
+import subprocess
 
 import pandas as pd
 import pytest
@@ -30,20 +31,7 @@ def stand_still(*args):
 rli.runs.stages.invert_batch = stand_still
 sys.exit(command())
 """
-# One that says when it comes to the lock.
-WAITING = """
-import sys
-import rli.store.inversions as kept
-from rli.cli.app import command
-
-class Lock(kept.FileLock):
-    def acquire(self, *args, **options):
-        print("waiting", flush=True)
-        return super().acquire(*args, **options)
-
-kept.FileLock = Lock
-sys.exit(command())
-"""
+PLAIN = "import sys; from rli.cli.app import command; sys.exit(command())"
 # A sweep whose last job is killed as soon as the two others have ended.
 DYING = """
 import os, signal, sys
@@ -80,9 +68,9 @@ def needs(plugin):
     pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
 
 
-def run_of(script, folder, *arguments):
+def run_of(script, folder, *arguments, **pipes):
     """A run whose parts the script has changed."""
-    return started("-c", script, *SETTINGS, "runtime.cache=cache", *arguments, folder=folder)
+    return started("-c", script, *SETTINGS, "runtime.cache=cache", *arguments, folder=folder, **pipes)
 
 
 def launcher(name):
@@ -137,8 +125,8 @@ def test_twelve_jobs_give_the_same_table_under_every_launcher(tmp_path, plugin, 
 def test_a_job_that_waits_for_one_that_is_killed_does_its_work(basic, tmp_path):
     with run_of(STUCK, tmp_path, "hydra.run.dir=stuck") as stuck:
         wait_for_line(stuck, "inverting")
-        with run_of(WAITING, tmp_path, "hydra.run.dir=waits", "edit.eq=0.25") as waiting:
-            wait_for_line(waiting, "waiting")
+        with run_of(PLAIN, tmp_path, "hydra.run.dir=waits", "edit.eq=0.25", stderr=subprocess.STDOUT) as waiting:
+            wait_for_line(waiting, "waiting: another process inverts the same photograph")
             stuck.kill()
             waiting.communicate(timeout=LONG)
             assert waiting.returncode == 0

@@ -355,7 +355,7 @@ def test_filters_by_decision_and_by_other_parts_of_the_page(visit):
     assert page.locator("#viewer-title").inner_text() == "plate 1"
     press(page, "Escape")
     page.evaluate(tell, ["rli:open", {"id": "edit-99"}])
-    assert "not shown" in page.locator(".told").inner_text()
+    assert "This result is not on this page" in page.locator(".told").inner_text()
 
 
 def test_five_hundred_edits_open_and_are_reviewed(visit, tmp_path):

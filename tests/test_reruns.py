@@ -211,7 +211,7 @@ BAD = {
     "dataset.gate.foo=1": "dataset.gate.foo",
     "+dataset.gate.foo=1": "dataset.gate.foo: unknown setting",
     "dataset.gate=null": "dataset.gate=None",
-    "dataset.gate.min_share=x": "dataset.gate.min_share=x: out of range",
+    "dataset.gate.min_share=x": "dataset.gate.min_share=x: unknown value; expected a number or null",
     "dataset.max_retries=-1": "dataset.max_retries=-1: out of range",
     "+dataset.foo=1": "dataset.foo: unknown setting",
     "dataset.split=0.5/0.5": "dataset.split=0.5/0.5",

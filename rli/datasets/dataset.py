@@ -90,14 +90,13 @@ def write_dataset(
         What each format holds, by its name.
 
     Raises:
-        RLIError: There is nothing to write, or a review names edits that are none of these.
+        RLIError: There is nothing to write.
     """
     labels: set[str] = set()
     for item, _ in items(made, dataset, seed):
         labels |= {item.label, *(region.label for region in item.regions)}
     if not labels:
         raise RLIError(f"{folder}: no images to export")
-    _check_review(made, folder, dataset)
     with ManifestWriter(folder, FACTS) as manifest:
 
         def kept() -> Iterator[Item]:
@@ -184,18 +183,6 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
         )
         is_wanted = dataset.review.get(("", photo.name, defect))
         yield item, edit.reason if is_wanted is None else None if is_wanted else "rejected in review"
-
-
-def _check_review(made: Collection[tuple[Photo, PhotoRecord]], folder: Path, dataset: Dataset) -> None:
-    """Raises RLIError where the review names an edit that is none of these."""
-    unknown = dict(dataset.review)
-    for photo, record in made if dataset.edits else ():
-        for defect in record.edits:
-            unknown.pop(("", photo.name, defect), None)
-    for _, photo_name, defect in unknown:
-        raise RLIError(
-            f"dataset.review names the edit “{defect}” of “{photo_name}”, which this run does not have ({folder})"
-        )
 
 
 def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item:
