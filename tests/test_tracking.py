@@ -157,6 +157,17 @@ def test_off_and_missing_wandb_go_untracked(tmp_path, monkeypatch, capfd):
     assert "not installed" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WANDB_CONSOLE", "no"), ("WANDB_MODE", "later"), ("WANDB_BASE_URL", "a.host"), ("WANDB_INIT_TIMEOUT", "1m")],
+)
+def test_a_variable_that_wandb_refuses_is_named_without_its_value(tmp_path, monkeypatch, capfd, name, value):
+    monkeypatch.setenv(name, value)
+    track(tmp_path)
+    err = capfd.readouterr().err
+    assert err == f"warning: W&B's own settings ({name}) cannot be used, so the run is not tracked\n"
+
+
 def test_a_failure_while_logging_does_not_stop_the_run(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(wandb, "Table", lambda **_: (_ for _ in ()).throw(OSError(f"disk full {KEY}")))
     track(tmp_path)

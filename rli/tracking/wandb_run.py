@@ -13,7 +13,17 @@ from rli.store.failures import Failure
 from rli.store.records import PhotoResult
 from rli.tracking.summary import FLOOR_DB, summary
 from rli.tracking.tracker import MODES, Gallery, Thumbnails, Tracker, Untracked
-from rli.tracking.wandb_setup import abandon, answers, kept_in, mode_of, say, settings_of, teardown, variables
+from rli.tracking.wandb_setup import (
+    abandon,
+    answers,
+    kept_in,
+    mode_of,
+    say,
+    settings_of,
+    teardown,
+    unusable,
+    variables,
+)
 from rli.tracking.wandb_tables import (
     COMPARISON,
     FAILED,
@@ -130,7 +140,11 @@ def start(
     facts = {"config": _plain(config), "project": project, "name": name, "group": group, "job_type": job_type}
     facts["tags"] = tidy_tags(tags) or None
     folder = Path(folder).absolute()
-    chosen = mode_of(wandb, mode, folder)
+    try:
+        chosen = mode_of(wandb, mode, folder)
+    except Exception as error:  # wandb refuses a value of the environment, or cannot start
+        say(f"W&B's own settings ({unusable(error)}) cannot be used, so the run is not tracked")
+        return Untracked()
     if chosen == "off":
         return Untracked()
     if chosen == "online":
@@ -145,7 +159,7 @@ def start(
         return _started(wandb, folder, "offline", timeout, facts, floor_db)
     except Exception as error:
         abandon(folder)
-        say(f"tracking could not start ({type(error).__name__}), so the run is not tracked")
+        say(f"tracking could not start ({unusable(error)}), so the run is not tracked")
         return Untracked()
 
 

@@ -84,6 +84,13 @@ def abandon(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def unusable(error: Exception) -> str:
+    """The environment variables that wandb refuses, without their values, which may be secret; or the error's type."""
+    problems = getattr(error, "errors", None)  # of pydantic, with which wandb checks its settings
+    fields = [".".join(map(str, one["loc"])) for one in problems()] if callable(problems) else []
+    return ", ".join(f"WANDB_{field.upper()}" for field in fields if field) or type(error).__name__
+
+
 def teardown() -> None:
     """Ends wandb's service, unless a run that somebody else started in this process still needs it."""
     import wandb
