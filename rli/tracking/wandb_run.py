@@ -140,11 +140,7 @@ def start(
     facts = {"config": _plain(config), "project": project, "name": name, "group": group, "job_type": job_type}
     facts["tags"] = tidy_tags(tags) or None
     folder = Path(folder).absolute()
-    try:
-        chosen = mode_of(wandb, mode, folder)
-    except Exception as error:  # wandb refuses a value of the environment, or cannot start
-        say(f"W&B's own settings ({unusable(error)}) cannot be used, so the run is not tracked")
-        return Untracked()
+    chosen = mode_of(wandb, mode, folder)
     if chosen == "off":
         return Untracked()
     if chosen == "online":

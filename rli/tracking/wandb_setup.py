@@ -21,7 +21,11 @@ def mode_of(wandb: Any, mode: str, folder: Path) -> str:
     """The mode with this computer's wandb configuration: online, offline or off."""
     if mode == "offline":
         return mode
-    settings = settings_of(wandb, folder)
+    try:
+        settings = settings_of(wandb, folder)
+    except Exception as error:  # wandb refuses a value of the environment, or cannot start
+        say(f"W&B's own settings ({unusable(error)}) cannot be used, so the run is not tracked")
+        return "off"
     configured = {"dryrun": "offline", "offline": "offline", "disabled": "off"}.get(settings.mode, "online")
     if mode == "auto" and configured != "online":
         return configured
