@@ -124,6 +124,17 @@ def test_status_and_failures(tmp_path):
     assert [(f.name, f.reason) for f in read_failures(tmp_path)] == [("NA", "a, b")]
 
 
+def test_a_failure_s_note_is_not_believed_with_any_bit_turned(tmp_path):
+    write_failure(tmp_path, Failure("plate", "it cannot be read"), "k")
+    path = tmp_path / "records" / "plate.failed.json"
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        assert read_failure(tmp_path, "plate", "k") is None
+
+
 def test_a_failure_is_told_for_the_same_job_only_and_until_the_photograph_is_done(tmp_path):
     failure = Failure("sub/plate", "it cannot be read", is_lasting=False)
     write_failure(tmp_path, failure, "k")

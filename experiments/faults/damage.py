@@ -11,10 +11,12 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 from experiments.faults.trial import GATHER, SETTINGS, finished, kept_files, not_healed, restored, run
 from experiments.harness import markdown
+from rli.progress import shown
 
 
 def missing(file: Path, other: bytes, draw: random.Random) -> None:
@@ -81,14 +83,13 @@ def main() -> None:
     healed, faults = Counter(), []
     with tempfile.TemporaryDirectory() as folder:
         place = finished(Path(folder))
-        for file in kept_files(place):
-            for damage in DAMAGES:
-                for k in range(args.rounds):
-                    fault = trial(place, [file], damage, args.seed + k)
-                    healed[damage, fault is None] += 1
-                    if fault:
-                        faults.append(f"{file}, {damage}: {fault}")
-                        print(faults[-1], file=sys.stderr, flush=True)
+        trials = list(product(kept_files(place), DAMAGES, range(args.rounds)))
+        for file, damage, k in shown(trials, "trials"):
+            fault = trial(place, [file], damage, args.seed + k)
+            healed[damage, fault is None] += 1
+            if fault:
+                faults.append(f"{file}, {damage}: {fault}")
+                print(faults[-1], file=sys.stderr, flush=True)
         rows = [(name, f"{healed[name, True]}", f"{healed[name, False]}") for name in DAMAGES]
         print(markdown(("Damage", "healed", "not"), rows))
     sys.exit(bool(faults))

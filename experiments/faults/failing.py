@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from experiments.faults.trial import GATHER, SETTINGS, finished, not_healed, restored, run
 from experiments.harness import markdown
+from rli.progress import shown
 
 ERRORS = {
     "the disk is full": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
@@ -100,14 +102,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = finished(Path(folder))
         total = opened(place)
-        for name, error in ERRORS.items():
-            for k in range(args.trials):
-                first = draw.randint(1, total)
-                fault = trial(place, error, range(first, first + (1 if k % 2 else total)))
-                healed[name, fault is None] += 1
-                if fault:
-                    faults.append(f"{name} at opening {first} of {total}: {fault}")
-                    print(faults[-1], file=sys.stderr, flush=True)
+        for name, k in shown(list(product(ERRORS, range(args.trials))), "trials"):
+            first = draw.randint(1, total)
+            fault = trial(place, ERRORS[name], range(first, first + (1 if k % 2 else total)))
+            healed[name, fault is None] += 1
+            if fault:
+                faults.append(f"{name} at opening {first} of {total}: {fault}")
+                print(faults[-1], file=sys.stderr, flush=True)
         print(f"a run opens {total} files; one opening fails, or all from one on\n")
         print(markdown(("Error", "healed", "not"), [(n, f"{healed[n, True]}", f"{healed[n, False]}") for n in ERRORS]))
     sys.exit(bool(faults))

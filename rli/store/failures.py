@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +41,23 @@ def write_failure(folder: Path, failure: Failure, key: str) -> None:
     """Notes that a photograph could not be done by a job of this key, and why, beside the records of those that
     could."""
     facts = {"key": key, "reason": failure.reason, "lasting": failure.is_lasting}
-    write_whole(failure_path(folder, failure.name), json.dumps(facts))
+    write_whole(failure_path(folder, failure.name), json.dumps({**facts, "sha256": _digest(facts)}))
 
 
 def read_failure(folder: Path, name: str, key: str) -> Failure | None:
-    """Why a job of this key could not do a photograph; None where no such failure was noted."""
+    """Why a job of this key could not do a photograph; None where no such failure was noted, or the note is damaged."""
     facts = _read_json(failure_path(folder, name))
-    if facts.get("key") != key or not isinstance(facts.get("reason"), str):
+    if (
+        facts.pop("sha256", None) != _digest(facts)
+        or facts.get("key") != key
+        or not isinstance(facts.get("reason"), str)
+    ):
         return None
     return Failure(name, facts["reason"], is_lasting=facts.get("lasting") is not False)
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def read_failures(folder: Path) -> list[Failure]:
