@@ -1,5 +1,6 @@
 """What the tests share: no network, a tiny model of SDXL's architecture, photographs, what the reference code gave."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def no_network(network_log) -> Iterator[None]:
     yield
     if tried := network.take(network_log):
         pytest.fail("reached for the network:\n" + "\n".join(tried))
+
+
+@pytest.fixture(autouse=True)
+def no_log_left_open() -> Iterator[None]:
+    """A run in this process gives the root logger a file in its own folder; once that is removed, the next line that any
+    library logs would fail in some later test."""
+    yield
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if type(handler) is logging.FileHandler]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture
