@@ -7,10 +7,12 @@ float32, about [0, 1].
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 
@@ -37,6 +39,26 @@ class Grid:
     def pixel(self) -> float:
         """A pixel's side in relative units."""
         return 1 / (128 * self.scale)
+
+    def cut(self, box: tuple[slice, slice]) -> Grid:
+        """The part of the grid in a box of rows and columns."""
+        return Grid(self.y[box], self.x[box], self.scale)
+
+    def around(self, place: Place, reach: float) -> tuple[slice, slice]:
+        """The box of rows and columns no further than `reach` from the place; whole 32nds, so alike at any size."""
+        rows, columns = (
+            slice(*np.searchsorted(axis, (np.floor((at - reach) * 32) / 32, np.ceil((at + reach) * 32) / 32)).tolist())
+            for axis, at in ((self.y[:, 0], place.y), (self.x[0], place.x))
+        )
+        return rows, columns
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A polyline and how thick it is drawn."""
+
+    points: np.ndarray  # (n, 2): y and x in relative units
+    widths: tuple[float, float]  # half the thickness at its start and end, relative units
 
 
 def layer_generator(seed: int, layer: str) -> np.random.Generator:
@@ -111,7 +133,34 @@ def tint(level: np.ndarray, colour: np.ndarray) -> np.ndarray:
 def slope(height: np.ndarray, grid: Grid, light: float) -> np.ndarray:
     """Shading of a height field lit from direction `light`: positive where it faces the light."""
     down, right = np.gradient(height, grid.pixel)
-    return -(down * np.sin(light) + right * np.cos(light)).astype(np.float32)
+    return -(down * math.sin(light) + right * math.cos(light)).astype(np.float32)
+
+
+def strokes(grid: Grid, lines: Sequence[Stroke], sharpness: int = 4) -> np.ndarray:
+    """How much of each pixel the lines cover, (H, W) float32 in [0, 1].
+
+    sharpness: subpixels a side. A line is at least one of them wide, unless both its widths are 0: then it is exactly
+    one pixel wide at sharpness 1.
+    """
+    height, width = grid.y.shape
+    unit = grid.pixel / sharpness
+    canvas = Image.new("L", (width * sharpness, height * sharpness))
+    pen = ImageDraw.Draw(canvas)
+    corner = np.array([grid.y[0, 0], grid.x[0, 0]]) - grid.pixel / 2
+    for line in lines:
+        at = (line.points - corner) / unit
+        halves = np.linspace(*line.widths, len(at)) / unit
+        for (y0, x0), (y1, x1), half in zip(at, at[1:], halves, strict=False):
+            pen.line((x0, y0, x1, y1), 255, max(1, round(2 * half)))
+            if half >= 1:
+                pen.ellipse((x1 - half, y1 - half, x1 + half, y1 + half), 255)
+    cover = np.asarray(canvas, np.float32).reshape(height, sharpness, width, sharpness).mean((1, 3))
+    return cover / 255
+
+
+def shifted(field: np.ndarray, grid: Grid, light: float, by: float) -> np.ndarray:
+    """The field (H, W) moved away from the light by so many relative units."""
+    return ndimage.shift(field, (-by * math.sin(light) / grid.pixel, -by * math.cos(light) / grid.pixel), order=1)
 
 
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
@@ -122,4 +171,4 @@ def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
 def turned(grid: Grid, place: Place, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates along and across a direction through the place."""
     dy, dx = grid.y - place.y, grid.x - place.x
-    return dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
+    return dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)

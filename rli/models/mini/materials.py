@@ -5,6 +5,7 @@ Every painter draws a picture (H, W, 3) float32, and the part (H, W) of it in [0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,7 @@ Painter = Callable[[np.random.Generator, Grid, Place], tuple[np.ndarray, np.ndar
 
 def _brushed(rng: np.random.Generator, grid: Grid, place: Place) -> tuple[np.ndarray, np.ndarray]:
     """Fine parallel streaks, broken up along their length."""
-    angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
+    angle = float(rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)]))
     along, across = turned(grid, Place(-9, -9, 0, 0, 0), angle)
     wave = across + 0.002 * noise(rng, grid, 4)
     streaks = line_noise(rng, wave + 40, 90) + 0.7 * line_noise(rng, wave + 40, 30) * (1 + 0.4 * noise(rng, grid, 5))
@@ -55,11 +56,11 @@ def _cast(rng: np.random.Generator, grid: Grid, place: Place) -> tuple[np.ndarra
 def _machined(rng: np.random.Generator, grid: Grid, place: Place) -> tuple[np.ndarray, np.ndarray]:
     """Turning marks: concentric arcs around a far centre, with a conical sheen."""
     angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.5)
-    dy, dx = grid.y - 0.5 - far * np.sin(angle), grid.x - 0.5 - far * np.cos(angle)
+    dy, dx = grid.y - 0.5 - far * math.sin(angle), grid.x - 0.5 - far * math.cos(angle)
     radius = np.hypot(dy, dx)
     pitch = rng.uniform(14, 34)
     marks = np.sin(2 * np.pi * pitch * radius + 0.5 * line_noise(rng, radius, 12)) + 0.7 * line_noise(rng, radius, 60)
-    sheen = 0.1 * np.sin(np.arctan2(dy, dx) * rng.uniform(2, 6) + rng.uniform(0, 6)) + 0.03 * noise(rng, grid, 3)
+    sheen = 0.1 * np.sin(np.arctan2(dy, dx) * rng.integers(2, 7) + rng.uniform(0, 6)) + 0.03 * noise(rng, grid, 3)
     level = rng.uniform(0.45, 0.7) + rng.uniform(0.02, 0.045) * marks + sheen
     return tint(level, colour(rng, (1, 1, 1.02), (1.05, 0.99, 0.9), (0.94, 1, 1.06), spread=0.015)), np.ones_like(level)
 
@@ -67,6 +68,8 @@ def _machined(rng: np.random.Generator, grid: Grid, place: Place) -> tuple[np.nd
 _PAINTS = (
     (0.20, 0.36, 0.58), (0.24, 0.46, 0.34), (0.68, 0.20, 0.17), (0.85, 0.68, 0.22), (0.62, 0.65, 0.66),
     (0.84, 0.84, 0.80), (0.33, 0.37, 0.40), (0.45, 0.60, 0.66), (0.80, 0.45, 0.20),
+    (0.82, 0.48, 0.60), (0.72, 0.26, 0.48), (0.46, 0.33, 0.60), (0.60, 0.50, 0.72),
+    (0.28, 0.58, 0.30), (0.20, 0.55, 0.54),
 )  # fmt: skip
 
 
@@ -86,7 +89,7 @@ def _carbide(rng: np.random.Generator, grid: Grid, place: Place) -> tuple[np.nda
     reach = rng.uniform(0.17, 0.33)
     ahead, aside = turned(grid, place, facing)
     wobble = 0.004 * noise(rng, grid, 12)
-    flanks = [(ahead * np.sin(half) + sign * aside * np.cos(half)) - reach for sign in (1, -1)]
+    flanks = [(ahead * math.sin(half) + sign * aside * math.cos(half)) - reach for sign in (1, -1)]
     soft = rng.uniform(0.02, 0.06)
     inside = -soft * np.logaddexp(flanks[0] / soft, flanks[1] / soft) + wobble  # distance to the edge, > 0 on the part
     part = smoothstep(inside, -0.004, 0.008)

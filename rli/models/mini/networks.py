@@ -16,20 +16,22 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from rli.models.mini.tokenizer import BOS, EOS, LENGTH, SIZE, tokenizers
 
+LATENT_CHANNELS = 16
+AUTOENCODER_WIDTHS = (24, 48, 64, 96)
 SCALING = 0.13025  # SDXL's own; the trained autoencoder is rescaled to it
 
 
 def autoencoder() -> AutoencoderKL:
-    """With fresh weights: SDXL's class, four instead of eight pixels in a latent."""
+    """With fresh weights: SDXL's class and factor 8, with 16 instead of 4 channels in a latent."""
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(32, 48, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=AUTOENCODER_WIDTHS,
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=LATENT_CHANNELS,
         norm_num_groups=8,
         mid_block_add_attention=False,
-        sample_size=128,
+        sample_size=256,
         scaling_factor=SCALING,
         force_upcast=False,
     )

@@ -5,7 +5,11 @@ Every painter maps (rng, grid) to a picture (H, W, 3) float32, about [0, 1].
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+import skimage.data
+from PIL import Image
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -24,6 +28,26 @@ def texture(seed: int, height: int = 128, width: int = 128) -> np.ndarray:
     picture = 0.5 + (picture - picture.mean()) * rng.uniform(0.5, 1.3) + rng.uniform(-0.15, 0.15)
     picture = ndimage.gaussian_filter(picture, (*[rng.uniform(0, 0.9)] * 2, 0), truncate=2.5)
     return (np.clip(picture + rng.normal(0, 0.006, picture.shape), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+# Photographs that scikit-image ships in the public domain or under CC0, and that nothing here is measured on.
+FREE_PHOTOGRAPHS = ("astronaut", "camera", "cat", "coffee", "grass", "rocket")
+
+
+@functools.lru_cache(maxsize=len(FREE_PHOTOGRAPHS))
+def _free_photograph(name: str) -> Image.Image:
+    return Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
+
+
+def photograph_cut(seed: int, side: int) -> np.ndarray:
+    """A random square of one of FREE_PHOTOGRAPHS at a random scale, (side, side, 3) uint8."""
+    rng = layer_generator(seed, "photograph")
+    picture = _free_photograph(FREE_PHOTOGRAPHS[rng.integers(len(FREE_PHOTOGRAPHS))])
+    shorter = min(picture.size)
+    edge = int(shorter * rng.uniform(min(1, 0.6 * side / shorter), 1))
+    left, top = (int(rng.integers(0, room - edge + 1)) for room in picture.size)
+    box = (left, top, left + edge, top + edge)
+    return np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS, box))
 
 
 def _any_colour(rng: np.random.Generator) -> np.ndarray:

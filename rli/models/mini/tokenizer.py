@@ -1,4 +1,4 @@
-"""CLIP tokenizers with a 625-entry vocabulary: every byte, and the merges that the captions' words need."""
+"""CLIP tokenizers with a small vocabulary: every byte, and the merges that the captions' words need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ LENGTH = 77
 PIECES = (
     ("photo",), ("of",), ("a",), ("clean",), ("image",), ("defect",), ("crack",), ("rust",), ("dent",), ("wear",),
     ("scratch",), ("corro", "sion"), ("blister", "ing"), ("peel", "ing"), ("degrad", "ation"),
+    ("surface",), ("metal",), ("steel",), ("carbide",), ("concrete",), ("crack", "ed"), ("blister", "ed"), ("dent", "ed"),
+    ("rust", "y"), ("corro", "ded"), ("worn",), ("degra", "ded"), ("scratch", "ed"),
 )  # fmt: skip
 
 
