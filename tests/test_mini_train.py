@@ -10,7 +10,7 @@ from rli.models.mini.tokenizer import PIECES, tokenizers
 
 pytestmark = pytest.mark.integration
 
-SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3"]
+SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_the_folder_is_a_stock_pipeline(trained):
     from diffusers import StableDiffusionXLPipeline
 
     pipe = StableDiffusionXLPipeline.from_pretrained(trained[0] / "out", dtype=torch.float32)
-    made = pipe("photo of a crack rust image", num_inference_steps=2, height=64, width=64, output_type="pt").images
-    assert made.shape == (1, 3, 64, 64)
+    made = pipe("photo of a crack rust image", num_inference_steps=2, height=128, width=128, output_type="pt").images
+    assert made.shape == (1, 3, 128, 128)
 
 
 def test_the_words_split_as_they_were_trained():

@@ -75,19 +75,20 @@ def loss(vae: AutoencoderKL, x: torch.Tensor) -> torch.Tensor:
     return (y - x).abs().mean() + 8 * (y - x).square().mean() + 0.5 * slopes + 2 * tone
 
 
-def started() -> AutoencoderKL:
-    """A fresh autoencoder at its linear start, its encoder frozen."""
+def started(count: int) -> AutoencoderKL:
+    """A fresh autoencoder at its linear start, which is fitted to this many pictures."""
     vae = autoencoder()
-    start(vae, to_tensor(pictures(STARTERS, offset=9_000_000)))
-    for part in (vae.encoder, vae.quant_conv):
-        part.requires_grad_(False)
+    start(vae, to_tensor(pictures(count, offset=9_000_000)))
     return vae
 
 
 def train(work: pathlib.Path, budget: Budget, pool_size: int = 3000, batch: int = 6) -> AutoencoderKL:
-    """Train or finish training; returns the moving average."""
-    model = started()
-    stage = Stage("autoencoder", model, copy.deepcopy(model), 1e-3, budget, work / "autoencoder.pt")
+    """Train the decoder or finish its training; returns the moving average."""
+    path = work / "autoencoder.pt"
+    model = autoencoder() if path.exists() else started(min(STARTERS, pool_size))
+    for part in (model.encoder, model.quant_conv):
+        part.requires_grad_(False)
+    stage = Stage("autoencoder", model, copy.deepcopy(model), 1e-3, budget, path)
     if stage.progress < 1:
         pool, rng, total = pictures(pool_size), np.random.default_rng(stage.step), 0.0
         for step in stage.steps():

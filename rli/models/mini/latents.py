@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +15,12 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from rli.models.mini.autoencode import to_tensor
-from rli.models.mini.loop import load, save
 from rli.models.mini.networks import SCALING
-from rli.models.mini.surfaces import DEFECTS, caption, random_defects, surface
+from rli.models.mini.surfaces import DEFECTS, MATERIALS, caption_words, random_defects, surface
 from rli.models.mini.tokenizer import EOS, LENGTH, tokenizers
 
-SIZES = ((128, 128), (96, 160), (160, 96))  # height, width of the training photographs
+SIZES = ((256, 256), (192, 320), (320, 192), (128, 128))  # height, width of the training photographs
+CHUNK = 200  # examples in a file
 
 
 @dataclass
@@ -26,17 +28,22 @@ class Pool:
     """Training examples whose pictures have one size."""
 
     size: tuple[int, int]  # height, width
-    latents: torch.Tensor  # (N, 4, h, w) float16
+    latents: torch.Tensor  # (N, 16, h, w) float16
     masks: torch.Tensor  # (N, 2, h, w) bool: where the first and the second defect are
     words: torch.Tensor  # (N, 2) int8: the defects' indices in DEFECTS, -1 for none
+    materials: torch.Tensor  # (N,) int8: indices in MATERIALS
 
     def __len__(self) -> int:
         return len(self.latents)
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the examples are made of, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "size"}
+
     def put(self, index: int, other: Pool, source: int) -> None:
         """Replaces an example by another pool's."""
-        for name in ("latents", "masks", "words"):
-            getattr(self, name)[index] = getattr(other, name)[source]
+        for name, tensor in self.tensors().items():
+            tensor[index] = other.tensors()[name][source]
 
 
 @torch.no_grad()
@@ -50,44 +57,58 @@ def examples(vae: AutoencoderKL, seeds: range, size: tuple[int, int]) -> Pool:
         for m, name in enumerate(names):
             masks[k, m], words[k, m] = picture.masks[name], DEFECTS.index(name)
     latents = vae.encode(to_tensor(np.stack([picture.image for picture in drawn]))).latent_dist.mean * SCALING
-    pooled = F.max_pool2d(torch.from_numpy(masks).float(), 4) > 0
-    return Pool(size, latents.half(), pooled, words)
+    pooled = F.max_pool2d(torch.from_numpy(masks).float(), 8) > 0
+    materials = torch.tensor([MATERIALS.index(picture.material) for picture in drawn], dtype=torch.int8)
+    return Pool(size, latents.half(), pooled, words, materials)
 
 
 def pool(vae: AutoencoderKL, count: int, offset: int, size: tuple[int, int], work: pathlib.Path) -> Pool:
-    """`count` examples of seeds from `offset` on, kept in the work folder for the next start."""
-    path = work / f"latents-{size[0]}x{size[1]}.pt"
-    if (stored := load(path)) is None:
-        starts = tqdm(range(offset, offset + count, 20), desc=f"latents {size[0]}x{size[1]}", mininterval=5)
-        parts = [examples(vae, range(start, min(start + 20, offset + count)), size) for start in starts]
-        stored = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("latents", "masks", "words")}
-        save(stored, path)
-    return Pool(size, **stored)
+    """`count` examples of seeds from `offset` on, kept in the work folder, a file for every CHUNK of them."""
+    folder = work / f"latents-{size[0]}x{size[1]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = tqdm(range(offset, offset + count, CHUNK), desc=folder.name, mininterval=5)
+    chunks = [_chunk(vae, range(start, min(start + CHUNK, offset + count)), size, folder) for start in starts]
+    return Pool(size, **{name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]})
+
+
+def _chunk(vae: AutoencoderKL, seeds: range, size: tuple[int, int], folder: pathlib.Path) -> dict[str, torch.Tensor]:
+    """The examples of these seeds, from their file if there is one."""
+    path = folder / f"{seeds.start}-{seeds.stop}.npz"
+    if not path.exists():
+        parts = [examples(vae, seeds[at : at + 10], size).tensors() for at in range(0, len(seeds), 10)]
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            arrays: dict[str, Any] = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+            np.savez(file, **arrays)
+        os.replace(partial, path)
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: torch.from_numpy(stored[name]) for name in stored.files}
 
 
 class Captions:
-    """Token ids and token masks of every caption, looked up by the defects' indices."""
+    """Token ids and token masks of every caption, looked up by the indices of defects and material."""
 
     def __init__(self) -> None:
         self.tokenizers = tokenizers()
-        self.known: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self.known: dict[tuple[tuple[int, ...], int], tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def look_up(self, words: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    def look_up(self, words: tuple[int, ...], material: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
         """ids (2, 77) for the two tokenizers; marks (2, 77): which tokens speak of the first and the second defect.
 
-        With one defect, "defect" speaks of it as well as its own word; with none, nothing does.
+        A material of -1 asks for the caption that names none.
         """
-        if words not in self.known:
+        if (words, material) not in self.known:
             names = [DEFECTS[word] for word in words if word >= 0]
-            ids = torch.stack([self._ids(tokenizer, caption(names)) for tokenizer in self.tokenizers])
-            marks = torch.zeros(2, LENGTH)
-            at = 1 + len(self.tokenizers[0].tokenize("photo of a"))
-            for m, name in enumerate(names):
-                length = len(self.tokenizers[0].tokenize(name))
-                marks[m, at : at + length + (len(names) == 1)] = 1
+            spoken = caption_words(names, MATERIALS[material] if material >= 0 else None)
+            text = " ".join(word for word, _ in spoken)
+            marks, at = torch.zeros(2, LENGTH), 1
+            for word, defect in spoken:
+                length = len(self.tokenizers[0].tokenize(word))
+                if defect is not None:
+                    marks[defect, at : at + length] = 1
                 at += length
-            self.known[words] = ids, marks
-        return self.known[words]
+            self.known[words, material] = torch.stack([self._ids(each, text) for each in self.tokenizers]), marks
+        return self.known[words, material]
 
     def empty(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of an empty caption."""
@@ -104,18 +125,25 @@ class Captions:
 class Batch:
     """What one training step sees."""
 
-    latents: torch.Tensor  # (B, 4, h, w) float32
+    latents: torch.Tensor  # (B, 16, h, w) float32
     masks: torch.Tensor  # (B, 2, h, w) float32 in {0, 1}: where the first and the second defect are
     tokens: torch.Tensor  # (2, B, 77) ids, a row for each tokenizer
     marks: torch.Tensor  # (B, 2, 77): which tokens speak of the first and of the second defect
     size: tuple[int, int]  # of the pictures, height and width
 
 
-def draw(rng: np.random.Generator, pool: Pool, captions: Captions, count: int, empty: float) -> Batch:
-    """Random examples; a share `empty` of the captions is left out, for classifier-free guidance."""
+def draw(
+    rng: np.random.Generator, pool: Pool, captions: Captions, count: int, empty: float, named: float = 0.2
+) -> Batch:
+    """Random examples; a share `empty` of the captions is left out, for classifier-free guidance.
+
+    A share `named` of the others names the material.
+    """
     chosen = torch.from_numpy(rng.integers(0, len(pool), count))
-    texts = [
-        captions.empty() if rng.random() < empty else captions.look_up(tuple(pool.words[k].tolist())) for k in chosen
-    ]
+    texts = []
+    for k in chosen:
+        material = int(pool.materials[k]) if rng.random() < named else -1
+        told = captions.look_up(tuple(pool.words[k].tolist()), material)
+        texts.append(captions.empty() if rng.random() < empty else told)
     tokens, marks = (torch.stack(part) for part in zip(*texts, strict=True))
     return Batch(pool.latents[chosen].float(), pool.masks[chosen].float(), tokens.transpose(0, 1), marks, pool.size)

@@ -8,8 +8,8 @@ LENGTH = 77
 PIECES = (
     ("photo",), ("of",), ("a",), ("clean",), ("image",), ("defect",), ("crack",), ("rust",), ("dent",), ("wear",),
     ("scratch",), ("corro", "sion"), ("blister", "ing"), ("peel", "ing"), ("degrad", "ation"),
-    ("surface",), ("metal",), ("steel",), ("carbide",), ("concrete",), ("crack", "ed"), ("blister", "ed"), ("dent", "ed"),
-    ("rust", "y"), ("corro", "ded"), ("worn",), ("degra", "ded"), ("scratch", "ed"),
+    ("surface",), ("metal",), ("steel",), ("carbide",), ("concrete",), ("crack", "ed"), ("blister", "ed"),
+    ("dent", "ed"), ("rust", "y"), ("corro", "ded"), ("worn",), ("degra", "ded"), ("scratch", "ed"),
 )  # fmt: skip
 
 

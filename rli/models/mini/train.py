@@ -14,7 +14,6 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
@@ -25,8 +24,9 @@ from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import Denoiser, export, scheduler
 from rli.models.mini.surfaces import UNSEEN
 
-POOLS = (10_000, 1_200, 1_200)  # examples per size in SIZES
-SHARES = (0.85, 0.075, 0.075)  # of the batches
+POOLS = (2_400, 200, 200, 400)  # examples per size in SIZES
+OFFSETS = (0, 1_000_000, 1_250_000, 1_500_000)  # their first seeds
+SHARES = (0.82, 0.06, 0.06, 0.06)  # of the batches
 FRESH = 2_000_000  # seeds of the pictures drawn while training
 
 
@@ -50,13 +50,13 @@ def loss(
     signal = abar[timesteps]
     mixed = signal.sqrt()[:, None, None, None] * batch.latents + (1 - signal).sqrt()[:, None, None, None] * noise
     recorder.maps.clear()
-    recorder.pixels = batch.latents.shape[-2] // 2 * (batch.latents.shape[-1] // 2)
+    recorder.pixels = batch.latents.shape[-2] * batch.latents.shape[-1]
     with bfloat16():
         predicted = model(mixed, timesteps, batch.tokens, batch.size).float()
     weight = 1 + (inside_weight - 1) * batch.masks.amax(1, keepdim=True)
     error = ((predicted - noise).square() * weight).mean() / weight.mean()
-    places = F.max_pool2d(batch.masks, 2).flatten(2)
-    return error + local_weight * outside(recorder.maps, batch.marks, places, signal), error.detach()
+    places = outside(recorder.maps, batch.marks, batch.masks.flatten(2), signal)
+    return error + local_weight * places, error.detach()
 
 
 def train_denoiser(
@@ -76,8 +76,8 @@ def train_denoiser(
     rng, generator = np.random.default_rng(stage.step), torch.Generator().manual_seed(stage.step)
     total, local, exported = 0.0, 0.0, time.monotonic()
     for step in stage.steps():
-        fresh = examples(vae, range(FRESH + step, FRESH + step + 1), SIZES[0])  # the pool slowly renews itself
-        pools[0].put(step % len(pools[0]), fresh, 0)
+        if step % 2 == 0:  # the pool slowly renews itself
+            pools[0].put(step // 2 % len(pools[0]), examples(vae, range(FRESH + step, FRESH + step + 1), SIZES[0]), 0)
         chosen = pools[rng.choice(len(pools), p=SHARES)]
         value, error = loss(model, recorder, draw(rng, chosen, captions, batch, empty), abar, generator)
         stage.descend(value)
@@ -96,21 +96,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=WEIGHTS)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="checkpoints and encoded pictures")
-    parser.add_argument("--vae-steps", type=int, default=4_200)
+    parser.add_argument("--vae-steps", type=int, default=12_000)
     parser.add_argument("--vae-minutes", type=float, default=math.inf, help="ends the autoencoder's training earlier")
-    parser.add_argument("--steps", type=int, default=11_000)
+    parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="ends the denoiser's training earlier")
     parser.add_argument("--pools", type=int, nargs=len(SIZES), default=POOLS, help="encoded pictures of each size")
-    parser.add_argument("--pictures", type=int, default=8_000, help="pictures that the autoencoder is trained on")
+    parser.add_argument("--pictures", type=int, default=3_000, help="pictures that the autoencoder is trained on")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.manual_seed(asked.seed)
     vae = autoencode.train(asked.work, Budget(asked.vae_steps, asked.vae_minutes), asked.pictures)
-    offsets = (0, 1_000_000, 1_500_000)
     assert FRESH + asked.steps < UNSEEN
     pools = [
         pool(vae, count, offset, size, asked.work)
-        for count, offset, size in zip(asked.pools, offsets, SIZES, strict=True)
+        for count, offset, size in zip(asked.pools, OFFSETS, SIZES, strict=True)
     ]
     train_denoiser(vae, pools, asked.work, asked.out, Budget(asked.steps, asked.minutes))
 

@@ -1,8 +1,9 @@
 """The autoencoder's start: a linear transform coder, written into its weights in closed form.
 
 The encoder begins as the principal components of 8 x 8 blocks, three halvings with 2 x 2 blocks each. The decoder
-begins as the linear one that comes closest through its nearest-neighbour upsampling. The residual branches begin at zero and
-learn what is not linear. A start from random weights spends an hour of one thread on what this has in a minute.
+begins as the linear one that comes closest through its nearest-neighbour upsampling. The residual branches begin at
+zero and learn what is not linear. A start from random weights spends an hour of one thread on what this has in a
+minute.
 
 Normalisations are kept from acting by constants beside the signals; a signal x passes SiLU as silu(x) - silu(-x) = x.
 """
@@ -21,7 +22,8 @@ from rli.models.mini.networks import SCALING
 
 _CONSTANT = 8.0  # beside signals of about 1: a group's deviation hardly depends on the signals
 _UNUSED = 0.1  # factor on the random weights of channels that the linear coder does not use
-_SAMPLES = 60_000  # positions that a component analysis or a regression sees
+_SAMPLES = 60_000  # positions that a component analysis sees
+_WINDOW = 40  # positions a side that a regression sees of each picture
 LARGEST = 1.4  # deviation of the first latent channel, times SCALING; the others' fall to a tenth of it
 LOGVAR = -9.0  # of the posterior at the start: noise of 1 % of the latents' deviation
 
@@ -37,9 +39,14 @@ def start(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
     _start_decoder(vae, latents, [pictures, *levels])
 
 
+def _bias(conv: nn.Conv2d) -> torch.Tensor:
+    assert conv.bias is not None
+    return conv.bias
+
+
 def _clear(conv: nn.Conv2d, factor: float = 0.0) -> None:
     conv.weight.mul_(factor)
-    conv.bias.zero_()
+    _bias(conv).zero_()
 
 
 def _pass(conv: nn.Conv2d, count: int) -> None:
@@ -102,10 +109,10 @@ def _finish_encoder(vae: AutoencoderKL, x: torch.Tensor) -> None:
     _pass_pairs(shortcut, encoder.conv_norm_out, encoder.conv_out, axes.T, -(mean @ axes))
     into = vae.quant_conv
     into.weight.zero_()
-    into.bias.zero_()
+    _bias(into).zero_()
     scale = LARGEST / SCALING * (deviations / deviations[0]).sqrt()
     into.weight[:count, :count, 0, 0] = torch.diag(scale)
-    into.bias[count:] = LOGVAR + 2 * scale.log()
+    _bias(into)[count:] = LOGVAR + 2 * scale.log()
 
 
 def _pass_pairs(
@@ -127,12 +134,12 @@ def _pass_pairs(
         for channel, sign in ((first, 1), (first + 1, -1)):
             before.weight[channel] = 0
             before.weight[channel, :inputs, middle, middle] = sign * matrix[k]
-            before.bias[channel] = sign * bias[k]
+            _bias(before)[channel] = sign * bias[k]
             after.weight[k, channel, centre, centre] = sign
     for group in range(-(-count // each)):
         start = group * per
         before.weight[start + 2 * each : start + per] = 0
-        before.bias[start + 2 * each : start + per] = _CONSTANT
+        _bias(before)[start + 2 * each : start + per] = _CONSTANT
         share = constants / per
         deviation = math.sqrt(share * (1 - share) * _CONSTANT**2 + 2 * each / per)
         norm.weight[start : start + per] = deviation
@@ -173,18 +180,16 @@ def _spread(conv: nn.Conv2d, count: int) -> None:
 
 def _regress(conv: nn.Conv2d, x: torch.Tensor, target: torch.Tensor) -> None:
     """Fit the convolution's first channels: x (N, C, h, w) to target (N, D, h, w), by ridge regression."""
-    size = x.shape[1] * 9
-    gram, cross, total = torch.zeros(size + 1, size + 1), torch.zeros(size + 1, target.shape[1]), 0
+    size, count = x.shape[1] * 9, target.shape[1]
+    gram, cross = torch.zeros(size + 1, size + 1), torch.zeros(size + 1, count)
     for some, wanted in zip(x.split(8), target.split(8), strict=True):
-        patches = F.unfold(some, 3, padding=1).movedim(1, -1).flatten(0, 1)
-        chosen = torch.randperm(len(patches))[: 8 * _SAMPLES // len(x) + 1]
-        patches = F.pad(patches[chosen], (0, 1), value=1.0)
+        top, left = (int(torch.randint(0, edge - _WINDOW - 1, ())) for edge in some.shape[2:])
+        window = some[:, :, top : top + _WINDOW + 2, left : left + _WINDOW + 2]
+        patches = F.pad(_rows(F.unfold(window, 3)), (0, 1), value=1.0)
         gram += patches.T @ patches
-        cross += patches.T @ _rows(wanted)[chosen]
-        total += len(chosen)
+        cross += patches.T @ _rows(wanted[:, :, top + 1 : top + 1 + _WINDOW, left + 1 : left + 1 + _WINDOW])
     ridge = 1e-5 * gram.diagonal().mean() * torch.eye(size + 1)
     solved = torch.linalg.solve((gram + ridge).double(), cross.double()).float()
-    count = target.shape[1]
     _clear(conv, _UNUSED)
     conv.weight[:count] = solved[:-1].T.reshape(count, x.shape[1], 3, 3)
-    conv.bias[:count] = solved[-1]
+    _bias(conv)[:count] = solved[-1]
