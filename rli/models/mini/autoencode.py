@@ -19,11 +19,12 @@ from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import autoencoder
 from rli.models.mini.surfaces import random_defects, surface
 from rli.models.mini.textures import photograph_cut, texture
-from rli.models.mini.transform import start
+from rli.models.mini.transform import as_convolution, start
 
 CROP = 96
 SIDE = 256  # of the pictures that crops are cut from
-STARTERS = 150  # pictures that the linear start is fitted to
+NOISE = 0.03  # in the latents, as a share of their deviation: what a denoiser makes is not exact either
+STARTERS = 100  # pictures that the linear start is fitted to
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
@@ -62,13 +63,13 @@ def _gradients(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x.diff(dim=-1), x.diff(dim=-2)
 
 
-def loss(vae: AutoencoderKL, x: torch.Tensor) -> torch.Tensor:
-    """L1 + 8 L2 + 0.5 gradient + 2 L1 of 8 x 8 means, for x (B, 3, H, W) in [-1, 1].
+def loss(vae: AutoencoderKL, latents: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """How far the decoded latents are from their picture x (B, 3, H, W) in [-1, 1].
 
-    The means keep plain colours, which people see before texture.
+    L1 + 8 L2 + 0.5 gradient + 2 L1 of 8 x 8 means. The means keep plain colours, which people see before texture.
     """
     with bfloat16():
-        y = vae.decode(vae.encode(x).latent_dist.sample()).sample
+        y = vae.decode(latents).sample
     y = y.float()
     slopes = sum((a - b).abs().mean() for a, b in zip(_gradients(y), _gradients(x), strict=True))
     tone = F.avg_pool2d(y - x, 8).abs().mean()
@@ -91,8 +92,12 @@ def train(work: pathlib.Path, budget: Budget, pool_size: int = 3000, batch: int 
     stage = Stage("autoencoder", model, copy.deepcopy(model), 1e-3, budget, path)
     if stage.progress < 1:
         pool, rng, total = pictures(pool_size), np.random.default_rng(stage.step), 0.0
+        encode = as_convolution(model)
+        deviations = encode(to_tensor(pool[:40])).std((0, 2, 3), keepdim=True)
         for step in stage.steps():
-            value = loss(model, _crops(rng, pool, batch))
+            x = _crops(rng, pool, batch)
+            latents = encode(x)
+            value = loss(model, latents + NOISE * deviations * torch.randn_like(latents), x)
             stage.descend(value)
             total += value.item()
             if (step + 1) % 100 == 0:

@@ -28,10 +28,15 @@ from rli.models.mini.surfaces import DEFECTS, UNSEEN, random_defects, surface
 
 FILE = "classifier.safetensors"
 OFFSET = 3_000_000  # first training seed
+SIDE = 256  # of the pictures it is trained on
+SEEN = 128  # the shorter side at which it looks at any picture
 
 
 class Classifier(nn.Module):
-    """(B, 3, H, W) in [-1, 1], 128 x 128 in training -> (B, 9) logits, in the order of DEFECTS."""
+    """(B, 3, H, W) in [-1, 1] -> (B, 9) logits, in the order of DEFECTS.
+
+    A picture is seen with a shorter side of SEEN pixels, whatever its own is.
+    """
 
     def __init__(self, widths: tuple[int, ...] = (24, 32, 48, 64, 80)) -> None:
         super().__init__()
@@ -44,8 +49,16 @@ class Classifier(nn.Module):
         self.head = nn.Linear(2 * 96, len(DEFECTS))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        maps = self.features(images)
+        maps = self.features(shrunk(images))
         return self.head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))
+
+
+def shrunk(images: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) with a shorter side of SEEN pixels; as it is if that is its side already."""
+    factor = SEEN / min(images.shape[2:])
+    if factor == 1:
+        return images
+    return F.interpolate(images, scale_factor=factor, mode="bilinear", antialias=True, align_corners=False)
 
 
 def load_classifier(folder: pathlib.Path = WEIGHTS) -> Classifier:
@@ -91,9 +104,11 @@ def _examples(vae: AutoencoderKL, count: int, offset: int) -> tuple[torch.Tensor
     for start in tqdm(range(offset, offset + count, 40), desc="pictures", mininterval=5):
         seeds = range(start, min(start + 40, offset + count))
         defects = [random_defects(np.random.default_rng([seed, 3])) for seed in seeds]
-        drawn = to_tensor(np.stack([surface(seed, words).image for seed, words in zip(seeds, defects, strict=True)]))
+        drawn = to_tensor(
+            np.stack([surface(seed, words, SIDE, SIDE).image for seed, words in zip(seeds, defects, strict=True)])
+        )
         drawn[::2] = round_trip(vae, drawn[::2])
-        images.append(((drawn + 1) * 127.5).round().byte())
+        images.append(((shrunk(drawn) + 1) * 127.5).round().byte())
         truths.append(labels(defects))
     return torch.cat(images), torch.cat(truths)
 
@@ -165,7 +180,7 @@ def _named(classifier: Classifier, vae: AutoencoderKL, words: tuple[str, ...], w
     """The share of unseen surfaces with these defects, every second one decoded, in which the word is named."""
     k = DEFECTS.index(word)
     first = UNSEEN + 100_000 * (k + 1)
-    drawn = to_tensor(np.stack([surface(seed, words).image for seed in range(first, first + count)]))
+    drawn = to_tensor(np.stack([surface(seed, words, SIDE, SIDE).image for seed in range(first, first + count)]))
     both = torch.cat([drawn[::2], round_trip(vae, drawn[1::2])])
     return (defect_probabilities(classifier, both)[:, k] > 0.5).float().mean().item()
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from torch import nn
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
@@ -47,7 +47,7 @@ class Pool:
 
 
 @torch.no_grad()
-def examples(vae: AutoencoderKL, seeds: range, size: tuple[int, int]) -> Pool:
+def examples(encode: nn.Conv2d, seeds: range, size: tuple[int, int]) -> Pool:
     """Draw and encode one example per seed."""
     defects = [random_defects(np.random.default_rng([seed, 2])) for seed in seeds]
     drawn = [surface(seed, words, *size) for seed, words in zip(seeds, defects, strict=True)]
@@ -56,26 +56,26 @@ def examples(vae: AutoencoderKL, seeds: range, size: tuple[int, int]) -> Pool:
     for k, (picture, names) in enumerate(zip(drawn, defects, strict=True)):
         for m, name in enumerate(names):
             masks[k, m], words[k, m] = picture.masks[name], DEFECTS.index(name)
-    latents = vae.encode(to_tensor(np.stack([picture.image for picture in drawn]))).latent_dist.mean * SCALING
+    latents = encode(to_tensor(np.stack([picture.image for picture in drawn]))) * SCALING
     pooled = F.max_pool2d(torch.from_numpy(masks).float(), 8) > 0
     materials = torch.tensor([MATERIALS.index(picture.material) for picture in drawn], dtype=torch.int8)
     return Pool(size, latents.half(), pooled, words, materials)
 
 
-def pool(vae: AutoencoderKL, count: int, offset: int, size: tuple[int, int], work: pathlib.Path) -> Pool:
+def pool(encode: nn.Conv2d, count: int, offset: int, size: tuple[int, int], work: pathlib.Path) -> Pool:
     """`count` examples of seeds from `offset` on, kept in the work folder, a file for every CHUNK of them."""
     folder = work / f"latents-{size[0]}x{size[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     starts = tqdm(range(offset, offset + count, CHUNK), desc=folder.name, mininterval=5)
-    chunks = [_chunk(vae, range(start, min(start + CHUNK, offset + count)), size, folder) for start in starts]
+    chunks = [_chunk(encode, range(start, min(start + CHUNK, offset + count)), size, folder) for start in starts]
     return Pool(size, **{name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]})
 
 
-def _chunk(vae: AutoencoderKL, seeds: range, size: tuple[int, int], folder: pathlib.Path) -> dict[str, torch.Tensor]:
+def _chunk(encode: nn.Conv2d, seeds: range, size: tuple[int, int], folder: pathlib.Path) -> dict[str, torch.Tensor]:
     """The examples of these seeds, from their file if there is one."""
     path = folder / f"{seeds.start}-{seeds.stop}.npz"
     if not path.exists():
-        parts = [examples(vae, seeds[at : at + 10], size).tensors() for at in range(0, len(seeds), 10)]
+        parts = [examples(encode, seeds[at : at + 10], size).tensors() for at in range(0, len(seeds), 10)]
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             arrays: dict[str, Any] = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}

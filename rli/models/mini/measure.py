@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from rli.models.mini import WEIGHTS
-from rli.models.mini.autoencode import to_tensor
+from rli.models.mini.autoencode import SIDE, to_tensor
 from rli.models.mini.classifier import FILE, defect_probabilities, load_classifier, round_trip
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, caption, random_defects, surface
 
@@ -29,9 +29,11 @@ def decibels(vae: AutoencoderKL, images: np.ndarray) -> np.ndarray:
 
 
 def unseen(count: int) -> np.ndarray:
-    """(count, 128, 128, 3) uint8 surfaces that no training has seen."""
+    """(count, 256, 256, 3) uint8 surfaces that no training has seen."""
     seeds = range(UNSEEN, UNSEEN + count)
-    return np.stack([surface(seed, random_defects(np.random.default_rng([seed, 4]))).image for seed in seeds])
+    return np.stack(
+        [surface(seed, random_defects(np.random.default_rng([seed, 4])), SIDE, SIDE).image for seed in seeds]
+    )
 
 
 def photograph(path: pathlib.Path, side: int) -> np.ndarray:
@@ -45,7 +47,7 @@ def photograph(path: pathlib.Path, side: int) -> np.ndarray:
 def samples(
     pipe: StableDiffusionXLPipeline, prompt: str, guidance: float, count: int, seed: int, steps: int = 50
 ) -> np.ndarray:
-    """(count, 128, 128, 3) uint8, by DDIM; the negative prompt is the empty one."""
+    """(count, 256, 256, 3) uint8, by DDIM; the negative prompt is the empty one."""
     generators = [torch.Generator().manual_seed(seed + k) for k in range(count)]
     made = pipe(
         [prompt] * count,
@@ -53,8 +55,8 @@ def samples(
         guidance_scale=guidance,
         num_inference_steps=steps,
         generator=generators,
-        height=128,
-        width=128,
+        height=SIDE,
+        width=SIDE,
         output_type="np",
     ).images
     return (np.asarray(made) * 255 + 0.5).astype(np.uint8)

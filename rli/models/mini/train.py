@@ -23,6 +23,7 @@ from rli.models.mini.localise import Recorder, outside, record
 from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import Denoiser, export, scheduler
 from rli.models.mini.surfaces import UNSEEN
+from rli.models.mini.transform import as_convolution
 
 POOLS = (2_400, 200, 200, 400)  # examples per size in SIZES
 OFFSETS = (0, 1_000_000, 1_250_000, 1_500_000)  # their first seeds
@@ -72,12 +73,14 @@ def train_denoiser(
     """Train or finish training; the moving average is exported now and then, and returned."""
     model = Denoiser()
     stage = Stage("denoiser", model, copy.deepcopy(model), 1e-3, budget, work / "denoiser.pt")
+    encode = as_convolution(vae)
     recorder, captions, abar = record(model.unet), Captions(), scheduler().alphas_cumprod
     rng, generator = np.random.default_rng(stage.step), torch.Generator().manual_seed(stage.step)
     total, local, exported = 0.0, 0.0, time.monotonic()
     for step in stage.steps():
         if step % 2 == 0:  # the pool slowly renews itself
-            pools[0].put(step // 2 % len(pools[0]), examples(vae, range(FRESH + step, FRESH + step + 1), SIZES[0]), 0)
+            fresh = examples(encode, range(FRESH + step, FRESH + step + 1), SIZES[0])
+            pools[0].put(step // 2 % len(pools[0]), fresh, 0)
         chosen = pools[rng.choice(len(pools), p=SHARES)]
         value, error = loss(model, recorder, draw(rng, chosen, captions, batch, empty), abar, generator)
         stage.descend(value)
@@ -108,7 +111,7 @@ def main() -> None:
     vae = autoencode.train(asked.work, Budget(asked.vae_steps, asked.vae_minutes), asked.pictures)
     assert FRESH + asked.steps < UNSEEN
     pools = [
-        pool(vae, count, offset, size, asked.work)
+        pool(as_convolution(vae), count, offset, size, asked.work)
         for count, offset, size in zip(asked.pools, OFFSETS, SIZES, strict=True)
     ]
     train_denoiser(vae, pools, asked.work, asked.out, Budget(asked.steps, asked.minutes))

@@ -20,7 +20,7 @@ from torch import nn
 
 from rli.models.mini.networks import SCALING
 
-_CONSTANT = 8.0  # beside signals of about 1: a group's deviation hardly depends on the signals
+_CONSTANT = 256.0  # beside signals of about 1: they do not move a group's deviation
 _UNUSED = 0.1  # factor on the random weights of channels that the linear coder does not use
 _SAMPLES = 60_000  # positions that a component analysis sees
 _WINDOW = 40  # positions a side that a regression sees of each picture
@@ -37,6 +37,18 @@ def start(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
     levels = _start_encoder(vae, pictures)
     latents = vae.encode(pictures).latent_dist.mean
     _start_decoder(vae, latents, [pictures, *levels])
+
+
+@torch.no_grad()
+def as_convolution(vae: AutoencoderKL) -> nn.Conv2d:
+    """The encoder, as long as it is the linear one, in one convolution: the same latents fifty times as fast."""
+    touch = 0.02  # of a single pixel: little, so that no normalisation is moved
+    inputs = torch.cat([torch.zeros(1, 192), touch * torch.eye(192)]).reshape(-1, 3, 8, 8)
+    zero, *answers = vae.encode(inputs).latent_dist.mean[..., 0, 0]
+    conv = nn.Conv2d(3, len(zero), 8, 8).requires_grad_(False)
+    conv.weight.copy_(((torch.stack(answers) - zero).T / touch).reshape(conv.weight.shape))
+    _bias(conv).copy_(zero)
+    return conv
 
 
 def _bias(conv: nn.Conv2d) -> torch.Tensor:
