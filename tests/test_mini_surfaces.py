@@ -4,8 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from rli.models.mini.surfaces import DEFECTS, MATERIALS, UNSEEN, caption, random_defects, surface
+from rli.models.mini.surfaces import (
+    DEFECTS,
+    FOOTPRINTS,
+    MATERIALS,
+    UNSEEN,
+    caption,
+    caption_words,
+    random_defects,
+    surface,
+)
 
 SEEDS = range(UNSEEN, UNSEEN + 8)
 
@@ -27,22 +37,31 @@ def test_twins_differ_inside_the_union_of_their_masks_alone(material):
             assert np.array_equal(one.image[outside], other.image[outside])
 
 
+@pytest.mark.parametrize("footprint", FOOTPRINTS)
 @pytest.mark.parametrize("word", DEFECTS)
-def test_every_defect_is_seen_where_its_mask_says(word):
-    for seed in SEEDS:
-        clean, defective = surface(seed, ()), surface(seed, (word,))
-        mask = defective.masks[word]
+def test_every_defect_is_seen_where_its_mask_says_in_any_footprint(word, footprint):
+    for seed in SEEDS[:3]:
+        drawn = {words: surface(seed, words, material="painted steel", footprint=footprint) for words in ((), (word,))}
+        mask = drawn[word,].masks[word]
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        assert 12 <= max(np.ptp(rows), np.ptp(columns)) <= 70
-        assert 0.003 < mask.mean() < 0.15
-        change = np.abs(clean.image.astype(int) - defective.image)[mask]
-        assert change.mean() > 8
+        assert 12 <= max(np.ptp(rows), np.ptp(columns)) <= 92
+        assert 0.001 < mask.mean() < 0.2
+        change = np.abs(drawn[()].image.astype(int) - drawn[word,].image)[mask]
+        assert change.mean() > 5
 
 
 def test_two_defects_lie_in_one_place():
     for seed, word in zip(SEEDS, DEFECTS[1:], strict=True):
         centres = [np.argwhere(mask).mean(0) for mask in surface(seed, ("crack", word)).masks.values()]
-        assert np.linalg.norm(centres[0] - centres[1]) < 20
+        assert np.linalg.norm(centres[0] - centres[1]) < 28
+
+
+@pytest.mark.parametrize("word", ["rust", "corrosion", "peeling"])
+def test_another_defect_lies_where_the_crack_was(word):
+    for seed in SEEDS[:4]:
+        crack, other = (surface(seed, (each,), footprint="path").masks[each] for each in ("crack", word))
+        near = ndimage.binary_dilation(other, iterations=4)
+        assert (crack & near).sum() > 0.5 * crack.sum()
 
 
 def test_clean_surfaces_have_no_mask():
@@ -70,10 +89,19 @@ def test_captions():
     assert caption(("rust",)) == "photo of a rust defect image"
     assert caption(("crack", "rust")) == "photo of a crack rust image"
     assert surface(UNSEEN, ("crack", "rust")).caption == "photo of a crack rust image"
+    assert caption((), "cast metal") == "photo of a metal surface"
+    assert caption(("crack", "rust"), "concrete") == "photo of a cracked rusty concrete surface"
+
+
+@pytest.mark.parametrize("material", [None, *MATERIALS])
+def test_every_defect_is_spoken_of_in_its_caption(material):
+    for words in [(), *((word,) for word in DEFECTS), ("crack", "dent")]:
+        spoken = {defect for _, defect in caption_words(words, material) if defect is not None}
+        assert spoken == set(range(len(words)))
 
 
 def test_unknown_words_are_refused_in_one_line():
-    for arguments in ({"defects": ("moss",)}, {"material": "cheese"}):
+    for arguments in ({"defects": ("moss",)}, {"material": "cheese"}, {"footprint": "hoof"}):
         with pytest.raises(ValueError, match="expected one of") as refusal:
             surface(0, **arguments)
         assert "\n" not in str(refusal.value)

@@ -10,7 +10,7 @@ Normalisations are kept from acting by constants beside the signals; a signal x 
 
 from __future__ import annotations
 
-import math
+import copy
 from typing import Any
 
 import torch
@@ -42,9 +42,9 @@ def start(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
 @torch.no_grad()
 def as_convolution(vae: AutoencoderKL) -> nn.Conv2d:
     """The encoder, as long as it is the linear one, in one convolution: the same latents fifty times as fast."""
-    touch = 0.02  # of a single pixel: little, so that no normalisation is moved
-    inputs = torch.cat([torch.zeros(1, 192), touch * torch.eye(192)]).reshape(-1, 3, 8, 8)
-    zero, *answers = vae.encode(inputs).latent_dist.mean[..., 0, 0]
+    touch = 0.02  # of a single pixel: little, so that no normalisation is moved; so little that it takes doubles
+    inputs = torch.cat([torch.zeros(1, 192), touch * torch.eye(192)]).reshape(-1, 3, 8, 8).double()
+    zero, *answers = copy.deepcopy(vae).double().encode(inputs).latent_dist.mean[..., 0, 0]
     conv = nn.Conv2d(3, len(zero), 8, 8).requires_grad_(False)
     conv.weight.copy_(((torch.stack(answers) - zero).T / touch).reshape(conv.weight.shape))
     _bias(conv).copy_(zero)
@@ -132,7 +132,7 @@ def _pass_pairs(
 ) -> None:
     """Make after(silu(norm(before(x)))) the linear map matrix x + bias, for outputs of about unit variance.
 
-    Each of the norm's groups holds signals, their negatives and constants: its mean is 0 and its deviation known.
+    Each of the norm's groups holds signals, their negatives and constants: its mean and its deviation are known.
     """
     count, inputs = matrix.shape
     per, each = norm.num_channels // norm.num_groups, -(-count // norm.num_groups)
@@ -140,7 +140,6 @@ def _pass_pairs(
     _clear(before, _UNUSED)
     _clear(after)
     middle, centre = before.kernel_size[0] // 2, after.kernel_size[0] // 2
-    constants = per - 2 * each
     for k in range(count):
         first = k // each * per + 2 * (k % each)
         for channel, sign in ((first, 1), (first + 1, -1)):
@@ -148,14 +147,15 @@ def _pass_pairs(
             before.weight[channel, :inputs, middle, middle] = sign * matrix[k]
             _bias(before)[channel] = sign * bias[k]
             after.weight[k, channel, centre, centre] = sign
+    beside = _CONSTANT * torch.tensor([1.0, -1.0]).repeat(per)[: per - 2 * each]  # as many up as down, if they are even
+    mean = beside.sum() / per
+    deviation = (beside.square().sum() / per - mean**2 + 2 * each / per).sqrt()
     for group in range(-(-count // each)):
-        start = group * per
-        before.weight[start + 2 * each : start + per] = 0
-        _bias(before)[start + 2 * each : start + per] = _CONSTANT
-        share = constants / per
-        deviation = math.sqrt(share * (1 - share) * _CONSTANT**2 + 2 * each / per)
-        norm.weight[start : start + per] = deviation
-        norm.bias[start : start + per] = share * _CONSTANT
+        constants = slice(group * per + 2 * each, (group + 1) * per)
+        before.weight[constants] = 0
+        _bias(before)[constants] = beside
+        norm.weight[group * per : (group + 1) * per] = deviation
+        norm.bias[group * per : (group + 1) * per] = mean
 
 
 def _start_decoder(vae: AutoencoderKL, latents: torch.Tensor, levels: list[torch.Tensor]) -> None:
