@@ -6,7 +6,7 @@
 # hooks       lint before every commit
 # docs        the reference of public functions, in docs/api
 # tables      every published table with our figures beside it, on the miniature
-# train-mini  train the miniature anew
+# train-mini  train the miniature (to MINI), or go on where it was stopped (in WORK)
 # cost-gpu    every cost figure with SDXL's shapes on the GPU at hand (random weights: time and memory do not notice)
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
@@ -14,6 +14,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
 COST = .venv/bin/python -m experiments.cost
 WORK ?= .cache/mini
+MINI ?= rli/models/mini/weights
 
 .PHONY: demo test unit test-slow lint hooks docs tables train-mini cost-gpu clean
 
@@ -46,8 +47,8 @@ tables: .venv/installed
 	.venv/bin/python -m experiments.tables
 
 train-mini: .venv/installed
-	.venv/bin/python -m rli.models.mini.train --out rli/models/mini/weights --work $(WORK) --vae-steps 4700 --vae-minutes 20 --minutes 60
-	.venv/bin/python -m rli.models.mini.classifier --work $(WORK)
+	OMP_NUM_THREADS=1 .venv/bin/python -m rli.models.mini.train --out $(MINI) --work $(WORK)
+	OMP_NUM_THREADS=1 .venv/bin/python -m rli.models.mini.classifier --out $(MINI) --work $(WORK)
 
 cost-gpu: .venv/installed
 	$(COST).run --device cuda --model sdxl --size 512 --dtype bfloat16 float16

@@ -10,7 +10,7 @@ from rli.models.mini.tokenizer import PIECES, tokenizers
 
 pytestmark = pytest.mark.integration
 
-SMALL = ["--vae-steps", "2", "--pictures", "12", "--pools", "6", "3", "3", "3"]
+SMALL = ["--vae-steps", "2", "--pictures", "5", "--pools", "6", "3", "3", "3"]
 
 
 @pytest.fixture(scope="module")

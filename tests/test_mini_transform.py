@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def fresh():
     torch.manual_seed(0)
-    return started(8).requires_grad_(False)
+    return started(5).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
