@@ -23,6 +23,7 @@ from rli.models.mini.transform import as_convolution, start
 
 CROP = 96
 SIDE = 256  # of the pictures that crops are cut from
+RATE = 2e-4  # highest learning rate: at 1e-3 the first hundred steps undo the linear start
 NOISE = 0.03  # in the latents, as a share of their deviation: what a denoiser makes is not exact either
 STARTERS = 100  # pictures that the linear start is fitted to
 
@@ -89,7 +90,7 @@ def train(work: pathlib.Path, budget: Budget, pool_size: int = 3000, batch: int 
     model = autoencoder() if path.exists() else started(min(STARTERS, pool_size))
     for part in (model.encoder, model.quant_conv):
         part.requires_grad_(False)
-    stage = Stage("autoencoder", model, copy.deepcopy(model), 1e-3, budget, path)
+    stage = Stage("autoencoder", model, copy.deepcopy(model), RATE, budget, path)
     if stage.progress < 1:
         pool, rng, total = pictures(pool_size), np.random.default_rng(stage.step), 0.0
         encode = as_convolution(model)
