@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
@@ -17,7 +15,6 @@ from rli.photos.windows import (
     is_larger,
     tile_views,
     view_around,
-    view_weights,
     whole_view,
 )
 
@@ -97,20 +94,12 @@ def test_near_defects_share_a_window_far_ones_do_not_and_many_share_few():
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
-def test_tiles_show_every_pixel_and_their_weights_sum_to_one(photo):
-    views = tile_views(photo, SIZE, 0.25, 4.0)
-    total = np.zeros(photo)
-    for view, weights in zip(views, view_weights(views, photo), strict=True):
-        assert is_inside(view.window, photo) and is_inside(view.place, SIZE) and (weights > 0).all()
-        total[view.window.slices] += weights
-    assert np.allclose(total, 1, atol=1e-5)
-
-
-def test_tiles_fade_into_each_other():
-    views = tile_views((64, 300), SIZE, 0.25)
-    assert all(view.window.size == SIZE for view in views)  # their own scale
-    weights = [*view_weights(views, (64, 300))]
-    assert all(left[:, -1].max() < 0.1 and right[:, 0].max() < 0.1 for left, right in pairwise(weights))
+def test_tiles_lie_inside_the_photograph_and_show_every_pixel(photo):
+    shown = np.zeros(photo, bool)
+    for view in tile_views(photo, SIZE, 0.25, 4.0):
+        assert is_inside(view.window, photo) and is_inside(view.place, SIZE)
+        shown[view.window.slices] = True
+    assert shown.all()
 
 
 def test_a_letterboxed_photograph_keeps_its_aspect_and_a_stretched_one_fills_the_picture():

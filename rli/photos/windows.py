@@ -17,9 +17,11 @@ from rli.errors import SettingError, one_of, whole, within
 
 KINDS = ("auto", "whole", "defect", "tiles")
 # How an edit is laid back on the photograph (see `photos/paste.py`); none leaves it as it was worked on.
-PASTES = ("difference", "pixels", "mixed", "none")
+PASTES = ("difference", "pixels", "mixed", "grain", "none")
 # A defect's longer side in working pixels below which it is enlarged: four latent positions.
 SMALL = 32
+# Of an edit's soft edge, in working pixels: how far inside its mask it has its full weight.
+FEATHER = 4
 # Pieces of a mask that are looked at one by one.
 MANY = 500
 
@@ -178,30 +180,6 @@ def tile_views(photo: Size, size: Size, overlap: float, enlarge: float = 1.0) ->
     ]
 
 
-def view_weights(views: Sequence[View], photo: Size) -> Iterator[np.ndarray]:
-    """How much of each pixel comes from each view, so that no border of a window is seen: where windows overlap, one
-    fades into the next.
-
-    Args:
-        views: Of one photograph.
-        photo: Its height and width.
-
-    Yields:
-        For each view (h,w) float32 of its window's size; over all views they sum to 1 in each pixel that one shows.
-    """
-    total = np.zeros(photo, np.float32)
-    for view in views:
-        total[view.window.slices] += _hill(view.window.size)
-    for view in views:
-        yield _hill(view.window.size) / total[view.window.slices]
-
-
-def _hill(size: Size) -> np.ndarray:
-    """(h,w) float32: how far a pixel lies from the border, highest in the middle."""
-    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]).astype(np.float32) + 1 for n in size)
-    return rows[:, None] * columns
-
-
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, list[tuple[Window, list[int]]]]:
     """The connected pieces of (H,W) bool: their numbers in (H,W), and for each its box and number. Where there are more
     than MANY, those that lie closer than SMALL count as one."""
@@ -283,7 +261,8 @@ def _steps(photo: int, size: int, scale: float, overlap: float) -> Iterator[tupl
     """Along one side: the tiles' windows and places, evenly spread."""
     side = min(photo, round(size / scale))
     filled = size if side == round(size / scale) else _scaled(side, scale, size)
-    count = 1 + math.ceil((photo - side) / max(1, side - math.ceil(side * overlap)))
+    shared = max(math.ceil(side * overlap), math.ceil(2 * FEATHER / scale))
+    count = 1 + math.ceil((photo - side) / max(1, side - shared))
     for k in range(count):
         begin = round(k * (photo - side) / max(1, count - 1))
         yield begin, side, (size - filled) // 2, filled
