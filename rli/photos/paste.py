@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from rli.errors import one_of
-from rli.photos.windows import FEATHER, PASTES, View
+from rli.images import resized_mask
+from rli.photos.windows import FEATHER, View
 
-# Of mixed: the change in grey levels below which the photograph's texture stays, and above which none of it does.
-LITTLE, MUCH = 16.0, 48.0
-# Of grain: how many standard deviations of the texture that the VAE lost come back at most.
-MOST = 3.0
+# How far around a mask the photograph's texture is measured, in working pixels.
+AROUND = 12
+# The difference of two Laplacians, which finds noise.
+LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+# The change in grey levels from which on texture is brought to the strength that it has around the mask, and the
+# smallest and the largest factor.
+MUCH, WEAKEST, STRONGEST = 8.0, 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,17 @@ class Patch:
 
 
 def cut(picture: np.ndarray, view: View) -> np.ndarray:
-    """What a view shows of (H,W,3) uint8; beyond the photograph's end it is mirrored."""
+    """What a view shows of (H,W,3) uint8; beyond the photograph's end as the view says."""
     shown = Image.fromarray(picture[view.window.slices])
     if view.place.size != view.window.size:
         shown = shown.resize(view.place.size[::-1], Image.Resampling.BICUBIC)
-    return np.pad(np.asarray(shown), [*_margins(view), (0, 0)], mode="symmetric")
+    return np.pad(np.asarray(shown), [*_margins(view), (0, 0)], mode=view.beyond)
 
 
 def cut_mask(own: np.ndarray, view: View) -> np.ndarray:
-    """A mask of a window's own size, (h,w) bool in the photograph's pixels, as a view shows it. What is scaled down
-    stays where any of its pixels is inside, so that thin defects are kept."""
-    values = torch.from_numpy(own)[None, None].float()
-    shrinks = view.place.height < view.window.height or view.place.width < view.window.width
-    shown = F.adaptive_max_pool2d(values, view.place.size) if shrinks else F.interpolate(values, view.place.size)
-    return np.pad(shown[0, 0].numpy() > 0, _margins(view))
+    """A mask of a window's own size, (h,w) bool in the photograph's pixels, as a view shows it: outside beyond the
+    photograph's end."""
+    return np.pad(resized_mask(own, *view.place.size), _margins(view))
 
 
 def laid_back(picture: np.ndarray, view: View) -> np.ndarray:
@@ -83,56 +83,74 @@ def feathered(mask: np.ndarray, radius: int) -> np.ndarray:
     return _smooth_step(depth / reach)
 
 
-def pasted(photo: np.ndarray, patches: Sequence[Patch], how: str) -> tuple[np.ndarray, np.ndarray]:
+def pasted(photo: np.ndarray, patches: Sequence[Patch], way: Way) -> tuple[np.ndarray, np.ndarray]:
     """A photograph's edit in all its windows, and how much of it the photograph takes.
 
     Args:
         photo: (H,W,3) uint8.
         patches: The edit, a patch for each window.
-        how: pixels takes the edit's own; difference adds to the photograph what the edit differs from the
-            reconstruction by, so that the texture which the VAE lost stays; mixed is difference where the edit changes
-            little, and pixels where it changes much.
+        way: One of WAYS.
 
     Returns:
         The edit (H,W,3) uint8, which is the photograph where the weights are 0; and the weights (H,W) float32 in [0,1].
     """
-    one_of("how", how, PASTES[:-1])
     edited, taken = photo.copy(), np.zeros(photo.shape[:2], np.float32)
     weights = np.zeros(photo.shape[:2], np.float32)
     for patch in patches:
-        inside = _within_window(patch, photo.shape[:2])
-        box = _bounds(inside)
+        inside, radius = _within_window(patch, photo.shape[:2]), _in_photo(FEATHER, patch.view)
+        box = bounds(inside, _in_photo(AROUND, patch.view))
         if box is None:
             continue
         window = patch.view.window
         place = tuple(slice(s.start + o, s.stop + o) for s, o in zip(box, (window.top, window.left), strict=True))
-        soft = feathered(inside[box], _radius(patch.view))
+        edit, back = (laid_back(picture, patch.view)[box] for picture in (patch.image, patch.reconstruction))
+        values = way(photo[place].astype(np.float32), edit, back, inside[box])
+        soft = feathered(inside[box], radius)
         # Where windows overlap, each counts by how far a pixel lies from its border, so that no border is seen.
         before, counts = taken[place], soft * _hill(window.size)[box]
         after = before + counts
-        mean = edited[place] * before[..., None] + _values(photo[place], patch, box, how) * counts[..., None]
+        mean = (edited[place] * before[..., None] + values * counts[..., None]) / np.maximum(after, 1e-6)[..., None]
         taken[place] = after
-        shown = (after > 0)[..., None]
-        edited[place] = np.where(shown, (mean / np.maximum(after, 1e-6)[..., None]).round().clip(0, 255), edited[place])
+        edited[place] = np.where((after > 0)[..., None], mean.round().clip(0, 255), edited[place])
         weights[place] = np.maximum(weights[place], soft)
     return edited, weights
 
 
-def _values(photo: np.ndarray, patch: Patch, box: tuple[slice, slice], how: str) -> np.ndarray:
-    """What the photograph's pixels in a part of the window become, (h,w,3) float32."""
-    edit, back = (laid_back(picture, patch.view)[box] for picture in (patch.image, patch.reconstruction))
-    if how == "pixels":
-        return edit
-    lost = photo - back
-    if how == "difference":
-        return edit + lost
-    if how == "grain":
-        limit = MOST * 1.4826 * np.median(np.abs(lost))
-        return edit + lost.clip(-limit, limit)
+def pixels(photo: np.ndarray, edit: np.ndarray, back: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The edit's own pixels."""
+    return edit
+
+
+def difference(photo: np.ndarray, edit: np.ndarray, back: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The photograph with what the edit changed: the texture that the VAE lost stays."""
+    return photo + (edit - back)
+
+
+def texture(photo: np.ndarray, edit: np.ndarray, back: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """As `difference`; where the edit changes much, the texture becomes as strong as it is around the mask."""
     from scipy import ndimage
 
-    change = ndimage.gaussian_filter(np.abs(edit - back).max(-1), 2.0 / _scale(patch.view))
-    return edit + lost * (1 - _smooth_step((change - LITTLE) / (MUCH - LITTLE)))[..., None]
+    lost = photo - back
+    much = _smooth_step(ndimage.gaussian_filter(np.abs(edit - back).max(-1), 1.0) / MUCH)
+    new, around = inside & (much > 0.5), ~ndimage.binary_dilation(inside, iterations=2)
+    if not new.any() or not around.any():
+        return edit + lost
+    wanted, own, comes = (_texture_of(*pair) for pair in ((photo, around), (edit, new), (lost, new)))
+    factor = np.clip(np.sqrt(max(0.0, wanted**2 - own**2)) / max(comes, 1e-3), WEAKEST, STRONGEST)
+    return edit + lost * (1 + much * (factor - 1))[..., None]
+
+
+def _texture_of(values: np.ndarray, where: np.ndarray) -> float:
+    """Mean strength of what changes from pixel to pixel, edges and slopes left out (Immerkær 1996)."""
+    from scipy import ndimage
+
+    return float(np.abs(ndimage.convolve(values.mean(-1), LAPLACIANS))[where].mean())
+
+
+# How an edit is laid back: photograph, edit and reconstruction, (h,w,3) float32, and the mask (h,w) bool, give what the
+# photograph's pixels become.
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+WAYS: dict[str, Way] = {"texture": texture, "difference": difference, "pixels": pixels}
 
 
 def _within_window(patch: Patch, photo: tuple[int, int]) -> np.ndarray:
@@ -144,13 +162,15 @@ def _within_window(patch: Patch, photo: tuple[int, int]) -> np.ndarray:
     return inside
 
 
-def _bounds(mask: np.ndarray) -> tuple[slice, slice] | None:
-    """Rows and columns of the smallest box that holds a mask and a pixel around it; None where it is empty."""
+def bounds(mask: np.ndarray, margin: int = 1) -> tuple[slice, slice] | None:
+    """Rows and columns of the smallest box that holds a mask, (h,w) bool, and a margin around it in pixels; None where
+    the mask is empty."""
     along = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
     if not along[0].size:
         return None
     rows, columns = (
-        slice(max(0, int(found[0]) - 1), min(n, int(found[-1]) + 2)) for found, n in zip(along, mask.shape, strict=True)
+        slice(max(0, int(found[0]) - margin), min(n, int(found[-1]) + 1 + margin))
+        for found, n in zip(along, mask.shape, strict=True)
     )
     return rows, columns
 
@@ -166,12 +186,10 @@ def _smooth_step(share: np.ndarray) -> np.ndarray:
     return share * share * (3 - 2 * share)
 
 
-def _scale(view: View) -> float:
-    return max(view.place.height / view.window.height, view.place.width / view.window.width)
-
-
-def _radius(view: View) -> int:
-    return max(1, round(FEATHER / _scale(view)))
+def _in_photo(length: int, view: View) -> int:
+    """A length in working pixels as one in the photograph's."""
+    scale = max(view.place.height / view.window.height, view.place.width / view.window.width)
+    return max(1, round(length / scale))
 
 
 def _margins(view: View) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ import numpy as np
 from rli.errors import SettingError, one_of, whole, within
 
 KINDS = ("auto", "whole", "defect", "tiles")
-# How an edit is laid back on the photograph (see `photos/paste.py`); none leaves it as it was worked on.
-PASTES = ("difference", "pixels", "mixed", "grain", "none")
+# How an edit is laid back on the photograph (`photos/paste.py`); none leaves it as it was worked on.
+PASTES = ("texture", "difference", "pixels", "none")
 # A defect's longer side in working pixels below which it is enlarged: four latent positions.
 SMALL = 32
 # Of an edit's soft edge, in working pixels: how far inside its mask it has its full weight.
@@ -44,7 +44,7 @@ class WindowSettings:
     # Of tiles: the share of a tile's side that the next tile shows too, at least.
     overlap: float = 0.25
     # One of PASTES.
-    paste: str = "difference"
+    paste: str = "texture"
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
@@ -76,6 +76,11 @@ class Window:
         """Height and width."""
         return self.height, self.width
 
+    @property
+    def corner(self) -> Size:
+        """Top and left."""
+        return self.top, self.left
+
     def union(self, other: Window) -> Window:
         """The smallest box that holds both."""
         top, left = min(self.top, other.top), min(self.left, other.left)
@@ -94,11 +99,41 @@ class View:
     place: Window
     # Of the picture: height and width.
     size: Size
+    # What continues the photograph, as np.pad has it: symmetric mirrors it, edge repeats its border.
+    beyond: str = "symmetric"
 
 
 def is_larger(photo: Size, size: Size) -> bool:
     """Whether a photograph has a side that is longer than the working size's."""
     return photo[0] > size[0] or photo[1] > size[1]
+
+
+def views_of(
+    photo: Size, size: Size, settings: WindowSettings, defects: np.ndarray | None = None, fit: str = "resize"
+) -> list[tuple[View, np.ndarray]]:
+    """What is worked on of a photograph.
+
+    Args:
+        photo: Its height and width.
+        size: The working height and width.
+        settings: Which windows are wanted.
+        defects: Where its defects are, or what may change: (H,W) bool; None where nobody knows.
+        fit: How the whole photograph is brought to the working size.
+
+    Returns:
+        The views, each with its own part of the defects, (h,w) bool of its window's size; without known defects it is
+        empty.
+    """
+    is_known = defects is not None and bool(defects.any())
+    mask = np.zeros(photo, bool) if defects is None else defects
+    is_near = settings.kind == "defect" or (settings.kind == "auto" and is_larger(photo, size))
+    if is_known and is_near:
+        return defect_views(mask, size, settings)
+    if settings.kind == "tiles":
+        views = tile_views(photo, size, settings.overlap, settings.enlarge)
+    else:
+        views = [whole_view(photo, size, fit)]
+    return [(view, mask[view.window.slices]) for view in views]
 
 
 def whole_view(photo: Size, size: Size, fit: str = "resize") -> View:
@@ -113,7 +148,7 @@ def whole_view(photo: Size, size: Size, fit: str = "resize") -> View:
     if fit == "letterbox":
         scale = min(size[0] / photo[0], size[1] / photo[1])
         inner = (_scaled(photo[0], scale, size[0]), _scaled(photo[1], scale, size[1]))
-    return View(window, _centred(inner, size), size)
+    return View(window, _centred(inner, size), size, beyond="edge")
 
 
 def defect_views(mask: np.ndarray, size: Size, settings: WindowSettings) -> list[tuple[View, np.ndarray]]:

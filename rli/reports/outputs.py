@@ -16,6 +16,7 @@ from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
 from rli.reports.comparison import comparison, heading, write_comparison
+from rli.reports.details import pixels_shown
 from rli.reports.page import write_report
 from rli.reports.pixels import Tile, contact_sheet, tiles
 from rli.reports.results import write_results
@@ -104,6 +105,7 @@ def write_outcome(
         total=len(outcome.records),
         left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
+        largest=max((pixels_shown(r.size, r.windows) for r in outcome.records if r.windows), default=0),
     )
     write_png(folder / "overview.png", contact_sheet(overview))
     if outcome.is_sweep:

@@ -41,6 +41,7 @@ def write_report(
     left_out: Sequence[str] = (),
     explore: Mapping[str, Any] | None = None,
     columns: Sequence[Column] = COLUMNS,
+    largest: int = 0,
 ) -> None:
     """Writes the page, whole or not at all. An edit's card is called edit-<n>, n the number of its row in the frame.
 
@@ -59,9 +60,10 @@ def write_report(
         left_out: what is wrong with photographs that are not among `photos`; read when these have been taken.
         explore: what explore.html.j2 shows of a sweep; its `libraries` are texts of scripts that go before explore.js.
         columns: the frame's.
+        largest: how many pixels of a photograph's picture are shown at most, where that is more than the resolution's.
     """
     rows, environment = rows_of(frame, knobs, columns), _environment()
-    plan, scripts = plan_of(rows.frame), _scripts(environment, explore)
+    plan, scripts = plan_of(rows.frame, largest), _scripts(environment, explore)
     stream = environment.get_template("report.html.j2").stream(
         title=title,
         facts=facts(rows),
