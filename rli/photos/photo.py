@@ -82,6 +82,14 @@ class Photo:
             raise RLIError(self.problem)
         return read_picture(self.file) if self.file else None
 
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of `picture`, without reading it; None where it has none.
+
+        Raises:
+            RLIError: It is no image.
+        """
+        return image_size(self.file)[::-1] if self.file else None
+
     def truth(self, height: int, width: int) -> np.ndarray | None:
         """Where the photograph's own defect is.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rli.photos.windows import View, Window
-from rli.reports.pixels import inlined
+from rli.reports.pixels import inlined, outline
 from rli.store.results import PhotoResult, WindowResult
 
 # The longer side at which a photograph with windows is shown at most, in pixels; its windows are shown as they are.
@@ -34,6 +34,27 @@ def shown(photo: PhotoResult, picture: np.ndarray, side: int, quality: int | Non
             cut = inlined(np.ascontiguousarray(picture[view.window.slices]), side, quality)
             details.append({"picture": cut, "place": place_of(view.window, picture.shape)})
     return {"picture": whole, "details": details, "own": (picture.shape[1], picture.shape[0])}
+
+
+def window_cards(photo: PhotoResult, picture: np.ndarray, mask: np.ndarray, side: int) -> list[dict[str, Any]]:
+    """What an edit looks like in each of the photograph's windows.
+
+    Args:
+        photo: Whose edit it is.
+        picture: The edit, (H,W,3) uint8.
+        mask: Its blend mask, (H,W) bool.
+        side: The longer side in pixels, at most.
+
+    Returns:
+        For each window that shows a part of the photograph its picture, its place, and the mask's outline in it.
+    """
+    cards = []
+    for view in photo.parts:
+        part = mask[view.window.slices]
+        cut = inlined(np.ascontiguousarray(picture[view.window.slices]), side, 90)
+        place = place_of(view.window, picture.shape)
+        cards.append({"picture": cut, "place": place, "outline": outline(part), "shape": part.shape})
+    return cards
 
 
 def worked_on(photo: PhotoResult) -> WindowResult:
@@ -66,7 +87,7 @@ def place_of(window: Window, shape: Sequence[int]) -> str:
 
 
 def frames(photo: PhotoResult) -> str:
-    """The borders of the windows as the data of an SVG path, in the photograph's pixels; none of the whole photograph."""
+    """The borders of the windows that show a part, as the data of an SVG path in the photograph's pixels."""
     boxes = (view.window for view in photo.parts)
     return " ".join(f"M{b.left} {b.top}h{b.width}v{b.height}h{-b.width}Z" for b in boxes)
 
@@ -77,4 +98,3 @@ def pixels_shown(size: Sequence[int], views: Sequence[View]) -> int:
     whole = int(size[0] * scale) * int(size[1] * scale)
     parts = sum(view.window.height * view.window.width for view in views if view.window.size != tuple(size))
     return whole + (parts if scale < 1 else 0)
-

@@ -24,7 +24,7 @@ from rli.metrics.columns import (
     Column,
     of_kind,
 )
-from rli.reports.details import edit_worked_on, frames, map_place, shown, worked_on
+from rli.reports.details import edit_worked_on, frames, map_place, shown, window_cards, worked_on
 from rli.reports.format import as_text, counted, is_missing, mean, number
 from rli.reports.pixels import (
     Inline,
@@ -262,6 +262,7 @@ def _edit(photo: PhotoResult, defect: str, edit: EditedPhoto, number: int, rows:
         "mask": inlined_mask(edit.mask, plan.side),
         "maps": _differences(worked_on(photo).input, edit_worked_on(photo, defect), plan),
         "map_place": map_place(photo),
+        "windows": window_cards(photo, edit.image, edit.mask, 2 * plan.map_side),
     }
 
 
@@ -307,7 +308,9 @@ def _add_strips(strips: dict[Any, dict[str, Any]], photo: PhotoResult, numbers: 
             key = kind, *((word.word, word.map.tobytes()) for word in maps)
             if key not in strips:
                 kept = [(k, word) for k, word in enumerate(maps) if plan.every_word or word.word in changed]
-                words = [_word(worked_on(photo).input, word, f"{kind}-{k}", word.word in changed, plan) for k, word in kept]
+                words = [
+                    _word(worked_on(photo).input, word, f"{kind}-{k}", word.word in changed, plan) for k, word in kept
+                ]
                 strips[key] = {"kind": kind, "words": words, "rows": [], "map_place": map_place(photo), **label}
             strips[key]["rows"].append(numbers[defect])
 

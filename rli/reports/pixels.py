@@ -161,8 +161,8 @@ def contact_sheet(photos: Sequence[Sequence[Tile]], cell: int = CELL, columns: i
 
 
 def tiles(photo: PhotoResult, cell: int = CELL) -> list[Tile]:
-    """A photograph's pictures, or of one with windows what the first one shows, for `contact_sheet`: enlarged or reduced
-    to `cell` pixels, with their labels."""
+    """A photograph's pictures for `contact_sheet`, enlarged or reduced to `cell` pixels, with their labels; of one with
+    windows what the first window shows."""
     part = photo.parts[0].window.slices if photo.parts else ...
     pictures = {
         "input": photo.input,

@@ -240,7 +240,8 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
-        first[0].region(job.height, job.width)
+        own = None if job.window.paste == "none" else first[0].size()
+        first[0].region(*(own or (job.height, job.width)))
     return source
 
 

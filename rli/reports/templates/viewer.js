@@ -166,9 +166,22 @@ function createViewer(dialog, gallery, review) {
     dialog.showModal();
     dialog.querySelector("input[type=range]").focus();
     const own = card.matches(".edit") ? "edit" : "reconstruction";
-    sides[0].wanted = image && image.dataset.key !== own ? image.dataset.key : "input";
+    const isWindow = image?.dataset.key.startsWith("window");
+    sides[0].wanted = image && image.dataset.key !== own && !isWindow ? image.dataset.key : "input";
     sides[1].wanted = own;
     show(card);
+    if (image?.dataset.place) look(image.dataset.place);
+  }
+
+  // Zooms to a part of the photograph.
+  function look(place) {
+    const [left, top, across, down] = place.split(" ").map(Number);
+    const [width, height] = [across * view.width, down * view.height];
+    const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height, LARGEST);
+    view.x = stage.clientWidth / 2 - (left * view.width + width / 2) * scale;
+    view.y = stage.clientHeight / 2 - (top * view.height + height / 2) * scale;
+    Object.assign(view, { scale, whole: scale <= fit() });
+    draw();
   }
 
   function go(step) {
