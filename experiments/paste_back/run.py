@@ -79,9 +79,7 @@ def edited(folder: Path, files: Sequence[tuple[str, Path, np.ndarray]], steps: i
 
 def results(run: Path, count: int) -> list[PhotoResult]:
     """The photographs' results in the list's order."""
-    names = sorted(
-        (p.relative_to(run / "records").with_suffix("").as_posix() for p in (run / "records").rglob("*.saf*"))
-    )
+    names = sorted(p.relative_to(run / "records").with_suffix("").as_posix() for p in (run / "records").rglob("*.saf*"))
     by_row = sorted(names, key=lambda name: int(name.rpartition("~")[2]))
     assert len(by_row) == count, f"{run} holds {len(by_row)} of {count} photographs"
     return [read_photo(run, name) for name in by_row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,13 +12,35 @@ import numpy as np
 from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
-from rli.images import Picture, image_size, read_image, read_mask, read_picture
+from rli.images import Picture, image_size, read_image, read_mask, read_picture, to_uint8
+from rli.images.sizes import fitted_mask
 
 # The label of a photograph without a defect.
 GOOD = "good"
 SPLITS = ("train", "val", "test")
 # What an edit may change where no region file says so: what attention finds, or the photograph's own defect.
 REGIONS = ("attention", "truth")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a photograph without a defect gets one."""
+
+    # (H,W) bool.
+    mask: np.ndarray
+    # How it came about, as JSON, for the manifest.
+    told: str
+
+
+class Place(Protocol):
+    """Finds the place of a photograph's new defect; the same photograph has the same place each time."""
+
+    @property
+    def stamp(self) -> str:
+        """Text that changes when the place does."""
+
+    def at(self, photo: Photo, rgb: np.ndarray) -> Placed:
+        """The place in the photograph, which is (H,W,3) uint8. Raises RLIError where there is none."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,8 @@ class Photo:
     fit: str = "resize"
     # One of REGIONS.
     default_region: str = "attention"
+    # Where it gets a new defect; None where nobody asked for one, or it has its own.
+    place: Place | None = None
     # Changes when its files do, or what is done with them.
     stamp: str = ""
 
@@ -110,6 +134,8 @@ class Photo:
         Raises:
             RLIError: The mask cannot be read, is not of the photograph's size, or is empty.
         """
+        if self.place is not None:
+            return self.placed(height, width).mask
         inside = None
         if self.region_file:
             inside = self._mask(self.region_file, height, width)
@@ -119,6 +145,19 @@ class Photo:
             file = shown(self.region_file or self.truth_file or self.name)
             raise RLIError(f"the mask {file} is empty at {width}×{height} pixels, so nothing could be edited")
         return inside
+
+    def placed(self, height: int, width: int) -> Placed:
+        """Where it gets a new defect: its `region`, found at its own size and brought to another.
+
+        Raises:
+            RLIError: It has no `place`, cannot be read, or there is no room in it.
+        """
+        if self.place is None:
+            raise RLIError(f"{self.name}: nothing was asked to be placed in it")
+        picture = self.picture()
+        placed = self.place.at(self, picture.rgb if picture else to_uint8(self.read(height, width)))
+        mask = fitted_mask(placed.mask, height, width, self.fit)
+        return replace(placed, mask=mask)
 
     def sha256(self) -> str:
         """Hash of the file's bytes, in hexadecimal; "" for a photograph that is no file.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError, one_of, shown, whole
+from rli.errors import RLIError, SettingError, one_of, shortened, shown, whole
 from rli.images import FITS
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
@@ -16,6 +16,8 @@ from rli.photos.kolektor_sdd import KolektorSddReader
 from rli.photos.listing import ListReader
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
+from rli.photos.placement import Placer, placer
+from rli.photos.placement_settings import Placement
 from rli.photos.sample import SampleReader
 from rli.photos.walk import PhotoFolder
 
@@ -31,6 +33,8 @@ READERS: dict[str, type[Reader]] = {
 }
 # Refused where a reader has no use for them: whoever names masks wants them used.
 MASK_PATHS = ("mask_path", "truth_path")
+# Photographs whose classes a message names at most.
+MOST_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class PhotoSource:
     fit: str = "resize"
     # What an edit may change where no mask file says so: attention or truth.
     region: str = "attention"
+    # The classes whose photographs are wanted; None is all.
+    classes: Sequence[str] | None = None
+    # Gives photographs without a defect a place for one; None where none is asked for.
+    placer: Placer | None = None
 
     def __post_init__(self) -> None:
         one_of("fit", self.fit, FITS)
@@ -57,9 +65,25 @@ class PhotoSource:
             whole("limit", self.limit, 1, 2**63 - 1)
 
     def __iter__(self) -> Iterator[Photo]:
-        for photo in islice(self.reader, self.limit):
+        for found in islice(self._wanted(), self.limit):
+            photo = self.placer.placed(found) if self.placer else found
             stamp = _stamp(photo, self.fit, self.region)
             yield replace(photo, fit=self.fit, default_region=self.region, stamp=stamp)
+
+    def _wanted(self) -> Iterator[Photo]:
+        return (photo for photo in self.reader if self.classes is None or photo.label in self.classes)
+
+    def placing(self, placement: Placement, seed: int) -> PhotoSource:
+        """The same photographs, of which those without a defect get a place for one.
+
+        Args:
+            placement: What is wanted; a pool takes the masks of all of the reader's photographs.
+            seed: Of what is drawn at random.
+
+        Raises:
+            SettingError: A pool is wanted, and no photograph has the mask of a defect.
+        """
+        return replace(self, placer=placer(placement, seed, self.reader))
 
     def filled(self) -> Iterator[Path]:
         """The folders that the reader passes over because runs have their output there."""
@@ -67,7 +91,7 @@ class PhotoSource:
 
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
-        return sum(1 for _ in islice(self.reader, self.limit))
+        return sum(1 for _ in islice(self._wanted(), self.limit))
 
 
 def photos(
@@ -79,6 +103,7 @@ def photos(
     limit: int | None = None,
     fit: str = "resize",
     region: str = "attention",
+    classes: Sequence[str] | None = None,
     **settings: Any,
 ) -> PhotoSource:
     """The photographs of a source. What is wrong with a single photograph comes when that is read.
@@ -93,6 +118,7 @@ def photos(
         fit: resize stretches photographs to a size, letterbox keeps their aspect ratio.
         region: What an edit may change where no mask says so: what attention finds, or the truth: the photograph's own
             defect (attention where none is known).
+        classes: The classes whose photographs are wanted; None is all.
         settings: Further fields of the reader, such as `samples`, `recursive` or `good`; those that only other READERS
             have are passed over.
 
@@ -113,7 +139,12 @@ def photos(
         )
     else:
         reader = kind
-    source = PhotoSource(reader, limit, fit, region)
+    source = PhotoSource(reader, limit, fit, region, classes)
+    if classes is not None and next(iter(reader), None) is not None and next(iter(source), None) is None:
+        there = ", ".join(sorted({photo.label or "none" for photo in islice(reader, MOST_LOOKED_AT)}))
+        raise SettingError(
+            "classes", [*classes], f"no photograph is of one of these classes; there are {shortened(there)}"
+        )
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
         filled = next(source.filled(), None)
@@ -145,6 +176,8 @@ def _stamp(photo: Photo, fit: str, region: str) -> str:
     files = ("photo", photo.file), ("region", photo.region_file), ("truth", photo.truth_file)
     stamps = [f"{what} {_file_stamp(file)}" for what, file in files if file]
     # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
+    if photo.place is not None:
+        stamps.append(f"place {photo.place.stamp}")
     return " ".join([fit, region, *stamps, *([f"problem {photo.problem}"] if photo.problem else [])])
 
 

@@ -24,6 +24,7 @@ from rli.photos.paste import cut, cut_mask
 from rli.photos.sources import Photo
 from rli.photos.windows import Size, View, views_of
 from rli.progress import Progress
+from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job
 from rli.runs.memory_plan import Plan
 from rli.runs.variants import variant_name
@@ -57,6 +58,10 @@ class ReadPhoto:
     size: Size
     # Of the photograph's file, for a data set; "" otherwise.
     sha256: str
+    # What describes it, and what is wanted of it.
+    prompts: Prompts
+    # How the place of its new defect came about; "" where nothing was placed.
+    placed: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,21 +94,35 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
     """Reads a photograph and its masks, and cuts out its windows.
 
     Raises:
-        RLIError: A file is missing or damaged.
+        RLIError: A file is missing or damaged, or its class gives prompts that allow no edit.
     """
+    prompts = job.prompts(photo)
+    prompts.check(job.edit.method)
     picture = photo.picture() if job.window.paste != "none" else None
     size = (job.height, job.width)
     if picture is None:
-        windows, made = (WorkedWindow(None, photo.read(*size), photo.region(*size)),), size
+        made = size
+        region, placed = _region(photo, made)
+        windows: tuple[WorkedWindow, ...] = (WorkedWindow(None, photo.read(*size), region),)
     else:
-        windows, made = _windows(job, photo, picture.rgb), picture.rgb.shape[:2]
-    return ReadPhoto(photo, windows, made, photo.sha256() if job.selection is not None else "")
+        made = picture.rgb.shape[:2]
+        region, placed = _region(photo, made)
+        windows = _windows(job, photo, picture.rgb, region)
+    sha256 = photo.sha256() if job.selection is not None else ""
+    return ReadPhoto(photo, windows, made, sha256, prompts, placed)
 
 
-def _windows(job: Job, photo: Photo, rgb: np.ndarray) -> tuple[WorkedWindow, ...]:
-    """What is worked on of a photograph that is (H,W,3) uint8."""
+def _region(photo: Photo, size: Size) -> tuple[np.ndarray | None, str]:
+    """Where an edit may change a photograph, and how that came about where it was placed."""
+    if photo.place is None:
+        return photo.region(*size), ""
+    placed = photo.placed(*size)
+    return placed.mask, placed.told
+
+
+def _windows(job: Job, photo: Photo, rgb: np.ndarray, region: np.ndarray | None) -> tuple[WorkedWindow, ...]:
+    """What is worked on of a photograph that is (H,W,3) uint8, and may be changed in the region."""
     own, size = rgb.shape[:2], (job.height, job.width)
-    region = photo.region(*own)
     known = region if region is not None else photo.truth(*own) if job.window.kind in ("auto", "defect") else None
     return tuple(
         WorkedWindow(
@@ -125,7 +144,7 @@ def invert_together(
         model: Arranged as the plan has it.
         plan: Says how many windows are inverted together.
         job: The job.
-        photos: The photographs.
+        photos: The photographs, of one source prompt.
         progress: Shows how far the steps are.
 
     Returns:
@@ -133,20 +152,21 @@ def invert_together(
         are made.
     """
     images = [window.image for read in photos for window in read.windows]
-    keys = [cache.key(model, image, job.source, job.inversion) for image in images]
+    source = photos[0].prompts.source
+    keys = [cache.key(model, image, source, job.inversion) for image in images]
     if len(images) == 1:
         (image,), (key,) = images, keys
 
         def make() -> Inversion:
-            return invert_batch(model, image, job.source, job.inversion, progress)[0]
+            return invert_batch(model, image, source, job.inversion, progress)[0]
 
-        return [(cache.get(job.cache, key, job.source, job.inversion, make),)]
-    found = ((key, cache.read(cache.path_of(job.cache, key), job.source, job.inversion)) for key in keys)
+        return [(cache.get(job.cache, key, source, job.inversion, make),)]
+    found = ((key, cache.read(cache.path_of(job.cache, key), source, job.inversion)) for key in keys)
     kept = {key: inversion for key, inversion in found if inversion is not None}
     missing = [k for k, key in enumerate(keys) if key not in kept]
     for start in range(0, len(missing), plan.photos):
         some = missing[start : start + plan.photos]
-        made = invert_batch(model, torch.cat([images[k] for k in some]), job.source, job.inversion, progress)
+        made = invert_batch(model, torch.cat([images[k] for k in some]), source, job.inversion, progress)
         for k, inversion in zip(some, made, strict=True):
             cache.write(cache.path_of(job.cache, keys[k]), inversion)
             kept[keys[k]] = inversion
@@ -167,7 +187,7 @@ def edit_together(
         model: Arranged as the plan has it.
         plan: Says how many targets are edited together.
         job: The job. Where its variants draw settings, these are the first photograph's.
-        photos: The photographs.
+        photos: The photographs, of the same prompts.
         inversions: For each photograph those of its windows.
         progress: Shows how far the steps are.
 
@@ -177,10 +197,11 @@ def edit_together(
     every = [inversion for own in inversions for inversion in own]
     reconstructions = [reconstruct(model, inversion) for inversion in every]
     masks = [window.mask for read in photos for window in read.windows]
+    wanted = photos[0].prompts.targets
     made: list[list[EditMade]] = [[] for _ in photos]
     for k in range(job.variants.count):
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
-        targets = [replace(target, name=variant_name(target.name, k)) for target in job.targets]
+        targets = [replace(target, name=variant_name(target.name, k)) for target in wanted]
         began = time.perf_counter()
         edited = edit_batch(
             model,
@@ -194,7 +215,7 @@ def edit_together(
         )
         seconds = (time.perf_counter() - began) / max(1, len(photos) * len(targets))
         for own, windows in zip(made, _by_photo(edited, photos), strict=True):
-            pairs = zip(zip(*windows, strict=True), job.targets, strict=True)
+            pairs = zip(zip(*windows, strict=True), wanted, strict=True)
             own += [EditMade(edits, target.name, settings, seconds) for edits, target in pairs]
     return [EditsMade(images, tuple(own)) for images, own in zip(_by_photo(reconstructions, photos), made, strict=True)]
 
