@@ -92,12 +92,11 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
         RLIError: A file is missing or damaged.
     """
     picture = photo.picture() if job.window.paste != "none" else None
+    sha256 = photo.sha256() if job.selection is not None else ""
+    if picture is not None:
+        return ReadPhoto(photo, _windows(job, photo, picture.rgb), picture.size, sha256)
     size = (job.height, job.width)
-    if picture is None:
-        windows, made = (WorkedWindow(None, photo.read(*size), photo.region(*size)),), size
-    else:
-        windows, made = _windows(job, photo, picture.rgb), picture.rgb.shape[:2]
-    return ReadPhoto(photo, windows, made, photo.sha256() if job.selection is not None else "")
+    return ReadPhoto(photo, (WorkedWindow(None, photo.read(*size), photo.region(*size)),), size, sha256)
 
 
 def _windows(job: Job, photo: Photo, rgb: np.ndarray) -> tuple[WorkedWindow, ...]:
