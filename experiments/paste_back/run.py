@@ -1,8 +1,8 @@
 """What an edit looks like that is laid back on a real photograph: `python -m experiments.paste_back.run --folder REAL`.
 
-Twenty photographs of magnetic tiles, commutators (KolektorSDD) and concrete, edited within their own defects' masks grown
-by five pixels. Each way of laying an edit back is measured: whether pixels outside the mask stay the file's own, how much
-noise there is inside the mask against a ring around it, and how steep the mask's edge is.
+Twenty photographs of magnetic tiles, commutators (KolektorSDD) and concrete, edited within their own defects' masks
+grown by five pixels. Each way of laying an edit back is measured: whether pixels outside the mask stay the file's own,
+how much noise there is inside the mask against a ring around it, and how steep the mask's edge is.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def edited(folder: Path, files: Sequence[tuple[str, Path, np.ndarray]], steps: i
 
 def results(run: Path, count: int) -> list[PhotoResult]:
     """The photographs' results in the list's order."""
-    names = sorted(p.relative_to(run / "records").with_suffix("").as_posix() for p in (run / "records").rglob("*.saf*"))
+    records = run / "records"
+    names = [p.relative_to(records).with_suffix("").as_posix() for p in records.rglob("*.safetensors")]
     by_row = sorted(names, key=lambda name: int(name.rpartition("~")[2]))
     assert len(by_row) == count, f"{run} holds {len(by_row)} of {count} photographs"
     return [read_photo(run, name) for name in by_row]
@@ -160,10 +161,12 @@ def text(table: pd.DataFrame) -> str:
         "way|outside kept|same depth and channels|noise within 0.8–1.25 of the ring|of the photograph's own ratio|"
         "edge below the 95th percentile|noise, median|edge, median|change, grey levels"
     )
+    counts = ("kept", "same_kind", "within", "within_own", "soft")
     lines = [
-        [r.way, *(f"{n} of {r.photos}" for n in (r.kept, r.same_kind, r.within, r.within_own, r.soft))]
-        + [f"{r.noise:.2f}", f"{r.edge:.2f}", f"{r.change:.1f}"]
-        for r in table.itertuples()
+        [row["way"]]
+        + [f"{row[name]} of {row['photos']}" for name in counts]
+        + [f"{row['noise']:.2f}", f"{row['edge']:.2f}", f"{row['change']:.1f}"]
+        for row in table.to_dict("records")
     ]
     return markdown(head.split("|"), lines)
 

@@ -35,11 +35,11 @@ class Patch:
 
 
 def cut(picture: np.ndarray, view: View) -> np.ndarray:
-    """What a view shows of (H,W,3) uint8; beyond the photograph's end as the view says."""
+    """What a view shows of (H,W,3) uint8; beyond its end the photograph is continued."""
     shown = Image.fromarray(picture[view.window.slices])
     if view.place.size != view.window.size:
         shown = shown.resize(view.place.size[::-1], Image.Resampling.BICUBIC)
-    return np.pad(np.asarray(shown), [*_margins(view), (0, 0)], mode=view.beyond)
+    return np.pad(np.asarray(shown), [*_margins(view), (0, 0)], mode="symmetric" if view.mirrors else "edge")
 
 
 def cut_mask(own: np.ndarray, view: View) -> np.ndarray:

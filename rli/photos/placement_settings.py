@@ -43,7 +43,7 @@ class Shapes(Placement):
     # Names of SHAPES, drawn from evenly.
     shapes: Sequence[str] = tuple(SHAPES)
     # The smallest and the largest length of a shape, as shares of the photograph's shorter side.
-    size: Sequence[float] = (0.15, 0.4)
+    size: Sequence[float] = (0.2, 0.5)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +64,8 @@ class Pool(Placement):
     classes: Sequence[str] | None = None
     # The smallest and the largest factor on a mask's sides.
     scale: Sequence[float] = (0.7, 1.4)
+    # How far a region reaches around its mask, in pixels: a thin mask alone leaves an edit no room.
+    margin: float = 8.0
     # Whether masks are turned by any angle, and whether every second is flipped.
     turn: bool = True
     flip: bool = True
@@ -73,6 +75,7 @@ class Pool(Placement):
         _check_range("scale", self.scale)
         for end in self.scale:
             within("scale", end, 0.05, 20)
+        within("margin", self.margin, 0, 10_000)
         true_or_false("turn", self.turn)
         true_or_false("flip", self.flip)
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rli.images import resized_mask
+from rli.photos.region import grown
+
 # Draws a shape of about this length in pixels.
 Draw = Callable[[np.random.Generator, float], np.ndarray]
 # A shape is at least so many pixels long: below, nothing could be seen in it.
@@ -20,7 +23,7 @@ def line(rng: np.random.Generator, length: float) -> np.ndarray:
     steps = 8
     turns = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.3, steps))
     strides = np.stack([np.sin(turns), np.cos(turns)], 1) * length / steps
-    radius = max(1, round(length * rng.uniform(0.03, 0.06)))
+    radius = max(1, round(length * rng.uniform(0.06, 0.1)))
     points = np.concatenate([np.zeros((1, 2)), np.cumsum(strides, 0)])
     points = np.round(points - points.min(0)).astype(int) + radius
     canvas = np.zeros(points.max(0) + radius + 1, bool)
@@ -64,18 +67,17 @@ def scatter(rng: np.random.Generator, length: float) -> np.ndarray:
 SHAPES: dict[str, Draw] = {"line": line, "blob": blob, "scatter": scatter, "edge": blob}
 
 
-def moved(mask: np.ndarray, *, is_flipped: bool, turn: float, scale: float) -> np.ndarray:
-    """A mask that is flipped, then turned, then scaled. Thin marks stay.
+def moved(mask: np.ndarray, *, is_flipped: bool, turn: float, scale: float, margin: float) -> np.ndarray:
+    """A mask that is flipped, then turned, then scaled, then grown. Thin marks stay.
 
     Args:
         mask: (H,W) bool, not empty.
         is_flipped: Whether left and right change places.
         turn: In degrees, counter-clockwise.
         scale: Factor on its sides.
+        margin: How far it grows, in pixels.
     """
     from skimage.transform import rotate
-
-    from rli.images import resized_mask
 
     own = cropped(mask)
     own = own[:, ::-1] if is_flipped else own
@@ -83,7 +85,7 @@ def moved(mask: np.ndarray, *, is_flipped: bool, turn: float, scale: float) -> n
         # A quarter of a pixel counts as inside: half would break lines that are one pixel thin.
         own = cropped(rotate(np.pad(own, 1).astype(np.float32), turn, resize=True, order=1) > 0.25)
     height, width = (max(1, round(side * scale)) for side in own.shape)
-    return cropped(resized_mask(own, height, width))
+    return cropped(grown(np.pad(resized_mask(own, height, width), int(np.ceil(margin))), margin))
 
 
 def cropped(mask: np.ndarray) -> np.ndarray:

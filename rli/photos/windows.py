@@ -99,8 +99,8 @@ class View:
     place: Window
     # Of the picture: height and width.
     size: Size
-    # What continues the photograph, as np.pad has it: symmetric mirrors it, edge repeats its border.
-    beyond: str = "symmetric"
+    # Whether the photograph is mirrored around the place; otherwise its border is repeated.
+    mirrors: bool = True
 
 
 def is_larger(photo: Size, size: Size) -> bool:
@@ -148,7 +148,7 @@ def whole_view(photo: Size, size: Size, fit: str = "resize") -> View:
     if fit == "letterbox":
         scale = min(size[0] / photo[0], size[1] / photo[1])
         inner = (_scaled(photo[0], scale, size[0]), _scaled(photo[1], scale, size[1]))
-    return View(window, _centred(inner, size), size, beyond="edge")
+    return View(window, _centred(inner, size), size, mirrors=False)
 
 
 def defect_views(mask: np.ndarray, size: Size, settings: WindowSettings) -> list[tuple[View, np.ndarray]]:

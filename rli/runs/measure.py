@@ -153,8 +153,17 @@ def _window_result(k: int, read: ReadPhoto, done: EditsMade, judged: Sequence[Ju
 
 def _edited_photo(edit: Judged, image: np.ndarray, mask: np.ndarray, change: np.ndarray | None) -> EditedPhoto:
     first = edit.edits[0]
-    facts = {"label": edit.label, "settings": edit.settings, "scores": edit.scores, "reason": edit.reason}
-    return EditedPhoto(image, mask, first.maps, first.source_maps, change, **facts)
+    return EditedPhoto(
+        image,
+        mask,
+        first.maps,
+        first.source_maps,
+        change,
+        label=edit.label,
+        settings=edit.settings,
+        scores=edit.scores,
+        reason=edit.reason,
+    )
 
 
 def _as_worked_on(window: WindowResult, judged: Sequence[Judged]) -> PhotoResult:
@@ -173,7 +182,7 @@ def _laid_back(job: Job, read: ReadPhoto, windows: Sequence[WindowResult], judge
         PassingError: The photograph's file is another by now.
     """
     picture = read.photo.picture()
-    if picture is None or picture.rgb.shape[:2] != read.size:
+    if picture is None or picture.size != read.size:
         raise PassingError(f"{read.photo.name}: its file was changed while it was worked on")
     views = [window.view for window in read.windows if window.view is not None]
     everywhere = [np.ones(view.window.size, bool) for view in views]
@@ -215,8 +224,8 @@ def _change(selection: Selection | None, edited: np.ndarray, photo: np.ndarray, 
         return None
     change, box = np.zeros_like(mask), bounds(mask)
     if box is not None:  # for a window's sake nobody need look at the whole photograph
-        limits = {"threshold": selection.threshold, "smallest": selection.smallest}
-        change[box] = change_mask(edited[box], photo[box], mask[box], **limits)
+        own = edited[box], photo[box], mask[box]
+        change[box] = change_mask(*own, threshold=selection.threshold, smallest=selection.smallest)
     return change
 
 

@@ -99,17 +99,14 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
     prompts = job.prompts(photo)
     prompts.check(job.edit.method)
     picture = photo.picture() if job.window.paste != "none" else None
-    size = (job.height, job.width)
+    sha256 = photo.sha256() if job.selection is not None else ""
+    size = (job.height, job.width) if picture is None else picture.size
+    region, placed = _region(photo, size)
     if picture is None:
-        made = size
-        region, placed = _region(photo, made)
         windows: tuple[WorkedWindow, ...] = (WorkedWindow(None, photo.read(*size), region),)
     else:
-        made = picture.rgb.shape[:2]
-        region, placed = _region(photo, made)
         windows = _windows(job, photo, picture.rgb, region)
-    sha256 = photo.sha256() if job.selection is not None else ""
-    return ReadPhoto(photo, windows, made, sha256, prompts, placed)
+    return ReadPhoto(photo, windows, size, sha256, prompts, placed)
 
 
 def _region(photo: Photo, size: Size) -> tuple[np.ndarray | None, str]:

@@ -287,7 +287,7 @@ def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord], windows
 
 def _view(facts: Mapping[str, Any]) -> View:
     window, place = (Window(**_each(_number, facts[name])) for name in ("window", "place"))
-    return View(window, place, _size(facts["size"]), _text(facts["beyond"]))
+    return View(window, place, _size(facts["size"]), bool(facts["mirrors"]))
 
 
 def _size(values: Any) -> Size:
