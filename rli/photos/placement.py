@@ -115,8 +115,8 @@ class PhotoPlace:
         for donor in _shuffled(rng, self.donors):
             mask = _mask_of(donor)
             if mask is not None:
-                own = {"is_flipped": is_flipped, "turn": how["turn"], "scale": how["scale"]}
-                return donor.name, moved(mask, **own, margin=self.settings.margin), how
+                region = moved(mask, is_flipped=is_flipped, turn=turn, scale=scale, margin=self.settings.margin)
+                return donor.name, region, how
         raise RLIError(f"{photo.name}: none of the masks chosen for it can be read and marks a defect")
 
 

@@ -11,7 +11,7 @@ SIDE = 256
 # two halves of one texture about two thirds.
 APART = 0.85
 # How much of a photograph its part and its background must each fill.
-LEAST = 0.03
+LEAST = 0.01
 
 
 def found_part(rgb: np.ndarray) -> np.ndarray:
