@@ -17,7 +17,7 @@ from rli.photos.listing import ListReader
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
 from rli.photos.sample import SampleReader
-from rli.photos.walk import PhotoFolder
+from rli.photos.walk import PhotoFolder, unreadable_file
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
 
@@ -117,7 +117,9 @@ def photos(
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
         filled = next(source.filled(), None)
+        other = unreadable_file(Path(path)) if path and Path(path).is_dir() and not filled else None
         why = f"; {shown(filled)} is left out, because a run has its output there" if filled else ""
+        why = f"; {shown(other[0])} is {other[1]}" if other else why
         raise RLIError(f"{where}no photographs found; expected {reader.expects}{why}")
     return source
 
