@@ -130,12 +130,13 @@ def _by_pillow(image: ImageFile.ImageFile) -> Decoded:
     if (deep := _sixteen_bit_colours(image)) is not None:
         return Decoded(deep, "RGB", deep.shape[2] == 4, profile)
     indices = np.asarray(image) if image.mode == "P" else None
-    plain = image.convert(_plain_mode(image))
+    mode = _plain_mode(image)
+    plain = image if image.mode == mode else image.convert(mode)
     samples = np.asarray(plain)
     if samples.dtype == bool:
         samples = samples.astype(np.uint8) * 255
     elif plain.mode.startswith("I") and samples.min() >= 0 and samples.max() <= 65535:
-        samples = samples.astype(np.uint16)
+        samples = samples.astype(np.uint16, copy=False)
     channels = samples.reshape(*samples.shape[:2], -1)
     space = plain.mode.removesuffix("A") if plain.mode in ("LA", "RGB", "RGBA", "CMYK", "LAB") else "L"
     return Decoded(channels, space, plain.mode in ("LA", "RGBA"), profile, indices, is_lossy)
