@@ -241,7 +241,8 @@ def _batch(
     regions = [nowhere if source.mask is None else blend.to_latent(source.mask, size) for source, _ in pairs]
     is_given = torch.tensor([source.mask is not None for source, _ in pairs])
     shape = source_latents.shape[2:]
-    noise = [fresh_noise.drawn(source.seed, target.name, shape) for source, target in pairs] if settings.fresh else []
+    seeds = [fresh_noise.seed_of(source.seed, target.name) for source, target in pairs if settings.fresh]
+    noise = [fresh_noise.drawn(seed, shape) for seed in seeds]
     return Batch(
         source_latents=source_latents,
         nulls=tuple(source.inversion.nulls.map(lambda value: value.to(model.device)) for source in sources),

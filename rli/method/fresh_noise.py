@@ -10,20 +10,23 @@ import torch
 from torch import Tensor
 
 
-def drawn(seed: int, name: str, shape: Sequence[int]) -> Tensor:
+def seed_of(*words: object) -> int:
+    """A seed that follows from some words."""
+    digest = hashlib.sha256("\0".join(map(str, words)).encode()).digest()
+    return int.from_bytes(digest[:7])
+
+
+def drawn(seed: int, shape: Sequence[int]) -> Tensor:
     """Normal noise that depends on nothing but the arguments: the same on every device.
 
     Args:
-        seed: The photograph's.
-        name: The target's.
+        seed: From 0.
         shape: Of the noise.
 
     Returns:
         float32, on the CPU.
     """
-    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-    return torch.randn(*shape, generator=generator)
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def mixed(latents: Tensor, noise: Tensor, region: Tensor, share: float) -> Tensor:

@@ -93,6 +93,7 @@ class Job:
         for prompts in self.every_prompts:
             prompts.check(self.edit.method)
             self._check_names(prompts)
+        self.variants.check_differ(self.edit)
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 
