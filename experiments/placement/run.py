@@ -1,7 +1,8 @@
 """Good photographs become cracked: `python -m experiments.placement.run --folder MAGNETIC_TILE --out FOLDER`.
 
-A hundred good magnetic tiles get the masks of the cracked ones, sixty drawn surfaces drawn shapes. Looked at are whether
-regions and changes lie in the part, what the miniature's classifier names, and what every format's consumers read back.
+A hundred good magnetic tiles get the masks of the cracked ones, sixty drawn surfaces drawn shapes. Looked at are
+whether regions and changes lie in the part, what the miniature's classifier names, and what every format's consumers
+read back.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ SETTINGS = (
     *("model=mini", "runtime=cpu", "tracking=off", "defect=custom", "defect.name=crack"),
     *("defect.target=photo of a crack image", f"defect.prompts={HERE / 'prompts.yaml'}"),
     *("inversion=direct", "inversion.steps=20", "edit.cross=0.4", "edit.replace=0.0", "edit.fresh=1"),
+    "inversion.batch_size=8",
     *("data=list", "data.path=list.csv", "data.classes=[good]", f"export={FORMATS}", "out=run"),
 )
 OWN = {
