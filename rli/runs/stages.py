@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rli.images import to_tensor
+from rli.images import inner_box, to_tensor
 from rli.method.editing import edit_batch, reconstruct
 from rli.method.inversion import invert_batch
 from rli.method.records import Edit, EditSettings, Inversion, Target
@@ -24,6 +24,7 @@ from rli.photos.paste import cut, cut_mask
 from rli.photos.sources import Photo
 from rli.photos.windows import Size, View, views_of
 from rli.progress import Progress
+from rli.runs.bounds import as_grey_as, place_in, within_photo
 from rli.runs.job import Job
 from rli.runs.memory_plan import Plan
 from rli.runs.variants import variant_name
@@ -44,6 +45,8 @@ class WorkedWindow:
     # is to find it.
     mask: np.ndarray | None
     own_mask: np.ndarray | None = None
+    # Where the picture shows the photograph and no border: (H,W) bool, or None where it does everywhere.
+    inside: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,10 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
     sha256 = photo.sha256() if job.selection is not None else ""
     if picture is not None:
         return ReadPhoto(photo, _windows(job, photo, picture.rgb), picture.size, sha256)
-    size = (job.height, job.width)
-    return ReadPhoto(photo, (WorkedWindow(None, photo.read(*size), photo.region(*size)),), size, sha256)
+    size, own = (job.height, job.width), photo.size()
+    inside = place_in(size, inner_box(own, *size, photo.fit)) if own else None
+    window = WorkedWindow(None, photo.read(*size), photo.region(*size), inside=inside)
+    return ReadPhoto(photo, (window,), size, sha256)
 
 
 def _windows(job: Job, photo: Photo, rgb: np.ndarray) -> tuple[WorkedWindow, ...]:
@@ -110,6 +115,7 @@ def _windows(job: Job, photo: Photo, rgb: np.ndarray) -> tuple[WorkedWindow, ...
             to_tensor(cut(rgb, view)),
             None if region is None else cut_mask(mask, view),
             None if region is None else mask,
+            place_in(size, view.place.slices),
         )
         for view, mask in views_of(own, size, job.window, known, photo.fit)
     )
@@ -174,28 +180,54 @@ def edit_together(
         One record for each photograph.
     """
     every = [inversion for own in inversions for inversion in own]
-    reconstructions = [reconstruct(model, inversion) for inversion in every]
-    masks = [window.mask for read in photos for window in read.windows]
+    windows = [window for read in photos for window in read.windows]
+    reconstructions = [
+        as_grey_as(window.image, reconstruct(model, inversion))
+        for window, inversion in zip(windows, every, strict=True)
+    ]
     made: list[list[EditMade]] = [[] for _ in photos]
     for k in range(job.variants.count):
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
         targets = [replace(target, name=variant_name(target.name, k)) for target in job.targets]
         began = time.perf_counter()
-        edited = edit_batch(
-            model,
-            every,
-            targets,
-            settings,
-            masks=masks,
-            reconstructions=reconstructions,
-            batch=plan.targets,
-            progress=progress,
-        )
+        options = {"batch": plan.targets, "progress": progress}
+        edited = edit_windows(model, windows, every, targets, settings, reconstructions, **options)
         seconds = (time.perf_counter() - began) / max(1, len(photos) * len(targets))
-        for own, windows in zip(made, _by_photo(edited, photos), strict=True):
-            pairs = zip(zip(*windows, strict=True), job.targets, strict=True)
+        for own, of_windows in zip(made, _by_photo(edited, photos), strict=True):
+            pairs = zip(zip(*of_windows, strict=True), job.targets, strict=True)
             own += [EditMade(edits, target.name, settings, seconds) for edits, target in pairs]
     return [EditsMade(images, tuple(own)) for images, own in zip(_by_photo(reconstructions, photos), made, strict=True)]
+
+
+def edit_windows(
+    model: Model,
+    windows: Sequence[WorkedWindow],
+    inversions: Sequence[Inversion],
+    targets: Sequence[Target],
+    settings: EditSettings,
+    reconstructions: Sequence[Tensor],
+    **options: Any,
+) -> list[list[Edit]]:
+    """Edits of windows, which change the photograph alone and stay as grey as it is.
+
+    Args:
+        model: The model.
+        windows: The windows.
+        inversions: One for each window.
+        targets: What is wanted of every window.
+        settings: How they are edited.
+        reconstructions: (1,3,H,W), one for each window.
+        **options: Further ones of `edit_batch`.
+
+    Returns:
+        For each window its edits, in the order of the targets.
+    """
+    masks = [window.mask for window in windows]
+    made = edit_batch(model, inversions, targets, settings, masks=masks, reconstructions=reconstructions, **options)
+    return [
+        [within_photo(edit, window.image, back, window.inside) for edit in edits]
+        for window, back, edits in zip(windows, reconstructions, made, strict=True)
+    ]
 
 
 def _by_photo(values: Sequence[Value], photos: Sequence[ReadPhoto]) -> list[tuple[Value, ...]]:
