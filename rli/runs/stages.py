@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rli.images import inner_box, to_tensor
 from rli.method.editing import edit_batch, reconstruct
+from rli.method.fresh_noise import seed_of
 from rli.method.inversion import invert_batch
 from rli.method.records import Edit, EditSettings, Inversion, Target
 from rli.models.diffusion import Model
@@ -185,12 +186,13 @@ def edit_together(
         as_grey_as(window.image, reconstruct(model, inversion))
         for window, inversion in zip(windows, every, strict=True)
     ]
+    seeds = [seed for read in photos for seed in noise_seeds(job, read)]
     made: list[list[EditMade]] = [[] for _ in photos]
     for k in range(job.variants.count):
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
         targets = [replace(target, name=variant_name(target.name, k)) for target in job.targets]
         began = time.perf_counter()
-        options = {"batch": plan.targets, "progress": progress}
+        options = {"seeds": seeds, "batch": plan.targets, "progress": progress}
         edited = edit_windows(model, windows, every, targets, settings, reconstructions, **options)
         seconds = (time.perf_counter() - began) / max(1, len(photos) * len(targets))
         for own, of_windows in zip(made, _by_photo(edited, photos), strict=True):
@@ -228,6 +230,11 @@ def edit_windows(
         [within_photo(edit, window.image, back, window.inside) for edit in edits]
         for window, back, edits in zip(windows, reconstructions, made, strict=True)
     ]
+
+
+def noise_seeds(job: Job, read: ReadPhoto) -> list[int]:
+    """For each of a photograph's windows the seed of its edits' fresh noise."""
+    return [seed_of(job.inversion.seed, read.photo.name, k) for k in range(len(read.windows))]
 
 
 def _by_photo(values: Sequence[Value], photos: Sequence[ReadPhoto]) -> list[tuple[Value, ...]]:
