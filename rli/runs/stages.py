@@ -61,6 +61,8 @@ class ReadPhoto:
     size: Size
     # Of the photograph's file, for a data set; "" otherwise.
     sha256: str
+    # What was done with the file that its owner may want to know, a line each.
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
     picture = photo.picture() if job.window.paste != "none" else None
     sha256 = photo.sha256() if job.selection is not None else ""
     if picture is not None:
-        return ReadPhoto(photo, _windows(job, photo, picture.rgb), picture.size, sha256)
+        return ReadPhoto(photo, _windows(job, photo, picture.rgb), picture.size, sha256, picture.remarks)
     size, own = (job.height, job.width), photo.size()
     inside = place_in(size, inner_box(own, *size, photo.fit)) if own else None
     window = WorkedWindow(None, photo.read(*size), photo.region(*size), inside=inside)
