@@ -113,9 +113,8 @@ def test_folders_of_masks_that_are_named(tmp_path):
     where = {
         "truth_path": str(tmp_path / "set" / "truth"),
         "mask_path": str(tmp_path / "regions"),
-        "region": "attention",
     }
-    found = [*photos("folder", str(tmp_path / "set"), **where)]
+    found = [*photos("folder", str(tmp_path / "set"), **where, region="attention")]
     assert [p.name for p in found] == ["a", "sub/a", "sub/b"]
     assert [p.truth(40, 60) is not None for p in found] == [True, True, False]
     assert [p.region(40, 60) is not None for p in found] == [False, False, True]

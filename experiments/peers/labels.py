@@ -1,7 +1,7 @@
 """Do labels name what can be seen? `python -m experiments.peers.labels`, after `python -m experiments.peers.run`.
 
-Of the edits that `run` made, an independent classifier says which of the two words of a label it sees: the new defect's,
-and the old crack's. Before, every edit carried both.
+Of the edits that `run` made, an independent classifier says which of a label's two words it sees: the new defect's, and
+the old crack's. Before, every edit carried both.
 """
 
 from __future__ import annotations
