@@ -78,7 +78,21 @@ def read_mask(
             f"{shown(path)}: the mask has {size[0]}×{size[1]} pixels and its photograph "
             f"{photo_size[0]}×{photo_size[1]}; they must have the same size"
         )
+    return mask_fitted(inside, height, width, fit)
+
+
+def mask_fitted(inside: np.ndarray, height: int, width: int, fit: str = "resize") -> np.ndarray:
+    """(H,W) bool brought to a size, as `fitted` brings the photograph that it lies on; a border is outside."""
     return fitted(Image.fromarray(inside.astype(np.uint8) * 255), height, width, fit, nearest=True) > 127
+
+
+def read_mask_full(path: str | Path) -> np.ndarray:
+    """A mask file as (H,W) bool, in its own size.
+
+    Raises:
+        RLIError: There is no readable, complete image.
+    """
+    return _inside(path)
 
 
 def is_marked(mask: str | Path) -> bool:

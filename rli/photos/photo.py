@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
-from rli.images import image_size, read_image, read_mask
+from rli.images import image_size, mask_fitted, read_image, read_mask_full
+from rli.photos.markings import Marking, MaskFile
 
 # The label of a photograph without a defect.
 GOOD = "good"
@@ -34,8 +35,10 @@ class Photo:
     file: Path | None = None
     # Its path relative to the reader's folder (of a list: to the list's folder), with /.
     source: str = ""
-    # The mask of its own defect; None where there is none.
+    # The mask of its own defect, or the first file of several that say where it is; None where there is none.
     truth_file: Path | None = None
+    # Its own defects, where several masks or an annotation say where they are; empty where `truth_file` alone does.
+    truths: tuple[Marking, ...] = ()
     # The mask of what an edit may change; None where there is none.
     region_file: Path | None = None
     # The class of its defect, "good" where it has none, "" where nobody knows.
@@ -75,16 +78,40 @@ class Photo:
             raise NotImplementedError(f"{type(self).__name__} is no file and has no `read` of its own")
         return read_image(self.file, height, width, self.fit)
 
-    def truth(self, height: int, width: int) -> np.ndarray | None:
-        """Where the photograph's own defect is.
+    @property
+    def markings(self) -> tuple[Marking, ...]:
+        """Everything that says where its own defects are; none where nothing does."""
+        return self.truths or ((MaskFile(self.truth_file),) if self.truth_file else ())
+
+    @property
+    def truth_labels(self) -> tuple[str, ...]:
+        """The classes of its own defects whose places are told, each once; a class that nobody named is ""."""
+        return tuple(dict.fromkeys(marking.label or self.label for marking in self.markings))
+
+    def truth(self, height: int, width: int, label: str | None = None) -> np.ndarray | None:
+        """Where the photograph's own defects are, at a size to which it is brought.
+
+        Args:
+            height: In pixels.
+            width: In pixels.
+            label: The class of these defects, one of `truth_labels`; None is all.
 
         Returns:
             (height,width) bool, or None where nothing says it.
 
         Raises:
-            RLIError: The mask cannot be read, or is not of the photograph's size.
+            RLIError: A mask or an annotation cannot be read, or is not of the photograph's size.
         """
-        return self._mask(self.truth_file, height, width) if self.truth_file else None
+        inside = self.truth_full(label)
+        return None if inside is None else mask_fitted(inside, height, width, self.fit)
+
+    def truth_full(self, label: str | None = None) -> np.ndarray | None:
+        """As `truth`, at the photograph's own size."""
+        markings = [one for one in self.markings if label is None or (one.label or self.label) == label]
+        if not markings or self.file is None:
+            return None
+        size = image_size(self.file)
+        return np.logical_or.reduce([marking.mask(size) for marking in markings])
 
     def region(self, height: int, width: int) -> np.ndarray | None:
         """Where an edit may change the photograph.
@@ -97,7 +124,9 @@ class Photo:
         """
         inside = None
         if self.region_file:
-            inside = self._mask(self.region_file, height, width)
+            size = image_size(self.file) if self.file else None
+            marked = MaskFile(self.region_file).mask(size) if size else read_mask_full(self.region_file)
+            inside = mask_fitted(marked, height, width, self.fit)
         elif self.default_region == "truth" and self.label != GOOD:
             inside = self.truth(height, width)
         if inside is not None and not inside.any():
@@ -115,10 +144,6 @@ class Photo:
             return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else ""
         except OSError as error:
             raise PassingError(f"{shown(self.file)} cannot be read: {error.strerror}") from None
-
-    def _mask(self, file: Path, height: int, width: int) -> np.ndarray:
-        size = image_size(self.file) if self.file else None
-        return read_mask(file, height, width, self.fit, photo_size=size)
 
 
 class Reader(Protocol):
