@@ -37,8 +37,6 @@ class Photo:
     source: str = ""
     # The mask of its own defect, or the first file of several that say where it is; None where there is none.
     truth_file: Path | None = None
-    # Its own defects, where several masks or an annotation say where they are; empty where `truth_file` alone does.
-    truths: tuple[Marking, ...] = ()
     # The mask of what an edit may change; None where there is none.
     region_file: Path | None = None
     # The class of its defect, "good" where it has none, "" where nobody knows.
@@ -50,6 +48,8 @@ class Photo:
     # What it shows together with others, such as one part in several views: a data set's split keeps these together. ""
     # where it stands for itself.
     group: str = ""
+    # Its own defects, where several masks or an annotation say where they are; empty where `truth_file` alone does.
+    truths: tuple[Marking, ...] = ()
     # Why it cannot be used, where its reader knows already; "" otherwise.
     problem: str = ""
     # How it is brought to a size: resize or letterbox (see `rli.images.read_image`).

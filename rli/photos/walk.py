@@ -209,6 +209,29 @@ def folders_in(here: Directory) -> list[tuple[str, str]]:
     return contents.folders()
 
 
+def categories(path: Path, *marks: str) -> Iterator[tuple[Directory, str]]:
+    """The folder of each category of a layout, with its name: `path` itself, or the folders in it.
+
+    Args:
+        path: The layout's folder.
+        marks: A category holds one of these paths.
+
+    Raises:
+        RLIError: The folder cannot be listed.
+    """
+
+    def is_category(folder: Path) -> bool:
+        return any((folder / mark).is_dir() for mark in marks)
+
+    start = Directory(path)
+    if is_category(path):
+        yield start, path.resolve().name
+        return
+    for part, entry in folders_in(start):
+        if is_category(path / entry):
+            yield start.child(part, entry), entry
+
+
 def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: Any) -> Iterator[Photo]:
     """The photographs that lie directly in a folder.
 
