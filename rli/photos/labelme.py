@@ -39,7 +39,7 @@ class Patch:
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """As `Marking.mask`."""
         if self.size is not None:
-            check_size(self.file, "annotation", self.size, size)
+            check_size(self.file, self.size, size)
         width, height = size
         try:
             with Image.open(io.BytesIO(self.png), formats=("PNG",)) as image:

@@ -47,14 +47,8 @@ class MaskFile:
     label: str = ""
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
-        """As `Marking.mask`. A mask that is a whole number of times smaller is enlarged."""
-        inside = read_mask_full(self.file)
-        own = (inside.shape[1], inside.shape[0])
-        times = size[0] // own[0]
-        if own != size and own == (size[0] / max(1, times), size[1] / max(1, times)):
-            return np.kron(inside, np.ones((times, times), bool))
-        check_size(self.file, "mask", own, size)
-        return inside
+        """As `Marking.mask`. A mask of the same aspect ratio is brought to the photograph's size."""
+        return read_mask_full(self.file, size)
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ class Outline:
         if self.size == (1, 1):
             x, y = x * width, y * height
         elif self.size is not None:
-            check_size(self.file, "annotation", self.size, size)
+            check_size(self.file, self.size, size)
         inside = np.zeros((height, width), bool)
         inside[polygon(y - 0.5, x - 0.5, (height, width))] = True
         if not inside.any():
@@ -106,7 +100,7 @@ class RunLengths:
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """As `Marking.mask`."""
-        check_size(self.file, "annotation", self.size, size)
+        check_size(self.file, self.size, size)
         if sum(self.counts) != size[0] * size[1]:
             raise RLIError(f"{shown(self.file)}: the run lengths of {self.label or 'a defect'} do not fill its picture")
         flat = np.repeat(np.arange(len(self.counts)) % 2 == 1, self.counts)
@@ -126,10 +120,10 @@ def box(file: Path, label: str, corners: Sequence[float], size: tuple[int, int] 
     return Outline(file, label, ((left, top), (right, top), (right, bottom), (left, bottom)), size)
 
 
-def check_size(file: Path, what: str, own: tuple[int, int], size: tuple[int, int]) -> None:
-    """Raises RLIError unless a mask or an annotation was made for a picture of the photograph's size."""
+def check_size(file: Path, own: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raises RLIError unless an annotation was made for a picture of the photograph's size."""
     if own != size:
         raise RLIError(
-            f"{shown(file)}: the {what} has {own[0]}×{own[1]} pixels and its photograph {size[0]}×{size[1]}; "
+            f"{shown(file)}: the annotation is of {own[0]}×{own[1]} pixels and its photograph has {size[0]}×{size[1]}; "
             "they must have the same size"
         )

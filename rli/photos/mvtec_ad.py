@@ -15,7 +15,7 @@ from PIL import Image
 
 from rli.errors import RLIError, shown, true_or_false
 from rli.files import look_at
-from rli.images import FORMATS
+from rli.images.decoding import FORMATS
 from rli.photos.conventions import label_of, split_of
 from rli.photos.markings import MaskFile
 from rli.photos.naming import as_text

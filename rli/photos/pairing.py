@@ -16,7 +16,7 @@ from PIL import Image
 
 from rli.errors import RLIError, shown
 from rli.files import look_at
-from rli.images import FORMATS
+from rli.images.decoding import FORMATS
 from rli.photos import labelme, pascal_voc, yolo
 from rli.photos.conventions import MASK_FOLDERS, folded, is_photo_folder, marked_photo
 from rli.photos.markings import Marking, MaskFile

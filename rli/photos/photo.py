@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
-from rli.images import image_size, mask_fitted, read_image, read_mask_full
+from rli.images import fitted_mask, image_size, read_image, read_mask_full
 from rli.photos.markings import Marking, MaskFile
 
 # The label of a photograph without a defect.
@@ -103,7 +103,7 @@ class Photo:
             RLIError: A mask or an annotation cannot be read, or is not of the photograph's size.
         """
         inside = self.truth_full(label)
-        return None if inside is None else mask_fitted(inside, height, width, self.fit)
+        return None if inside is None else fitted_mask(inside, height, width, self.fit)
 
     def truth_full(self, label: str | None = None) -> np.ndarray | None:
         """As `truth`, at the photograph's own size."""
@@ -125,8 +125,8 @@ class Photo:
         inside = None
         if self.region_file:
             size = image_size(self.file) if self.file else None
-            marked = MaskFile(self.region_file).mask(size) if size else read_mask_full(self.region_file)
-            inside = mask_fitted(marked, height, width, self.fit)
+            marked = read_mask_full(self.region_file, size)
+            inside = fitted_mask(marked, height, width, self.fit)
         elif self.default_region == "truth" and self.label != GOOD:
             inside = self.truth(height, width)
         if inside is not None and not inside.any():
