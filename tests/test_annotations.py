@@ -105,9 +105,9 @@ def test_drawn_defects_are_found_where_they_were_drawn():
 
 def test_relabelling_puts_the_new_class_on_top(tmp_path):
     truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
-    assert regions_of_edit(None, change, relabel=True) == regions_of_edit(None, change, relabel=False) == (change,)
-    assert regions_of_edit(truth, change, relabel=True) == (truth, replace(change, relabels=True))
-    assert regions_of_edit(truth, change, relabel=False) == (change, truth)
+    assert regions_of_edit((), change, relabel=True) == regions_of_edit((), change, relabel=False) == (change,)
+    assert regions_of_edit((truth,), change, relabel=True) == (truth, replace(change, relabels=True))
+    assert regions_of_edit((truth,), change, relabel=False) == (change, truth)
 
 
 def test_an_item_without_a_class_shows_a_defect(tmp_path):

@@ -16,6 +16,7 @@ from rli.photos.dagm import DagmReader
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader
+from rli.photos.layouts import layout_of
 from rli.photos.listing import ListReader
 from rli.photos.magnetic_tile import MagneticTileReader
 from rli.photos.markings import MaskFile
@@ -74,6 +75,12 @@ class PhotoSource:
     def filled(self) -> Iterator[Path]:
         """The folders that the reader passes over because runs have their output there."""
         return self.reader.filled() if isinstance(self.reader, PhotoFolder) else iter(())
+
+    def remark(self) -> str | None:
+        """A line about a reader that knows more of the folder than this one does; None where there is none."""
+        folder = self.reader.path if isinstance(self.reader, FolderReader) else None
+        layout = layout_of(folder) if folder else None
+        return layout and f"{shown(folder)} is laid out as data={layout} reads it, with its classes and masks"
 
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
