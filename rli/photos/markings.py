@@ -80,7 +80,8 @@ class Outline:
         elif self.size is not None:
             check_size(self.file, self.size, size)
         inside = np.zeros((height, width), bool)
-        inside[polygon(y - 0.5, x - 0.5, (height, width))] = True
+        if abs((x * np.roll(y, 1) - np.roll(x, 1) * y).sum()) > 0:  # otherwise it has no area
+            inside[polygon(y - 0.5, x - 0.5, (height, width))] = True
         if not inside.any():
             column, row = (np.clip(v.astype(int), 0, most - 1) for v, most in ((x, width), (y, height)))
             for k in range(len(row)):

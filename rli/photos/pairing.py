@@ -45,6 +45,13 @@ class Truths:
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Annotations by the stem of their photograph.
     annotations: Mapping[str, str] = field(default_factory=dict)
+    # Masks whose photograph is not there.
+    orphans: frozenset[str] = frozenset()
+
+    @property
+    def mask_names(self) -> set[str]:
+        """Every file that is a mask."""
+        return {*self.orphans, *(name for several in self.masks.values() for name in several)}
 
     def masks_of(self, photo: str) -> tuple[Path, ...]:
         """The masks of the photograph with this file name, in the order of their names."""
@@ -82,30 +89,27 @@ class Truths:
 
 
 def truths_beside(folder: Path, names: Collection[str]) -> Truths:
-    """The masks and annotations among a folder's files; what no photograph is there for is none.
+    """The masks and annotations among a folder's files.
 
     Args:
         folder: The folder.
         names: Its files' names.
     """
-    images = sorted(name for name in names if is_image(name))
     by_stem: dict[str, list[str]] = {}
-    for name in images:
+    for name in sorted(filter(is_image, names)):
         by_stem.setdefault(stem(name), []).append(name)
-    masks: dict[str, list[str]] = {}
-    for name in images:
-        base = marked_photo(name)
-        if base in by_stem or base in names:
-            masks.setdefault(base, []).append(name)
-    marked = {name for several in masks.values() for name in several}
+    marked = {name: base for same in by_stem.values() for name in same if (base := marked_photo(name))}
+    paired = {name: base for name, base in marked.items() if base in by_stem or base in names}
     for own, same in by_stem.items():
-        photos = [name for name in same if name not in marked]
-        seen = [name for name in photos if len(photos) > 1 or own in names]
-        found = [name for name in seen if name.lower().endswith(LOSSLESS_SUFFIXES) and looks_like_mask(folder / name)]
-        if own in names or len(found) < len(photos):  # part.jpg.png
-            masks.setdefault(own, []).extend(found)
+        candidates = [name for name in same if name not in paired]
+        if own in names or len(candidates) > 1:  # part.jpg and part.png, or part.jpg.png
+            paired |= dict.fromkeys(_masks_among(folder, candidates, has_photo=own in names), own)
+    masks: dict[str, tuple[str, ...]] = {}
+    for name, base in sorted(paired.items()):
+        masks[base] = (*masks.get(base, ()), name)
+    orphans = frozenset(name for name in marked.keys() - paired.keys() if looks_like_mask(folder / name))
     annotations = {stem(name): name for name in sorted(names) if is_annotation(name) and stem(name) in by_stem}
-    return Truths(folder, {key: tuple(some) for key, some in masks.items() if some}, annotations)
+    return Truths(folder, masks, annotations, orphans)
 
 
 def truths_in(folder: Path | None) -> Truths:
@@ -229,6 +233,13 @@ def _is_of_masks(folder: Path) -> bool:
         if images := sorted(filter(is_image, files)):
             return looks_like_mask(Path(place, images[0]))
     return True
+
+
+def _masks_among(folder: Path, same: Collection[str], *, has_photo: bool) -> list[str]:
+    """Which pictures of one stem are masks; none where all of them look so, unless their photograph is another."""
+    lossless = [name for name in same if name.lower().endswith(LOSSLESS_SUFFIXES)]
+    found = [name for name in lossless if looks_like_mask(folder / name)]
+    return found if has_photo or len(found) < len(same) else []
 
 
 def _files(path: Path, name: str) -> Iterator[Path]:

@@ -189,8 +189,7 @@ def contents_of(here: Directory) -> Contents:
         return Contents(problem=f"{shown(here.path)} cannot be listed: {error.strerror}")
     files = [name for name in entries if not name.endswith("/")]
     truths = truths_beside(here.path, files)
-    masks = {name for several in truths.masks.values() for name in several}
-    photos = [name for name in files if is_image(name) and name not in masks]
+    photos = [name for name in files if is_image(name) and name not in truths.mask_names]
     folders = [name[:-1] for name in entries if name.endswith("/")]
     mask_folders = mask_folders_among(here.path, folders, photos)
     kept = {*photos, *(f"{name}/" for name in folders if name not in mask_folders)}
