@@ -186,10 +186,12 @@ def test_an_annotation_that_cannot_be_used_is_the_photographs_problem(tmp_path, 
     photograph(tmp_path / "b.jpg")
     (tmp_path / name).write_text(text)
     bad, good = photos("folder", str(tmp_path))
-    with pytest.raises(RLIError, match=says) as error:
-        bad.read(32, 32)
-        bad.truth(32, 32)
-    assert "\n" not in str(error.value)
+    told = bad.problem
+    if not told:
+        with pytest.raises(RLIError) as error:
+            bad.truth(32, 32)
+        told = str(error.value)
+    assert says in told and told.isprintable()
     assert good.read(32, 32).shape == (1, 3, 32, 32) and good.truth(32, 32) is None
 
 

@@ -67,7 +67,7 @@ class ListReader:
             category=category,
             split=split_of(split) or split,
             group=group,
-            problem=self._problem(number, path, mask, region),
+            problem=self._problem(number, *(cells[name] for name in ("path", "mask", "region"))),
         )
         return with_truth_file(photo, folder / mask) if mask and not photo.problem else photo
 
