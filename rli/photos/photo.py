@@ -12,14 +12,16 @@ import numpy as np
 from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
-from rli.images import fitted_mask, image_size, read_image, read_mask_full
+from rli.images import Picture, fitted_mask, image_size, read_image, read_mask, read_mask_full, read_picture
 from rli.photos.markings import Marking, MaskFile
+from rli.photos.region import grown
 
 # The label of a photograph without a defect.
 GOOD = "good"
 SPLITS = ("train", "val", "test")
-# What an edit may change where no region file says so: what attention finds, or the photograph's own defect.
-REGIONS = ("attention", "truth")
+# What an edit may change where no region file says so: the photograph's own defect with a margin around it (auto) or
+# without (truth), where it is known, or what attention finds.
+REGIONS = ("auto", "truth", "attention")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Photo:
     fit: str = "resize"
     # One of REGIONS.
     default_region: str = "attention"
+    # Of auto: how far the region lies around the defect, in pixels; below 1 a share of the shorter side.
+    margin: float = 0.0
     # Changes when its files do, or what is done with them.
     stamp: str = ""
 
@@ -77,6 +81,24 @@ class Photo:
         if self.file is None:
             raise NotImplementedError(f"{type(self).__name__} is no file and has no `read` of its own")
         return read_image(self.file, height, width, self.fit)
+
+    def picture(self) -> Picture | None:
+        """The photograph at its own size and in its own mode; None where it has no size of its own.
+
+        Raises:
+            RLIError: It cannot be read, or its reader found a problem.
+        """
+        if self.problem:
+            raise RLIError(self.problem)
+        return read_picture(self.file) if self.file else None
+
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of `picture`, without reading it; None where it has none.
+
+        Raises:
+            RLIError: It is no image.
+        """
+        return image_size(self.file)[::-1] if self.file else None
 
     @property
     def markings(self) -> tuple[Marking, ...]:
@@ -108,8 +130,10 @@ class Photo:
     def truth_full(self, label: str | None = None) -> np.ndarray | None:
         """As `truth`, at the photograph's own size."""
         markings = [one for one in self.markings if label is None or (one.label or self.label) == label]
-        if not markings or self.file is None:
+        if not markings:
             return None
+        if self.file is None:  # which has no size of its own
+            return np.logical_or.reduce([read_mask_full(marking.file) for marking in markings])
         size = image_size(self.file)
         return np.logical_or.reduce([marking.mask(size) for marking in markings])
 
@@ -125,10 +149,11 @@ class Photo:
         inside = None
         if self.region_file:
             size = image_size(self.file) if self.file else None
-            marked = read_mask_full(self.region_file, size)
-            inside = fitted_mask(marked, height, width, self.fit)
-        elif self.default_region == "truth" and self.label != GOOD:
+            inside = read_mask(self.region_file, height, width, self.fit, photo_size=size)
+        elif self.default_region != "attention" and self.label != GOOD:
             inside = self.truth(height, width)
+        if inside is not None and not self.region_file and self.default_region == "auto":
+            inside = grown(inside, self.margin) if inside.any() else None
         if inside is not None and not inside.any():
             file = shown(self.region_file or self.truth_file or self.name)
             raise RLIError(f"the mask {file} is empty at {width}×{height} pixels, so nothing could be edited")

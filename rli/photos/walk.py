@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rli.errors import RLIError, SettingError, shown
+from rli.images import kind_of
 from rli.photos.conventions import is_photo_folder
 from rli.photos.naming import as_text, by_name, joined, numbered
 from rli.photos.pairing import (
@@ -26,6 +27,12 @@ from rli.photos.pairing import (
     with_truth,
 )
 from rli.photos.photo import Photo
+
+# Thumbnails, waste and metadata that network storage and operating systems lay beside people's files, in any case.
+SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler"}
+    | {"system volume information", "__macosx", "lost+found", "network trash folder", "temporary items"}
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,9 @@ class Contents:
 
 def check_folder(setting: str, path: Path) -> None:
     """Raises SettingError where there is no such folder."""
+    if path.is_file():
+        known = kind_of(path)
+        raise SettingError(setting, shown(path), f"it is {known}" if known else "it is a file; expected a folder")
     if not path.is_dir():
         raise SettingError(setting, shown(path), "there is no such folder")
 
@@ -174,10 +184,23 @@ def walk(start: Directory, *, recursive: bool, without: MaskFolders) -> Iterator
 def filled_folders(top: Path) -> Iterator[Path]:
     """The folders below `top` that `walk` leaves out because runs have their output there."""
     for folder, names, _ in os.walk(top):
-        visible = sorted(name for name in names if not name.startswith("."))
+        visible = sorted(name for name in names if not _is_passed_over(name))
         filled = {name for name in visible if _is_run(Path(folder, name))}
         yield from (Path(folder, name) for name in visible if name in filled)
         names[:] = [name for name in visible if name not in filled]
+
+
+def unreadable_file(top: Path) -> tuple[Path, str] | None:
+    """A file below `top` that is no photograph that can be read, and what it is; None where none is known."""
+    for folder, names, files in os.walk(top):
+        names[:] = sorted(name for name in names if not _is_passed_over(name))
+        for path in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
+            try:
+                if known := kind_of(path):
+                    return path, known
+            except OSError:
+                continue
+    return None
 
 
 def contents_of(here: Directory) -> Contents:
@@ -263,10 +286,15 @@ def _name_of(entry: os.DirEntry) -> str:
     is_of_use = is_image(entry.name) or is_annotation(entry.name)
     try:
         if entry.is_dir():
-            return "" if entry.name.startswith(".") else f"{entry.name}/"
+            return "" if _is_passed_over(entry.name) else f"{entry.name}/"
     except OSError:  # such as a ring of links: nobody knows what it is, and listing it will say why
         return entry.name if is_image(entry.name) else f"{entry.name}/"
     return entry.name if is_of_use else ""
+
+
+def _is_passed_over(folder: str) -> bool:
+    """Whether a folder of this name is hidden, or one that a system keeps its own files in."""
+    return folder.startswith(".") or folder.lower() in SYSTEM_FOLDERS
 
 
 def _is_run(folder: Path) -> bool:
