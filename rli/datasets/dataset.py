@@ -11,6 +11,7 @@ from rli.datasets.annotations import RELABELS, UNKNOWN, Item, Region, regions_of
 from rli.datasets.card import dataset_card
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.manifest import ManifestWriter
+from rli.datasets.own_defects import is_lost, own_label, own_regions, regions_of_photo
 from rli.datasets.splits import assign, ratios_of
 from rli.errors import RLIError, SettingError, one_of, shortened, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
@@ -138,7 +139,7 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
         if photo.split:
             one_of(f"{photo.name}: split", photo.split, SPLITS)
         if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
-            labels.add(photo.label or UNKNOWN)
+            labels |= {label or UNKNOWN for label in (photo.label, *photo.truth_labels)}
         for edit in edits if dataset.edits and reviewed else ():
             reviewed.pop(("", photo.name, edit), None)
     check_classes(sorted(labels - {GOOD}))
@@ -163,10 +164,9 @@ def items(
 def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
     """One photograph's images. What its reader says of it now holds, also where it said something else when the record
     was made."""
-    label = photo.label or UNKNOWN
-    truth = Region(label, record.picture("truth")) if record.has_truth and label != GOOD else None
+    truths = own_regions(photo, record)
     shared = {"photo": photo.name, "category": photo.category, "split": split}
-    own: dict[str, Any] = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    own: dict[str, Any] = {**shared, "label": own_label(photo, record), "regions": truths}
     if dataset.originals != "none":
         yield _original(photo, record, own), None
     if dataset.reconstructions:
@@ -179,7 +179,8 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
             "edit",
             name=f"{photo.name}/{defect}",
             label=edit.label,
-            regions=regions_of_edit(truth, change, dataset.relabel, edit.covered),
+            regions=regions_of_edit(truths, change, dataset.relabel, edit.covered),
+            shows_more=is_lost(photo, record),
             facts=_facts(record, defect),
             **shared,
         )
@@ -192,7 +193,7 @@ def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item
     facts = {"source": photo.source, "sha256": record.sha256, "version": record.made["version"]}
     if not photo.file:
         return Item(record.picture("input"), "original", name=photo.name, facts=facts, **own)
-    regions = (Region(own["label"], photo.truth_file),) if own["regions"] and photo.truth_file else ()
+    regions = regions_of_photo(photo, record)
     return Item(photo.file, "original", name=photo.name, facts=facts, **{**own, "regions": regions})
 
 
