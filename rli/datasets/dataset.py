@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
     """The manifest's columns beside those that every item has, name to type; of a row's columns those that say so."""
     of_row = [column for column in columns if column.manifest]
     return {
-        **dict.fromkeys(("source", "sha256", "prompt", "target", "model", "model_hash", "version", "windows"), str),
+        **dict.fromkeys(("source", "sha256", "prompt", "target", "placement"), str),
+        **dict.fromkeys(("model", "model_hash", "version", "windows"), str),
         **{column.name: column.type for column in of_row if column.kind != "number"},
         "threshold": float,
         **{column.name: column.type for column in of_row if column.kind == "number"},
@@ -121,13 +122,15 @@ def write_dataset(
     return counts
 
 
-def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collection[str], dataset: Dataset) -> None:
+def check_names(
+    photos: Iterable[Photo], edits: Callable[[Photo], Collection[str]], classes: Collection[str], dataset: Dataset
+) -> None:
     """Whether a data set can be written of photographs that are still to be made, by their names: one pass, in which no
     photograph is opened.
 
     Args:
         photos: All of them.
-        edits: The names of the edits that each gets.
+        edits: Gives the names of the edits that a photograph gets.
         classes: The classes of these edits.
         dataset: What is wanted.
 
@@ -140,7 +143,7 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
             one_of(f"{photo.name}: split", photo.split, SPLITS)
         if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
             labels |= {label or UNKNOWN for label in (photo.label, *photo.truth_labels)}
-        for edit in edits if dataset.edits and reviewed else ():
+        for edit in edits(photo) if dataset.edits and reviewed else ():
             reviewed.pop(("", photo.name, edit), None)
     check_classes(sorted(labels - {GOOD}))
     for _, photo_name, defect in reviewed:
