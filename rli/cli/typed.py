@@ -18,7 +18,7 @@ TEXTS = {
     *("data.path", "data.mask_path", "data.truth_path"),
     *("model.weights", "model.vae", "model.resolutions", "runtime.cache", "runtime.address", "runtime.device"),
     *("tracking.project", "tracking.group"),
-    *("dataset.split", "dataset.review", "dataset.title", "dataset.about", "dataset.licence"),
+    *("dataset.split", "dataset.group", "dataset.review", "dataset.title", "dataset.about", "dataset.licence"),
     *("shard", "out"),
 }
 # Below these every key is a text.

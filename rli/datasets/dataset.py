@@ -10,9 +10,10 @@ from typing import Any
 from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
+from rli.datasets.groups import check_group_rule, grouped_by, joined, ties_of
 from rli.datasets.manifest import ManifestWriter
-from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of, shortened, true_or_false
+from rli.datasets.splits import Member, assign, ratios_of, torn
+from rli.errors import RLIError, one_of, shortened, shown, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
 from rli.photos.photo import GOOD, SPLITS, Photo
 from rli.store.records import PhotoRecord
@@ -33,12 +34,14 @@ class Dataset:
     edits: bool = True
     # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
     relabel: bool = False
-    # The photographs: link (hard links), copy or none.
-    originals: str = "link"
+    # The photographs: copy, link (hard links) or none.
+    originals: str = "copy"
     # Shares of train, val and test, such as 0.7/0.15/0.15; None keeps the photographs' own splits.
     split: str | None = None
     # Whether photographs that have a split of their own keep it.
     keep_split: bool = False
+    # Which photographs belong together in one split: see `groups.grouped_by`. Equal files always do.
+    group: str | None = None
     # By job (""), photograph and edit, whether an edit is kept; overrides the quality gate.
     review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     # For the card.
@@ -53,6 +56,7 @@ class Dataset:
         if self.split is not None:
             ratios_of(self.split)
         true_or_false("keep_split", self.keep_split)
+        grouped_by(self.group)
 
 
 def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
@@ -131,6 +135,7 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
     Raises:
         RLIError: A class or a split cannot be, or the review names an edit that there will not be.
     """
+    check_group_rule(dataset.group, photos)
     labels, reviewed = {*classes} if dataset.edits else set(), dict(dataset.review)
     for photo in photos:
         if photo.split:
@@ -152,10 +157,35 @@ def items(
     A photograph of a known class carries that class; its mask, where there is one, holds for the reconstruction and the
     edits too, for their geometry is the photograph's. A photograph without label is taken for a defective one.
     """
-    strata = ((photo.name, f"{photo.category}/{photo.label}", photo.split or None) for photo, _ in made)
-    splits = assign(strata, dataset.split, seed=seed, keep=dataset.keep_split)
+    members = members_of(made, dataset.group)
+    splits = assign(members, dataset.split, seed=seed, keep=dataset.keep_split)
     for (photo, record), split in zip(made, splits, strict=True):
         yield from _items_of(photo, record, split, dataset)
+
+
+def members_of(made: Collection[tuple[Photo, PhotoRecord]], rule: str | None) -> list[Member]:
+    """The photographs as they are shared out to splits: grouped by a rule (see `groups.grouped_by`), and those whose
+    files are equal."""
+    group_of = grouped_by(rule)
+    groups = joined([ties_of(photo.name, group_of(photo), record.sha256) for photo, record in made])
+    return [
+        Member(photo.name, group, f"{photo.category}/{photo.label}", photo.split)
+        for (photo, _), group in zip(made, groups, strict=True)
+    ]
+
+
+def torn_by_source(made: Collection[tuple[Photo, PhotoRecord]], dataset: Dataset) -> str | None:
+    """A line about groups that are in several splits because their photographs keep splits of their own; None where
+    there is none."""
+    members = members_of(made, dataset.group)
+    found = torn(members, assign(members, dataset.split, keep=dataset.keep_split))
+    if not found:
+        return None
+    example = " and ".join(f"{shown(name)} in {split}" for split, name in next(iter(found.values())).items())
+    return (
+        f"the source's own splits tear {len(found)} groups of equal or related photographs apart, such as {example}; "
+        "dataset.split=0.7/0.15/0.15 without keep_split shares them out anew, each group whole"
+    )
 
 
 def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:

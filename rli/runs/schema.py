@@ -124,6 +124,7 @@ class DatasetChoice:
     originals: str
     split: str | None
     keep_split: bool
+    group: str | None
     variants: Group
     gate: Group
     max_retries: int
