@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
+from rli.datasets.classes import in_order
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.groups import check_group_rule, grouped_by, joined, ties_of
 from rli.datasets.manifest import ManifestWriter
@@ -42,6 +44,8 @@ class Dataset:
     keep_split: bool = False
     # Which photographs belong together in one split: see `groups.grouped_by`. Equal files always do.
     group: str | None = None
+    # Classes whose numbers are these, from 0; the others follow by name. See `classes.fixed_classes`.
+    classes: tuple[str, ...] = ()
     # By job (""), photograph and edit, whether an edit is kept; overrides the quality gate.
     review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     # For the card.
@@ -101,6 +105,9 @@ def write_dataset(
         labels |= {item.label, *(region.label for region in item.regions)}
     if not labels:
         raise RLIError(f"{folder}: no images to export")
+    for line in (torn_by_source(made, dataset), unnumbered(labels, dataset.classes)):
+        if line:
+            print(line, file=sys.stderr, flush=True)
     with ManifestWriter(folder, FACTS) as manifest:
 
         def kept() -> Iterator[Item]:
@@ -114,12 +121,21 @@ def write_dataset(
             kept(),
             folder / "dataset",
             originals=dataset.originals,
-            classes=sorted(labels - {GOOD}),
+            classes=in_order(labels, dataset.classes),
             # The manifest of an earlier one lies beside it.
             is_own=(folder / "manifest.parquet").is_file() and (folder / "records").is_dir(),
         )
     dataset_card(folder, title=dataset.title, about=dataset.about, licence=dataset.licence, settings=settings)
     return counts
+
+
+def unnumbered(labels: Collection[str], fixed: Sequence[str]) -> str | None:
+    """A line about classes whose numbers are not fixed though others are; None where there is none."""
+    classes = in_order(labels, fixed)
+    others = [f"{shown(name)} ({number})" for number, name in enumerate(classes) if number >= len(fixed)]
+    if not fixed or not others:
+        return None
+    return f"classes after those of dataset.classes: {', '.join(others)}; add them there, and they keep their numbers"
 
 
 def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collection[str], dataset: Dataset) -> None:
@@ -144,7 +160,7 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
             labels.add(photo.label or UNKNOWN)
         for edit in edits if dataset.edits and reviewed else ():
             reviewed.pop(("", photo.name, edit), None)
-    check_classes(sorted(labels - {GOOD}))
+    check_classes(in_order(labels, dataset.classes))
     for _, photo_name, defect in reviewed:
         raise RLIError(f"review: “{shortened(defect)}” of “{shortened(photo_name)}” is no edit of this run")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from rli.datasets.dataset import check_names, torn_by_source, write_dataset
+from rli.datasets.dataset import check_names, write_dataset
 from rli.errors import RLIError
 from rli.errors import shown as shown_path
 from rli.files import write_whole
@@ -154,8 +154,6 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         many = f"all {len(lost)} photographs failed; the reasons are in {folder / 'failed.csv'}"
         raise RLIError(lost[0].reason if len(lost) == 1 else many)
     if config.dataset is not None:
-        if line := torn_by_source(made, config.dataset):
-            print(line, file=sys.stderr)
         card = card_settings(config.settings)
         counts = write_dataset(made, folder, config.dataset, card, job.inversion.seed)
         for name, count in counts.items():

@@ -125,6 +125,7 @@ class DatasetChoice:
     split: str | None
     keep_split: bool
     group: str | None
+    classes: Sequence[str] | str
     variants: Group
     gate: Group
     max_retries: int
