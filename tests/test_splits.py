@@ -59,15 +59,28 @@ def test_every_share_is_kept_to_less_than_the_largest_group(ratios, seed):
             assert abs(sum(split == name for _, split in own) - share * len(own)) < largest
 
 
+@pytest.mark.parametrize(("count", "most"), [(100, 1), (20, 2)])
 @pytest.mark.parametrize("seed", range(10))
-def test_an_added_photograph_moves_one_group_over_each_cut_at_most(seed):
-    members = many(100, strata=1, seed=seed)
+def test_an_added_photograph_moves_hardly_any_over_a_cut(seed, count, most):
+    members = many(count, strata=1, seed=seed)
     before = dict(zip(members, assign(members, "0.7/0.15/0.15", seed=seed), strict=True))
-    for k, place in enumerate((0, 50, 100)):
+    for k, place in enumerate((0, count // 2, count)):
         more = [*members[:place], Member(f"new-{k}", f"new-{k}", "stratum-0"), *members[place:]]
         after = dict(zip(more, assign(more, "0.7/0.15/0.15", seed=seed), strict=True))
         moved = [(before[member], after[member]) for member in members if before[member] != after[member]]
-        assert len(moved) <= 2 and all(SPLITS.index(a) - SPLITS.index(b) in (1, -1) for a, b in moved)
+        assert len(moved) <= 2 * most and all(SPLITS.index(a) - SPLITS.index(b) in (1, -1) for a, b in moved)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_few_groups_of_one_size_are_shared_out_as_evenly_as_they_can_be(seed):
+    for count, ratios, best in (
+        (3, "0.4/0.3/0.3", [1, 1, 1]),
+        (4, "0.5/0.25/0.25", [2, 1, 1]),
+        (9, "5/2/2", [5, 2, 2]),
+    ):
+        members = [Member(f"p{k}", f"g{k // 3}") for k in range(3 * count)]
+        counts = Counter(assign(members, ratios, seed=seed))
+        assert [counts[split] for split in SPLITS] == [3 * many for many in best]
 
 
 def test_the_order_of_photographs_makes_no_difference():

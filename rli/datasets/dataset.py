@@ -12,7 +12,7 @@ from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
 from rli.datasets.classes import in_order
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
-from rli.datasets.groups import check_group_rule, grouped_by, joined, ties_of
+from rli.datasets.groups import grouped_by, joined, ties_of
 from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import Member, assign, ratios_of, torn
 from rli.errors import RLIError, one_of, shortened, shown, true_or_false
@@ -151,7 +151,6 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
     Raises:
         RLIError: A class or a split cannot be, or the review names an edit that there will not be.
     """
-    check_group_rule(dataset.group, photos)
     labels, reviewed = {*classes} if dataset.edits else set(), dict(dataset.review)
     for photo in photos:
         if photo.split:

@@ -1,8 +1,9 @@
 """Train, val and test: which split each photograph belongs to.
 
 Groups are laid along a line in an order that is drawn from the seed and each group's name alone, and the line is cut at
-the shares. So a photograph that is added, wherever it comes in its source, moves at most one group over each cut. There
-is such a line for each stratum: groups whose photographs are of the same categories and classes.
+the shares. So a photograph that is added, wherever it comes in its source, moves at most one group over each cut (two
+where there are few groups). There is such a line for each stratum: groups whose photographs are of the same categories
+and classes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from rli.photos.photo import SPLITS
 SHARE = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 # Draws are whole numbers below this one.
 DRAWS = 2**64
+# In a stratum of fewer groups it makes a difference where in the groups the cuts lie: so many places are tried.
+FEW, PLACES = 50, 8
 
 
 @dataclass(frozen=True)
@@ -111,18 +114,34 @@ def _drawn(members: Sequence[Member], shares: tuple[Fraction, ...], seed: int) -
     for group, size in sizes.items():
         lines[tuple(sorted(strata[group]))][group] = size
     for stratum, groups in lines.items():
-        yield from _cut(groups, shares, seed, _draw(seed, "\n".join(("stratum", *stratum))))
+        line = {group: groups[group] for group in sorted(groups, key=lambda group: (_draw(seed, group), group))}
+        drawn = _draw(seed, "\n".join(("stratum", *stratum)))
+        # In fewer groups than splits the nearest to the shares is always the same, and other splits would get nothing.
+        is_small = sum(share > 0 for share in shares) <= len(line) < FEW
+        places = [(drawn + k * DRAWS // PLACES) % DRAWS for k in range(PLACES if is_small else 1)]
+        cuts = (_cut(line, shares, place) for place in places)
+        yield from min(cuts, key=lambda splits: _distance(splits, line, shares)).items()
 
 
-def _cut(groups: Mapping[str, int], shares: tuple[Fraction, ...], seed: int, inside: int) -> Iterator[tuple[str, str]]:
-    """Each group of a stratum with its split. A group lies in the split that one point of it lies in, the same in all
-    groups: `inside` of DRAWS parts from its beginning."""
-    total, begin = sum(groups.values()), 0
+def _cut(line: Mapping[str, int], shares: tuple[Fraction, ...], place: int) -> dict[str, str]:
+    """The split of each group of a line, given with their sizes: the one that a point of it lies in, the same in all
+    groups: `place` of DRAWS parts from its beginning."""
+    total, begin, splits = sum(line.values()), 0, {}
     ends = [ceil(end * total * DRAWS) for end in accumulate(shares)]
-    for group in sorted(groups, key=lambda group: (_draw(seed, group), group)):
-        point = begin * DRAWS + inside * groups[group]
-        yield group, next(split for split, end in zip(SPLITS, ends, strict=True) if point < end)
-        begin += groups[group]
+    for group, size in line.items():
+        point = begin * DRAWS + place * size
+        splits[group] = next(split for split, end in zip(SPLITS, ends, strict=True) if point < end)
+        begin += size
+    return splits
+
+
+def _distance(splits: Mapping[str, str], line: Mapping[str, int], shares: tuple[Fraction, ...]) -> Fraction:
+    """How far the splits are from their shares, in photographs."""
+    had: Counter[str] = Counter()
+    for group, split in splits.items():
+        had[split] += line[group]
+    wanted = [share * sum(line.values()) for share in shares]
+    return sum((abs(had[split] - many) for split, many in zip(SPLITS, wanted, strict=True)), Fraction(0))
 
 
 def _draw(seed: int, text: str) -> int:

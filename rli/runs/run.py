@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from rli.datasets.dataset import check_names, write_dataset
+from rli.datasets.groups import check_group_rule
 from rli.errors import RLIError
 from rli.errors import shown as shown_path
 from rli.files import write_whole
@@ -26,7 +27,7 @@ from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
-from rli.runs.groups import check_group
+from rli.runs.groups import check_group, keyed
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
 from rli.runs.schema import GROUPS
@@ -59,6 +60,8 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     folder = folder_of(config, folder)
     if config.dataset is not None:
         classes = [target.name for target in config.job.targets]
+        with keyed("dataset"):
+            check_group_rule(config.dataset.group, config.source)
         check_names(config.source, config.job.edits, classes, config.dataset)
     for line in left_out(config):
         print(line, file=sys.stderr)
