@@ -198,8 +198,8 @@ def torn_by_source(made: Collection[tuple[Photo, PhotoRecord]], dataset: Dataset
         return None
     example = " and ".join(f"{shown(name)} in {split}" for split, name in next(iter(found.values())).items())
     return (
-        f"the source's own splits tear {len(found)} groups of equal or related photographs apart, such as {example}; "
-        "dataset.split=0.7/0.15/0.15 without keep_split shares them out anew, each group whole"
+        f"the source's own splits tear equal or related photographs apart ({len(found)} of the groups), such as "
+        f"{example}; dataset.split=0.7/0.15/0.15 without keep_split shares them out anew, each group whole"
     )
 
 

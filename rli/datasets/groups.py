@@ -33,23 +33,8 @@ def grouped_by(rule: str | None) -> Callable[[Photo], str]:
     Raises:
         SettingError: The pattern is none, or is too long. While grouping: it takes too long on a name.
     """
-    if rule is None:
-        return lambda photo: photo.group
-    if rule == FOLDER:
-        return lambda photo: photo.name.rpartition("/")[0] or photo.group
-    pattern = _pattern(rule)
-
-    def found(photo: Photo) -> str:
-        try:
-            match = pattern.search(photo.name, timeout=SECONDS)
-        except TimeoutError:
-            problem = f"it takes too long on the name {shown(photo.name)}; expected a pattern without nested repeats"
-            raise SettingError("group", rule, problem) from None
-        if match is None:
-            return photo.group
-        return "/".join(part or "" for part in match.groups()) or match[0] or photo.group
-
-    return found
+    group_in = _group_in_name(rule)
+    return lambda photo: group_in(photo.name) or photo.group
 
 
 def check_group_rule(rule: str | None, photos: Iterable[Photo]) -> None:
@@ -62,13 +47,11 @@ def check_group_rule(rule: str | None, photos: Iterable[Photo]) -> None:
     Raises:
         SettingError: It cannot, or it is a pattern that is found in no photograph's name.
     """
-    if rule is None:
-        return
-    group_of, first, is_found = grouped_by(rule), "", False
+    group_in, first, is_found = _group_in_name(rule), "", False
     for photo in photos:
         first = first or photo.name
-        is_found = bool(group_of(photo)) or is_found
-    if not is_found:
+        is_found = bool(group_in(photo.name)) or is_found
+    if rule is not None and not is_found:
         raise SettingError("group", rule, f"it groups no photograph; the first is named {shown(first)}")
 
 
@@ -100,6 +83,25 @@ def ties_of(name: str, group: str, sha256: str) -> tuple[str, ...]:
     file alone ties it to none."""
     told = [f"1 {as_text(group)}"] if group else []
     return (*told, f"2 {sha256}" if sha256 else f"3 {name}")
+
+
+def _group_in_name(rule: str | None) -> Callable[[str], str]:
+    """From a photograph's name to the group that the rule finds in it; "" where it finds none."""
+    if rule is None:
+        return lambda name: ""
+    if rule == FOLDER:
+        return lambda name: name.rpartition("/")[0]
+    pattern = _pattern(rule)
+
+    def found(name: str) -> str:
+        try:
+            match = pattern.search(name, timeout=SECONDS)
+        except TimeoutError:
+            problem = f"it takes too long on the name {shown(name)}; expected a pattern without nested repeats"
+            raise SettingError("group", rule, problem) from None
+        return ("/".join(part or "" for part in match.groups()) or match[0]) if match else ""
+
+    return found
 
 
 def _pattern(rule: str) -> regex.Pattern[str]:
