@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from rli.datasets.dataset import check_names, write_dataset
+from rli.datasets.groups import check_group_rule
 from rli.errors import RLIError, shortened
 from rli.errors import shown as shown_path
 from rli.files import write_whole
@@ -27,7 +28,7 @@ from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.class_prompts import without_prompts
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
-from rli.runs.groups import check_group
+from rli.runs.groups import check_group, keyed
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
 from rli.runs.schema import GROUPS
@@ -60,6 +61,8 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     folder = folder_of(config, folder)
     if config.dataset is not None:
         job = config.job
+        with keyed("dataset"):
+            check_group_rule(config.dataset.group, config.source)
         check_names(config.source, lambda photo: job.edits(job.prompts(photo)), job.classes, config.dataset)
     for line in left_out(config):
         print(line, file=sys.stderr)
