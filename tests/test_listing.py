@@ -10,11 +10,19 @@ from rli.photos.sources import photos
 
 MASK = box()
 ROWS = [
-    {"path": "sub/a.png", "mask": "masks/a.png", "label": "crack", "category": "tile", "split": "train", "region": ""},
-    {"path": "sub/a.png", "mask": "", "label": "", "category": "", "split": "", "region": "masks/a.png"},
-    {"path": "../set/b, \"c\".png", "mask": "", "label": "good", "category": "", "split": "", "region": ""},
-    {"path": "", "mask": "", "label": "", "category": "", "split": "", "region": ""},
-]  # fmt: skip
+    {
+        "path": "sub/a.png",
+        "mask": "masks/a.png",
+        "label": "crack",
+        "category": "tile",
+        "split": "train",
+        "region": "",
+        "group": "t1",
+    },
+    {"path": "sub/a.png", "mask": "", "label": "", "category": "", "split": "", "region": "masks/a.png", "group": "t1"},
+    {"path": '../set/b, "c".png', "mask": "", "label": "good", "category": "", "split": "", "region": "", "group": ""},
+    {"path": "", "mask": "", "label": "", "category": "", "split": "", "region": "", "group": ""},
+]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -34,6 +42,7 @@ def test_a_list_says_what_its_columns_say(tmp_path, suffix):
     assert third.region(40, 60) is None and third.read(40, 60).shape == (1, 3, 40, 60)
     with pytest.raises(RLIError, match="row 4 names no photograph"):
         fourth.read(64, 64)
+    assert [photo.group for photo in source] == ["t1", "t1", "", ""]
     assert source.count() == 4 and names(source) == names(source)
 
 

@@ -15,7 +15,7 @@ from rli.photos.naming import as_text, safe
 from rli.photos.photo import Photo
 
 # The first is required.
-COLUMNS = ("path", "mask", "label", "category", "split", "region")
+COLUMNS = ("path", "mask", "label", "category", "split", "region", "group")
 LIST_SUFFIXES = (".csv", ".parquet", ".pq")
 
 
@@ -57,7 +57,7 @@ class ListReader:
             truth_file=folder / mask if mask else None,
             region_file=folder / region if region else None,
             problem="" if path else f"{shown(self.path)}: row {number} names no photograph",
-            **{name: as_text(cells[name]) for name in ("label", "category", "split")},
+            **{name: as_text(cells[name]) for name in ("label", "category", "split", "group")},
         )
 
 

@@ -44,6 +44,9 @@ class Photo:
     category: str = ""
     # train, val or test; "" where it belongs to none. A list may say anything.
     split: str = ""
+    # What it shows together with others, such as one part in several views: a data set's split keeps these together. ""
+    # where it stands for itself.
+    group: str = ""
     # Why it cannot be used, where its reader knows already; "" otherwise.
     problem: str = ""
     # How it is brought to a size: resize or letterbox (see `rli.images.read_image`).
