@@ -60,7 +60,7 @@ class ShippedPhoto(Photo):
         import skimage.data
 
         image = Image.fromarray(getattr(skimage.data, self.source)()).convert("RGB")
-        return to_tensor(fitted(image, height, width, self.fit))
+        return to_tensor(fitted(np.asarray(image), height, width, self.fit))
 
 
 @dataclass(frozen=True)
