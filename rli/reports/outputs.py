@@ -15,6 +15,7 @@ from rli.cells import harmless
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
+from rli.photos.look import Look
 from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.page import write_report
 from rli.reports.pixels import Tile, contact_sheet, tiles
@@ -44,6 +45,8 @@ class Outcome:
     title: str
     # The settings that differ between a sweep's jobs.
     knobs: Sequence[str] = ()
+    # Photographs that the page shows with their masks, as they were read.
+    examples: Sequence[Look] = ()
 
     @property
     def is_sweep(self) -> bool:
@@ -104,6 +107,7 @@ def write_outcome(
         total=len(outcome.records),
         left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
+        examples=outcome.examples,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
     if outcome.is_sweep:

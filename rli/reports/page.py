@@ -18,6 +18,8 @@ from markupsafe import Markup
 
 from rli.files import whole_file
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
+from rli.photos.look import Look
+from rli.reports.examples import shown_example
 from rli.reports.gallery import HEADINGS, digest, plan_of, rows_of, sections
 from rli.reports.page_tables import all_rows, comparisons, facts, headline, means, nested
 from rli.reports.pixels import EDGE_SCALE, PIXEL_SCALE, bar
@@ -41,6 +43,7 @@ def write_report(
     left_out: Sequence[str] = (),
     explore: Mapping[str, Any] | None = None,
     columns: Sequence[Column] = COLUMNS,
+    examples: Sequence[Look] = (),
 ) -> None:
     """Writes the page, whole or not at all. An edit's card is called edit-<n>, n the number of its row in the frame.
 
@@ -59,6 +62,7 @@ def write_report(
         left_out: what is wrong with photographs that are not among `photos`; read when these have been taken.
         explore: what explore.html.j2 shows of a sweep; its `libraries` are texts of scripts that go before explore.js.
         columns: the frame's.
+        examples: photographs that are shown with their masks, as they were read.
     """
     rows, environment = rows_of(frame, knobs, columns), _environment()
     plan, scripts = plan_of(rows.frame), _scripts(environment, explore)
@@ -75,6 +79,7 @@ def write_report(
         edits=int((rows.frame["defect"] != ORIGINAL).sum()),
         total=total,
         left_out=left_out,
+        examples=[shown_example(seen) for seen in examples],
         sections=sections(photos, rows, plan),
         settings=nested(settings),
         versions=dict(versions),
