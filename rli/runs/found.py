@@ -88,7 +88,8 @@ class _Kinds:
         kinds = sorted(self.counts)
         for kind in kinds[:MOST_LINES]:
             name = f"{what} {shortened(kind, LONGEST)}" if kind else what
-            yield Line(name, self.counts[kind], _named(self.examples[kind]))
+            more = ", …" if self.counts[kind] > EXAMPLES else ""
+            yield Line(name, self.counts[kind], f"{_named(self.examples[kind])}{more}")
         if rest := kinds[MOST_LINES:]:
             yield Line(f"{what}: {len(rest):,} others", sum(self.counts[kind] for kind in rest), _named(rest))
 
