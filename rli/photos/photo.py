@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
-from rli.images import image_size, read_image, read_mask
+from rli.images import Picture, image_size, read_image, read_mask, read_picture
 
 # The label of a photograph without a defect.
 GOOD = "good"
@@ -74,6 +74,24 @@ class Photo:
         if self.file is None:
             raise NotImplementedError(f"{type(self).__name__} is no file and has no `read` of its own")
         return read_image(self.file, height, width, self.fit)
+
+    def picture(self) -> Picture | None:
+        """The photograph at its own size and in its own mode; None where it has no size of its own.
+
+        Raises:
+            RLIError: It cannot be read, or its reader found a problem.
+        """
+        if self.problem:
+            raise RLIError(self.problem)
+        return read_picture(self.file) if self.file else None
+
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of `picture`, without reading it; None where it has none.
+
+        Raises:
+            RLIError: It is no image.
+        """
+        return image_size(self.file)[::-1] if self.file else None
 
     def truth(self, height: int, width: int) -> np.ndarray | None:
         """Where the photograph's own defect is.

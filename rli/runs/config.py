@@ -20,6 +20,7 @@ from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
 from rli.photos.sources import READERS, PhotoSource, photos
+from rli.photos.windows import WindowSettings
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -40,7 +41,7 @@ SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
 NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
-ON_CARD = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
+ON_CARD = ("task", "relabel", "resolution", "window", "defect", "inversion", "rli", "edit", "dataset")
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             batch_size=cfg["inversion"]["batch_size"],
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
+            window=build(WindowSettings, "window", cfg["window"]),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
@@ -238,7 +240,8 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
-        first[0].region(job.height, job.width)
+        own = None if job.window.paste == "none" else first[0].size()
+        first[0].region(*(own or (job.height, job.width)))
     return source
 
 
