@@ -48,7 +48,8 @@ TAKERS = {
 }
 # Said in conf/ alone: the choice of a group's option; paths and prompts; and what only the command knows.
 CONF_ALONE = {
-    "runtime.kind", "runtime.cache", "data.kind", "data.path", "placement.kind", "dataset.review", "dataset.gate", "dataset.variants",
+    "runtime.kind", "runtime.cache", "data.kind", "data.path", "placement.kind", "dataset.review", "dataset.gate",
+    "dataset.variants",
     "inversion.method", "inversion.solver", "edit.method", "tracking.kind",
 }  # fmt: skip
 

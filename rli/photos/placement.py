@@ -15,12 +15,12 @@ from scipy import ndimage
 
 from rli.errors import RLIError, SettingError, shown
 from rli.images import read_mask_full
+from rli.photos.pairing import truths_in
 from rli.photos.photo import GOOD, Photo, Placed
 from rli.photos.placement_part import found_part
 from rli.photos.placement_settings import PARTS, Placement, Pool, Shapes
 from rli.photos.placement_shapes import SHAPES, SHORTEST, moved
 from rli.photos.placement_spots import Spot, across_edge, inside_part
-from rli.photos.walk import mask_of
 
 # A region that finds no room is made smaller by this factor, so often at most.
 SMALLER, TIMES = 0.75, 8
@@ -134,7 +134,7 @@ class Placer:
 
         One of unknown class and without a mask counts as good: whoever asks for placement has good photographs.
         """
-        is_good = photo.label == GOOD or (not photo.label and photo.truth_file is None)
+        is_good = photo.label == GOOD or (not photo.label and not photo.markings)
         if not is_good or photo.region_file is not None:
             return photo
         donors = self.pool.get(photo.category) or self.pool.get(None, ())
@@ -148,7 +148,7 @@ class Placer:
         *above, last = [part for part in PurePosixPath(photo.source or photo.name).parts if part not in ("/", "//")]
         if ".." in above:
             return None
-        return mask_of(Path(last), Path(self.settings.part).expanduser().joinpath(*above))
+        return next(iter(truths_in(Path(self.settings.part).expanduser().joinpath(*above)).masks_of(last)), None)
 
 
 def placer(settings: Placement, seed: int, photos: Iterable[Photo]) -> Placer:
@@ -184,7 +184,7 @@ def _donors(photos: Iterable[Photo], classes: Sequence[str] | None) -> Iterator[
     """The photographs with masks of their own defects, of the wanted classes."""
     for photo in photos:
         is_wanted = classes is None or photo.label in classes
-        if photo.truth_file is not None and photo.label != GOOD and not photo.problem and is_wanted:
+        if photo.markings and photo.label != GOOD and not photo.problem and is_wanted:
             yield photo
 
 

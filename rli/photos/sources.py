@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -10,15 +11,21 @@ from typing import Any
 
 from rli.errors import RLIError, SettingError, one_of, shortened, shown, whole, within
 from rli.images import FITS
+from rli.photos.coco import CocoReader
+from rli.photos.dagm import DagmReader
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader
+from rli.photos.layouts import layout_of
 from rli.photos.listing import ListReader
+from rli.photos.magnetic_tile import MagneticTileReader
+from rli.photos.markings import MaskFile
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
 from rli.photos.placement import Placer, placer
 from rli.photos.placement_settings import Placement
 from rli.photos.sample import SampleReader
+from rli.photos.visa import VisaReader
 from rli.photos.walk import PhotoFolder, unreadable_file
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
@@ -29,6 +36,10 @@ READERS: dict[str, type[Reader]] = {
     "folder": FolderReader,
     "mvtec_ad": MvtecAdReader,
     "kolektor_sdd": KolektorSddReader,
+    "visa": VisaReader,
+    "dagm": DagmReader,
+    "magnetic_tile": MagneticTileReader,
+    "coco": CocoReader,
     "list": ListReader,
 }
 # Refused where a reader has no use for them: whoever names masks wants them used.
@@ -93,6 +104,12 @@ class PhotoSource:
     def filled(self) -> Iterator[Path]:
         """The folders that the reader passes over because runs have their output there."""
         return self.reader.filled() if isinstance(self.reader, PhotoFolder) else iter(())
+
+    def remark(self) -> str | None:
+        """A line about a reader that knows more of the folder than this one does; None where there is none."""
+        folder = self.reader.path if isinstance(self.reader, FolderReader) else None
+        layout = layout_of(folder) if folder else None
+        return layout and f"{shown(folder)} is laid out as data={layout} reads it, with its classes and masks"
 
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
@@ -181,8 +198,12 @@ def _settings_of(reader: type[Reader]) -> set[str]:
 
 def _stamp(photo: Photo, fit: str, region: str) -> str:
     """Text that changes when a photograph's files do, or what is done with them."""
-    files = ("photo", photo.file), ("region", photo.region_file), ("truth", photo.truth_file)
+    masks = [("truth", marking.file) for marking in photo.markings if isinstance(marking, MaskFile)]
+    files = ("photo", photo.file), ("region", photo.region_file), *masks
     stamps = [f"{what} {_file_stamp(file)}" for what, file in files if file]
+    # Of an annotation what it says of this photograph: one file may speak of many.
+    if drawn := [marking for marking in photo.markings if not isinstance(marking, MaskFile)]:
+        stamps.append(f"truth {hashlib.sha256(repr(drawn).encode()).hexdigest()}")
     # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
     if photo.place is not None:
         stamps.append(f"place {photo.place.stamp}")

@@ -260,11 +260,14 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
             "export writes edits, and no defect is chosen; choose one with defect=…, or set task=reconstruct"
         )
     # Here, because a run without a data set need not wait for SciPy and PyArrow.
+    from rli.datasets.classes import fixed_classes
     from rli.datasets.dataset import Dataset
     from rli.datasets.review import read_review
 
     values = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION_KEYS}
-    review = values.pop("review")
+    review, classes = values.pop("review"), values.pop("classes")
+    with keyed("dataset"):
+        fixed = fixed_classes(classes)
     return build(
         Dataset,
         "dataset",
@@ -275,6 +278,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
         review=read_review(review) if review else {},
+        classes=fixed,
     )
 
 

@@ -54,7 +54,7 @@ def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, datas
         f"      {count * cache_bytes / 2**30:.3g} GB in {job.cache}",
     ]
     if dataset is not None:
-        lines.append(f"data sets: {', '.join(dataset.formats)}, by links where the file system has them")
+        lines.append(f"data sets: {', '.join(dataset.formats)}; photographs in them: {dataset.originals}")
     return "\n".join(lines)
 
 

@@ -145,6 +145,9 @@ class Runner:
                 reads.append(read)
             except (RLIError, OSError, MemoryError) as error:
                 failures.append(failure_of(photo, error))
+                continue
+            for remark in reads[-1].remarks:
+                warn(f"{photo.name}: {remark}")
         return reads, failures
 
     def _edit(

@@ -131,6 +131,8 @@ class DatasetChoice:
     originals: str
     split: str | None
     keep_split: bool
+    group: str | None
+    classes: Sequence[str] | str
     variants: Group
     gate: Group
     max_retries: int

@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rli.images import to_tensor
+from rli.images import inner_box, to_tensor
 from rli.method.editing import edit_batch, reconstruct
 from rli.method.fresh_noise import seed_of
 from rli.method.inversion import invert_batch
@@ -25,6 +25,7 @@ from rli.photos.paste import cut, cut_mask
 from rli.photos.sources import Photo
 from rli.photos.windows import Size, View, views_of
 from rli.progress import Progress
+from rli.runs.bounds import as_grey_as, place_in, within_photo
 from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job
 from rli.runs.memory_plan import Plan
@@ -46,6 +47,8 @@ class WorkedWindow:
     # is to find it.
     mask: np.ndarray | None
     own_mask: np.ndarray | None = None
+    # Where the picture shows the photograph and no border: (H,W) bool, or None where it does everywhere.
+    inside: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class ReadPhoto:
     prompts: Prompts
     # How the place of its new defect came about; "" where nothing was placed.
     placed: str = ""
+    # What was done with the file that its owner may want to know, a line each.
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,11 +108,13 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
     sha256 = photo.sha256() if job.selection is not None else ""
     size = (job.height, job.width) if picture is None else picture.size
     region, placed = _region(photo, size)
-    if picture is None:
-        windows: tuple[WorkedWindow, ...] = (WorkedWindow(None, photo.read(*size), region),)
-    else:
+    if picture is not None:
         windows = _windows(job, photo, picture.rgb, region)
-    return ReadPhoto(photo, windows, size, sha256, prompts, placed)
+        return ReadPhoto(photo, windows, size, sha256, prompts, placed, picture.remarks)
+    own = photo.size()
+    inside = place_in(size, inner_box(own, *size, photo.fit)) if own else None
+    window = WorkedWindow(None, photo.read(*size), region, inside=inside)
+    return ReadPhoto(photo, (window,), size, sha256, prompts, placed)
 
 
 def _region(photo: Photo, size: Size) -> tuple[np.ndarray | None, str]:
@@ -128,6 +135,7 @@ def _windows(job: Job, photo: Photo, rgb: np.ndarray, region: np.ndarray | None)
             to_tensor(cut(rgb, view)),
             None if region is None else cut_mask(mask, view),
             None if region is None else mask,
+            place_in(size, view.place.slices),
         )
         for view, mask in views_of(own, size, job.window, known, photo.fit)
     )
@@ -193,8 +201,11 @@ def edit_together(
         One record for each photograph.
     """
     every = [inversion for own in inversions for inversion in own]
-    reconstructions = [reconstruct(model, inversion) for inversion in every]
-    masks = [window.mask for read in photos for window in read.windows]
+    windows = [window for read in photos for window in read.windows]
+    reconstructions = [
+        as_grey_as(window.image, reconstruct(model, inversion))
+        for window, inversion in zip(windows, every, strict=True)
+    ]
     wanted = photos[0].prompts.targets
     seeds = [seed for read in photos for seed in noise_seeds(job, read)]
     made: list[list[EditMade]] = [[] for _ in photos]
@@ -202,22 +213,44 @@ def edit_together(
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
         targets = [replace(target, name=variant_name(target.name, k)) for target in wanted]
         began = time.perf_counter()
-        edited = edit_batch(
-            model,
-            every,
-            targets,
-            settings,
-            masks=masks,
-            reconstructions=reconstructions,
-            seeds=seeds,
-            batch=plan.targets,
-            progress=progress,
-        )
+        options = {"seeds": seeds, "batch": plan.targets, "progress": progress}
+        edited = edit_windows(model, windows, every, targets, settings, reconstructions, **options)
         seconds = (time.perf_counter() - began) / max(1, len(photos) * len(targets))
-        for own, windows in zip(made, _by_photo(edited, photos), strict=True):
-            pairs = zip(zip(*windows, strict=True), wanted, strict=True)
+        for own, of_windows in zip(made, _by_photo(edited, photos), strict=True):
+            pairs = zip(zip(*of_windows, strict=True), wanted, strict=True)
             own += [EditMade(edits, target.name, settings, seconds) for edits, target in pairs]
     return [EditsMade(images, tuple(own)) for images, own in zip(_by_photo(reconstructions, photos), made, strict=True)]
+
+
+def edit_windows(
+    model: Model,
+    windows: Sequence[WorkedWindow],
+    inversions: Sequence[Inversion],
+    targets: Sequence[Target],
+    settings: EditSettings,
+    reconstructions: Sequence[Tensor],
+    **options: Any,
+) -> list[list[Edit]]:
+    """Edits of windows, which change the photograph alone and stay as grey as it is.
+
+    Args:
+        model: The model.
+        windows: The windows.
+        inversions: One for each window.
+        targets: What is wanted of every window.
+        settings: How they are edited.
+        reconstructions: (1,3,H,W), one for each window.
+        **options: Further ones of `edit_batch`.
+
+    Returns:
+        For each window its edits, in the order of the targets.
+    """
+    masks = [window.mask for window in windows]
+    made = edit_batch(model, inversions, targets, settings, masks=masks, reconstructions=reconstructions, **options)
+    return [
+        [within_photo(edit, window.image, back, window.inside) for edit in edits]
+        for window, back, edits in zip(windows, reconstructions, made, strict=True)
+    ]
 
 
 def noise_seeds(job: Job, read: ReadPhoto) -> list[int]:
