@@ -11,6 +11,8 @@ import pytest
 from experiments import harness
 from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
+from experiments.placement import run as placement
+from experiments.placement.read_back import READ_BACK
 from experiments.reconstruction import run as reconstruction
 
 pytestmark = pytest.mark.integration
@@ -46,6 +48,14 @@ def test_edit_quality(tmp_path, typed):
     assert total["background"] == pytest.approx(rows["background"].mean(), abs=1e-3)
     assert total["named_after"] == pytest.approx((rows["after"] > 0.5).mean())
     assert (tmp_path / "direct.png").exists()
+
+
+def test_placement(tmp_path, typed):
+    typed(placement, "--surfaces", 1, "--steps", 3, "--work", tmp_path / "work", "--out", tmp_path)
+    row = pd.read_csv(tmp_path / "results.csv").iloc[0]
+    formats = [name for name in READ_BACK if name != "coco" or importlib.util.find_spec("pycocotools")]
+    assert row["photographs"] == row["wholly in the part"] == row["changed in the region alone"] == 1
+    assert row["read back"].split(", ") == formats and (tmp_path / "sheet.png").exists()
 
 
 def test_solvers(tmp_path, typed):
