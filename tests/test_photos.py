@@ -284,7 +284,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
         ("image", ".", {}, "is a folder"),
         ("folder", "nowhere", {}, "no such folder"),
         ("folder", ".", {}, "no photographs"),
-        ("folder", "x.png", {}, "no such folder"),
+        ("folder", "x.png", {}, "it is a file; expected a folder"),
         ("folder", ".", {"truth_path": "nowhere"}, "truth_path=nowhere: there is no such folder"),
         ("folder", ".", {"mask_path": "."}, "the photographs' own folder"),
         ("image", "x.png", {"mask_path": "nowhere"}, "no such file or folder"),

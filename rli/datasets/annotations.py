@@ -16,6 +16,10 @@ from rli.photos.photo import GOOD, SPLITS
 KINDS = ("original", "reconstruction", "edit")
 # The class of a defect that nobody named.
 UNKNOWN = "defect"
+# How an edit is labelled where it lies over the photograph's own defect.
+RELABELS = ("auto", True, False)
+# The share of a defect's pixels that are changed from which on it counts as painted over (experiments/peers/labels.py).
+PAINTED_OVER = 0.5
 # The class index of pixels that nobody may learn from or be judged by.
 IGNORE = 255
 
@@ -101,17 +105,32 @@ def change_mask(
     return changed & (np.bincount(labels.ravel())[labels] >= smallest)
 
 
-def regions_of_edit(truth: Region | None, change: Region, relabel: bool) -> tuple[Region, ...]:
+def is_painted_over(covered: float | None) -> bool:
+    """Whether an edit leaves nothing of the photograph's own defect to be seen.
+
+    Args:
+        covered: The share of the defect's pixels that the edit visibly changed; None where it is not known.
+    """
+    return covered is not None and covered >= PAINTED_OVER
+
+
+def regions_of_edit(
+    truth: Region | None, change: Region, relabel: str | bool, covered: float | None = None
+) -> tuple[Region, ...]:
     """The regions of an edit: the photograph's own defect, where it is known, and the change, each with its own class.
 
     Args:
         truth: The photograph's own defect; None where none is known.
         change: The new defect.
-        relabel: Whether pixels of both have the new defect's class alone, as in the paper. Otherwise they belong to
-            both objects, and have the class of the photograph's own defect in class-index masks.
+        relabel: One of RELABELS. True gives pixels of both the new defect's class alone, as in the paper. False leaves
+            them to both objects, and gives them the class of the photograph's own defect in class-index masks. auto
+            says what can be seen: of a defect that is painted over nothing is left, and otherwise it does as False.
+        covered: The share of the photograph's own defect that the edit changed; see `is_painted_over`.
     """
-    if truth is None:
+    if truth is None or (relabel == "auto" and is_painted_over(covered)):
         return (change,)
+    if relabel == "auto":
+        relabel = False
     return (truth, replace(change, relabels=True)) if relabel else (change, truth)
 
 

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
+from rli.datasets.annotations import RELABELS, UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.manifest import ManifestWriter
 from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of, shortened, true_or_false
+from rli.errors import RLIError, SettingError, one_of, shortened, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
 from rli.photos.photo import GOOD, SPLITS, Photo
 from rli.store.records import PhotoRecord
@@ -31,8 +31,8 @@ class Dataset:
     # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
-    # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
-    relabel: bool = False
+    # How an edit is labelled where it lies over the photograph's own defect: one of RELABELS.
+    relabel: str | bool = "auto"
     # The photographs: link (hard links), copy or none.
     originals: str = "link"
     # Shares of train, val and test, such as 0.7/0.15/0.15; None keeps the photographs' own splits.
@@ -49,6 +49,8 @@ class Dataset:
     def __post_init__(self) -> None:
         for name in self.formats:
             one_of("formats", name, tuple(FORMATS))
+        if self.relabel not in RELABELS:
+            raise SettingError("relabel", self.relabel, "unknown value; expected auto, true or false")
         one_of("originals", self.originals, ORIGINALS)
         if self.split is not None:
             ratios_of(self.split)
@@ -177,7 +179,7 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
             "edit",
             name=f"{photo.name}/{defect}",
             label=edit.label,
-            regions=regions_of_edit(truth, change, dataset.relabel),
+            regions=regions_of_edit(truth, change, dataset.relabel, edit.covered),
             facts=_facts(record, defect),
             **shared,
         )

@@ -50,6 +50,7 @@ class ListReader:
         path, mask, region, folder = cells["path"], cells["mask"], cells["region"], self.path.parent
         *above, last = PurePosixPath(path).parts or ("row",)
         parts = [safe(f"{part}/") for part in above if part not in ("/", "//", "..")]
+        own: dict[str, Any] = {name: as_text(cells[name]) for name in ("label", "category", "split")}
         return Photo(
             "/".join([*parts, f"{safe(last)}~{number}"]),
             folder / path,
@@ -57,7 +58,7 @@ class ListReader:
             truth_file=folder / mask if mask else None,
             region_file=folder / region if region else None,
             problem="" if path else f"{shown(self.path)}: row {number} names no photograph",
-            **{name: as_text(cells[name]) for name in ("label", "category", "split")},
+            **own,
         )
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
 from rli.images import Picture, image_size, read_image, read_mask, read_picture
+from rli.photos.region import grown
 
 # The label of a photograph without a defect.
 GOOD = "good"
 SPLITS = ("train", "val", "test")
-# What an edit may change where no region file says so: what attention finds, or the photograph's own defect.
-REGIONS = ("attention", "truth")
+# What an edit may change where no region file says so: the photograph's own defect with a margin around it (auto) or
+# without (truth), where it is known, or what attention finds.
+REGIONS = ("auto", "truth", "attention")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Photo:
     fit: str = "resize"
     # One of REGIONS.
     default_region: str = "attention"
+    # Of auto: how far the region lies around the defect, in pixels; below 1 a share of the shorter side.
+    margin: float = 0.0
     # Changes when its files do, or what is done with them.
     stamp: str = ""
 
@@ -113,8 +117,10 @@ class Photo:
         inside = None
         if self.region_file:
             inside = self._mask(self.region_file, height, width)
-        elif self.default_region == "truth" and self.label != GOOD:
+        elif self.default_region != "attention" and self.label != GOOD:
             inside = self.truth(height, width)
+        if inside is not None and not self.region_file and self.default_region == "auto":
+            inside = grown(inside, self.margin) if inside.any() else None
         if inside is not None and not inside.any():
             file = shown(self.region_file or self.truth_file or self.name)
             raise RLIError(f"the mask {file} is empty at {width}×{height} pixels, so nothing could be edited")

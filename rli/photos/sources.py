@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError, one_of, shown, whole
+from rli.errors import RLIError, SettingError, one_of, shown, whole, within
 from rli.images import FITS
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
@@ -17,7 +17,7 @@ from rli.photos.listing import ListReader
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
 from rli.photos.sample import SampleReader
-from rli.photos.walk import PhotoFolder
+from rli.photos.walk import PhotoFolder, unreadable_file
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
 
@@ -47,19 +47,23 @@ class PhotoSource:
     limit: int | None = None
     # How photographs are brought to a size: resize or letterbox.
     fit: str = "resize"
-    # What an edit may change where no mask file says so: attention or truth.
-    region: str = "attention"
+    # What an edit may change where no mask file says so: one of REGIONS.
+    region: str = "auto"
+    # Of auto: how far the region lies around the photograph's own defect, in pixels; below 1 a share of the
+    # photograph's shorter side.
+    margin: float = 8.0
 
     def __post_init__(self) -> None:
         one_of("fit", self.fit, FITS)
         one_of("region", self.region, REGIONS)
+        within("margin", self.margin, 0, 10_000)
         if self.limit is not None:
             whole("limit", self.limit, 1, 2**63 - 1)
 
     def __iter__(self) -> Iterator[Photo]:
         for photo in islice(self.reader, self.limit):
-            stamp = _stamp(photo, self.fit, self.region)
-            yield replace(photo, fit=self.fit, default_region=self.region, stamp=stamp)
+            stamp = _stamp(photo, self.fit, f"{self.region} {self.margin:g}" if self.region == "auto" else self.region)
+            yield replace(photo, fit=self.fit, default_region=self.region, margin=self.margin, stamp=stamp)
 
     def filled(self) -> Iterator[Path]:
         """The folders that the reader passes over because runs have their output there."""
@@ -78,7 +82,8 @@ def photos(
     truth_path: str | Path | None = None,
     limit: int | None = None,
     fit: str = "resize",
-    region: str = "attention",
+    region: str = "auto",
+    margin: float = 8.0,
     **settings: Any,
 ) -> PhotoSource:
     """The photographs of a source. What is wrong with a single photograph comes when that is read.
@@ -91,8 +96,9 @@ def photos(
         truth_path: Masks of the photographs' own defects, in the same way.
         limit: Photographs at most; None is all.
         fit: resize stretches photographs to a size, letterbox keeps their aspect ratio.
-        region: What an edit may change where no mask says so: what attention finds, or the truth: the photograph's own
-            defect (attention where none is known).
+        region: What an edit may change where no mask says so: the truth, which is the photograph's own defect; auto,
+            the truth with a margin around it; or what attention finds. Where no defect is known, all three are that.
+        margin: Of auto, in pixels; below 1 a share of the photograph's shorter side.
         settings: Further fields of the reader, such as `samples`, `recursive` or `good`; those that only other READERS
             have are passed over.
 
@@ -113,11 +119,13 @@ def photos(
         )
     else:
         reader = kind
-    source = PhotoSource(reader, limit, fit, region)
+    source = PhotoSource(reader, limit, fit, region, margin)
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
         filled = next(source.filled(), None)
+        other = unreadable_file(Path(path)) if path and Path(path).is_dir() and not filled else None
         why = f"; {shown(filled)} is left out, because a run has its output there" if filled else ""
+        why = f"; {shown(other[0])} is {other[1]}" if other else why
         raise RLIError(f"{where}no photographs found; expected {reader.expects}{why}")
     return source
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rli.errors import RLIError, SettingError, shown
+from rli.images import kind_of
 from rli.photos.naming import as_text, by_name, joined, numbered, stem
 from rli.photos.photo import Photo
 
@@ -23,6 +24,12 @@ IMAGE_SUFFIXES = (
 )
 # What a photograph's stem is followed by in its mask's name, in any case.
 MASK_SUFFIXES = ("_mask", "_label", ".mask", "_gt")
+
+# Thumbnails, waste and metadata that network storage and operating systems lay beside people's files, in any case.
+SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler"}
+    | {"system volume information", "__macosx", "lost+found", "network trash folder", "temporary items"}
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,9 @@ class Contents:
 
 def check_folder(setting: str, path: Path) -> None:
     """Raises SettingError where there is no such folder."""
+    if path.is_file():
+        known = kind_of(path)
+        raise SettingError(setting, shown(path), f"it is {known}" if known else "it is a file; expected a folder")
     if not path.is_dir():
         raise SettingError(setting, shown(path), "there is no such folder")
 
@@ -160,10 +170,23 @@ def walk(start: Directory, *, recursive: bool, without: MaskFolders) -> Iterator
 def filled_folders(top: Path) -> Iterator[Path]:
     """The folders below `top` that `walk` leaves out because runs have their output there."""
     for folder, names, _ in os.walk(top):
-        visible = sorted(name for name in names if not name.startswith("."))
+        visible = sorted(name for name in names if not _is_passed_over(name))
         filled = {name for name in visible if _is_run(Path(folder, name))}
         yield from (Path(folder, name) for name in visible if name in filled)
         names[:] = [name for name in visible if name not in filled]
+
+
+def unreadable_file(top: Path) -> tuple[Path, str] | None:
+    """A file below `top` that is no photograph that can be read, and what it is; None where none is known."""
+    for folder, names, files in os.walk(top):
+        names[:] = sorted(name for name in names if not _is_passed_over(name))
+        for path in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
+            try:
+                if known := kind_of(path):
+                    return path, known
+            except OSError:
+                continue
+    return None
 
 
 def contents_of(here: Directory) -> Contents:
@@ -265,10 +288,15 @@ def _name_of(entry: os.DirEntry) -> str:
     """The name of what may be a photograph, a folder's with a / at its end; "" for all else and for hidden files."""
     try:
         if entry.is_dir():
-            return "" if entry.name.startswith(".") else f"{entry.name}/"
+            return "" if _is_passed_over(entry.name) else f"{entry.name}/"
     except OSError:  # such as a ring of links: nobody knows what it is, and listing it will say why
         return entry.name if _is_image(entry.name) else f"{entry.name}/"
     return entry.name if _is_image(entry.name) else ""
+
+
+def _is_passed_over(folder: str) -> bool:
+    """Whether a folder of this name is hidden, or one that a system keeps its own files in."""
+    return folder.startswith(".") or folder.lower() in SYSTEM_FOLDERS
 
 
 def _is_run(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # Pixels a side at which a photograph is tried.
 SMALL = 64
 
+# The share of fresh noise in a data set's edits unless edit.fresh says another (experiments/peers).
+DATASET_FRESH = 0.5
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
@@ -119,7 +121,12 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
-    keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
+    keys = {
+        "count": "dataset.variants.count",
+        "height": "resolution.height",
+        "width": "resolution.width",
+        "target_batch": "runtime.target_batch",
+    }
     selection = _selection(cfg["dataset"])
     with keyed("inversion", {**KEYS, **keys}):
         return Job(
@@ -130,7 +137,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             targets=() if cfg["task"] == "reconstruct" else _targets(defect),
             original=defect["original"] or cfg["task"] != "edit",
             inversion=_inversion(cfg),
-            edit=build(EditSettings, "edit", cfg["edit"]),
+            edit=_edit(cfg),
             cache=Path(runtime["cache"]),
             batch_size=cfg["inversion"]["batch_size"],
             target_batch=runtime["target_batch"],
@@ -142,6 +149,11 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
             f"{runtime['dtype']}",
         )
+
+
+def _edit(cfg: Mapping[str, Any]) -> EditSettings:
+    settings = build(EditSettings, "edit", cfg["edit"])
+    return replace(settings, fresh=DATASET_FRESH) if cfg["export"] and settings.fresh is None else settings
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:

@@ -87,6 +87,7 @@ class Job:
         for target in self.targets:
             check_target(self.source, target, self.edit.method)
         self._check_names()
+        self.variants.check_differ(self.edit)
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 

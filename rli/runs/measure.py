@@ -20,7 +20,7 @@ from rli.photos.windows import Size, View
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
-from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow
+from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, noise_seeds
 from rli.store.results import EditedPhoto, EditedWindow, PhotoResult, WindowResult
 from rli.version import __version__
 
@@ -71,9 +71,11 @@ def measure(
     judged = [_with_retries(job, model, read, inversions, done, made) for made in done.edits]
     windows = [_window_result(k, read, done, judged) for k in range(len(read.windows))]
     stays = read.windows[0].view is None
-    for_data_set = job.selection is not None
+    result = _as_worked_on(windows[0], judged) if stays else _laid_back(job, read, windows, judged)
+    truth = read.photo.truth(*read.size) if job.selection is not None else None
     return replace(
-        _as_worked_on(windows[0], judged) if stays else _laid_back(job, read, windows, judged),
+        result,
+        edits={name: replace(edit, covered=_covered(edit.change, truth)) for name, edit in result.edits.items()},
         name=read.photo.name,
         rows=_rows(model, job, read, inversions, windows, judged, lpips, judge),
         losses=inversions[0].losses,
@@ -82,8 +84,13 @@ def measure(
         made={"model": job.model, "model_hash": model.fingerprint, "version": __version__},
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,
-        truth=read.photo.truth(*read.size) if for_data_set else None,
+        truth=truth,
     )
+
+
+def _covered(change: np.ndarray | None, truth: np.ndarray | None) -> float | None:
+    """The share of the photograph's own defect that visibly changed."""
+    return float(change[truth].mean()) if change is not None and truth is not None and truth.any() else None
 
 
 # --- the quality gate -------------------------------------------------------------------------------------------------
@@ -103,12 +110,14 @@ def _with_retries(
     first = last = _judged(selection, made, read.windows, backs)
     if selection is None or first.reason is None:
         return first
-    masks, reconstructions = [window.mask for window in read.windows], done.reconstructions
+    masks, seeds = [window.mask for window in read.windows], noise_seeds(job, read)
     for _ in range(selection.max_retries):
         settings = adjusted(last.settings, Scores(**last.scores), selection.gate)
         if settings is None:
             break
-        again = edit_batch(model, inversions, [made.target], settings, masks=masks, reconstructions=reconstructions)
+        again = edit_batch(
+            model, inversions, [made.target], settings, masks=masks, reconstructions=done.reconstructions, seeds=seeds
+        )
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
         last = _judged(selection, other, read.windows, backs)
         if last.reason is None:

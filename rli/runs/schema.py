@@ -47,7 +47,7 @@ class Settings:
     report: Group
     task: str
     export: Sequence[str] | str | None
-    relabel: bool
+    relabel: Literal["auto"] | bool
     shard: str | None
     dry_run: bool
     retry_failed: bool

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rli.images import to_tensor
 from rli.method.editing import edit_batch, reconstruct
+from rli.method.fresh_noise import seed_of
 from rli.method.inversion import invert_batch
 from rli.method.records import Edit, EditSettings, Inversion, Target
 from rli.models.diffusion import Model
@@ -176,6 +177,7 @@ def edit_together(
     every = [inversion for own in inversions for inversion in own]
     reconstructions = [reconstruct(model, inversion) for inversion in every]
     masks = [window.mask for read in photos for window in read.windows]
+    seeds = [seed for read in photos for seed in noise_seeds(job, read)]
     made: list[list[EditMade]] = [[] for _ in photos]
     for k in range(job.variants.count):
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
@@ -188,6 +190,7 @@ def edit_together(
             settings,
             masks=masks,
             reconstructions=reconstructions,
+            seeds=seeds,
             batch=plan.targets,
             progress=progress,
         )
@@ -196,6 +199,11 @@ def edit_together(
             pairs = zip(zip(*windows, strict=True), job.targets, strict=True)
             own += [EditMade(edits, target.name, settings, seconds) for edits, target in pairs]
     return [EditsMade(images, tuple(own)) for images, own in zip(_by_photo(reconstructions, photos), made, strict=True)]
+
+
+def noise_seeds(job: Job, read: ReadPhoto) -> list[int]:
+    """For each of a photograph's windows the seed of its edits' fresh noise."""
+    return [seed_of(job.inversion.seed, read.photo.name, k) for k in range(len(read.windows))]
 
 
 def _by_photo(values: Sequence[Value], photos: Sequence[ReadPhoto]) -> list[tuple[Value, ...]]:

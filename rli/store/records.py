@@ -193,7 +193,13 @@ def _half(array: np.ndarray) -> torch.Tensor:
 
 def _facts_of(edited: EditedPhoto) -> dict[str, Any]:
     settings = asdict(edited.settings)
-    return {"label": edited.label, "settings": settings, "scores": edited.scores, "reason": edited.reason}
+    return {
+        "label": edited.label,
+        "settings": settings,
+        "scores": edited.scores,
+        "reason": edited.reason,
+        "covered": edited.covered,
+    }
 
 
 def read_record(folder: Path, name: str, key: str | None = None, job: str = "") -> PhotoRecord | None:
@@ -272,6 +278,7 @@ def _edit_record(facts: Mapping[str, Any]) -> EditRecord:
         settings=EditSettings(**facts["settings"]),
         scores=_each(_number, facts["scores"]),
         reason=None if facts["reason"] is None else _text(facts["reason"]),
+        covered=None if facts["covered"] is None else _number(facts["covered"]),
     )
 
 
