@@ -173,7 +173,7 @@ def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Seq
         for axis, picture, head in zip(line, pictures, ("photograph", *words), strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            if line is axes[0]:
+            if (k, method) == lines[0]:
                 axis.set_title(head, fontsize=9)
         line[0].set_ylabel(method.replace(", ", "\n"), fontsize=8, rotation=0, ha="right", va="center")
     figure.tight_layout(pad=0.3)
