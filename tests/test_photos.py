@@ -184,6 +184,7 @@ def test_kolektor_sdd_is_labelled_by_its_masks(tmp_path):
     (tmp_path / "kos03" / "Part0_label.bmp").write_bytes(b"")
     source = photos("kolektor_sdd", str(tmp_path))
     assert table(source, "name", "label") == [("kos01/Part0", "defect"), ("kos02/Part0", ""), ("kos03/Part0", "")]
+    assert [photo.group for photo in source] == ["kos01", "kos02", "kos03"]
     assert source.count() == 3
     with pytest.raises(RLIError, match=r"kos03/Part0_label\.bmp cannot be read"):
         [*source][-1].read(64, 64)
@@ -197,9 +198,9 @@ def test_kolektor_sdd_2(tmp_path):
     write_images(tmp_path, "train/10000.png", "train/10001.png", "test/20000.png")
     write_images(tmp_path, "train/10001_GT.png", "test/20000_GT.png", image=MASK)
     write_images(tmp_path, "train/10000_GT.png", image=np.zeros((40, 60), bool))
-    assert table(photos("kolektor_sdd", str(tmp_path)), "name", "label", "split") == [
-        ("test/20000", "defect", "test"),
-        ("train/10001", "defect", "train"),
+    assert table(photos("kolektor_sdd", str(tmp_path)), "name", "label", "split", "group") == [
+        ("test/20000", "defect", "test", ""),
+        ("train/10001", "defect", "train", ""),
     ]
 
 
@@ -287,7 +288,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
         ("image", ".", {}, "is a folder"),
         ("folder", "nowhere", {}, "no such folder"),
         ("folder", ".", {}, "no photographs"),
-        ("folder", "x.png", {}, "no such folder"),
+        ("folder", "x.png", {}, "it is a file; expected a folder"),
         ("folder", ".", {"truth_path": "nowhere"}, "truth_path=nowhere: there is no such folder"),
         ("folder", ".", {"mask_path": "."}, "the photographs' own folder"),
         ("image", "x.png", {"mask_path": "nowhere"}, "no such file or folder"),

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageMode, UnidentifiedImageError
@@ -14,6 +15,7 @@ from rli.errors import PassingError, RLIError, shown
 from rli.files import look_at
 from rli.images.decoded import ORIENTATION, Decoded, check_size
 from rli.images.deep_tiff import deep_tiff, is_tiff, tiff_size
+from rli.images.kinds import is_raw, kind_of
 
 # Pillow knows more: some start other programs, or read files that these name.
 Image.init()
@@ -40,10 +42,10 @@ def decode(path: str | Path) -> Decoded:
         PassingError: The system could not give the file.
     """
     with said_in_one_line(path):
-        _not_empty(path)
+        _check_file(path)
         try:
             with Image.open(path, formats=FORMATS) as image:
-                check_size(image.width, image.height, _bytes_per_pixel(image.mode))
+                check_size(image.width, image.height, _bytes_per_pixel(image))
                 deep = deep_tiff(path) if _is_deep_tiff(image) else None
                 return deep or _by_pillow(image).turned(image.getexif().get(ORIENTATION))
         except UnidentifiedImageError:
@@ -60,7 +62,7 @@ def size_of(path: str | Path) -> tuple[int, int]:
         RLIError: It is no image.
     """
     with said_in_one_line(path):
-        _not_empty(path)
+        _check_file(path)
         try:
             with Image.open(path, formats=FORMATS) as image:
                 size, turned = image.size, image.getexif().get(ORIENTATION)
@@ -84,17 +86,20 @@ def said_in_one_line(path: str | Path, what: str = "an image") -> Iterator[None]
         raise PassingError(f"{shown(path)}: there is no such file") from None
     except Exception as error:  # decoders meet broken files with errors of every type
         kind = PassingError if _may_pass(error) else RLIError
-        raise kind(f"{shown(path)} cannot be read as {what}: {_reason(error)}") from None
+        raise kind(f"{shown(path)} cannot be read as {what}: {_reason(error, path)}") from None
 
 
-def _not_empty(path: str | Path) -> None:
+def _check_file(path: str | Path) -> None:
+    """Raises ValueError for an empty file, and UnidentifiedImageError for one that Pillow finds but a preview in."""
     if not look_at(path).st_size:
         raise ValueError("it is empty")
+    if is_raw(path):
+        raise UnidentifiedImageError
 
 
-def _bytes_per_pixel(mode: str) -> int:
-    described = ImageMode.getmode(mode)
-    return len(described.bands) * np.dtype(described.typestr).itemsize
+def _bytes_per_pixel(image: ImageFile.ImageFile) -> int:
+    mode = ImageMode.getmode(image.mode)
+    return len(mode.bands) * np.dtype(mode.typestr).itemsize * (2 if _packing(image)[0] in _OTHER_BYTE else 1)
 
 
 def _is_deep_tiff(image: Image.Image) -> bool:
@@ -108,9 +113,10 @@ def _may_pass(error: Exception) -> bool:
     return is_systems or isinstance(error, MemoryError) or "out of memory" in str(error)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: str | Path) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image"
+        known = kind_of(path)
+        return f"it is {known}" if known else "it is not an image"
     if isinstance(error, Image.DecompressionBombError) and (limit := Image.MAX_IMAGE_PIXELS):
         return f"it has more than {2 * limit} pixels: cut it into parts"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
@@ -124,12 +130,13 @@ def _by_pillow(image: ImageFile.ImageFile) -> Decoded:
     if (deep := _sixteen_bit_colours(image)) is not None:
         return Decoded(deep, "RGB", deep.shape[2] == 4, profile)
     indices = np.asarray(image) if image.mode == "P" else None
-    plain = image.convert(_plain_mode(image))
+    mode = _plain_mode(image)
+    plain = image if image.mode == mode else image.convert(mode)
     samples = np.asarray(plain)
     if samples.dtype == bool:
         samples = samples.astype(np.uint8) * 255
     elif plain.mode.startswith("I") and samples.min() >= 0 and samples.max() <= 65535:
-        samples = samples.astype(np.uint16)
+        samples = samples.astype(np.uint16, copy=False)
     channels = samples.reshape(*samples.shape[:2], -1)
     space = plain.mode.removesuffix("A") if plain.mode in ("LA", "RGB", "RGBA", "CMYK", "LAB") else "L"
     return Decoded(channels, space, plain.mode in ("LA", "RGBA"), profile, indices, is_lossy)
@@ -150,15 +157,20 @@ def _sixteen_bit_colours(image: ImageFile.ImageFile) -> np.ndarray | None:
 
     It is decoded twice: once for the high bytes, and once as if the bytes came in the other order.
     """
-    if len(image.tile) != 1 or "transparency" in image.info:
+    mode, *options = _packing(image)
+    if mode not in _OTHER_BYTE or "transparency" in image.info:
         return None
-    tile, packed = image.tile[0], image.tile[0].args
-    mode, *options = (packed,) if isinstance(packed, str) else packed or ("",)
-    if mode not in _OTHER_BYTE:
-        return None
-    other = _OTHER_BYTE[mode]
+    tile, other = image.tile[0], _OTHER_BYTE[mode]
     path = image.filename
     high = np.asarray(image).astype(np.uint16) << 8
     with Image.open(path, formats=FORMATS) as again:
-        again.tile = [tile._replace(args=other if isinstance(packed, str) else (other, *options))]
+        again.tile = [tile._replace(args=(other, *options) if options else other)]
         return high | np.asarray(again)
+
+
+def _packing(image: ImageFile.ImageFile) -> tuple[Any, ...]:
+    """How the file's bytes are unpacked: the mode, by Pillow's name, and options of the decoder."""
+    if len(image.tile) != 1 or not image.tile[0].args:
+        return ("",)
+    packed = image.tile[0].args
+    return (packed,) if isinstance(packed, str) else packed

@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from rli.datasets.dataset import check_names, write_dataset
-from rli.errors import RLIError
+from rli.datasets.groups import check_group_rule
+from rli.errors import RLIError, shortened
 from rli.errors import shown as shown_path
 from rli.files import write_whole
 from rli.photos.sources import Photo
@@ -24,9 +25,10 @@ from rli.progress import shown
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
+from rli.runs.class_prompts import without_prompts
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
-from rli.runs.groups import check_group
+from rli.runs.groups import check_group, keyed
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
 from rli.runs.schema import GROUPS
@@ -58,8 +60,10 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     """
     folder = folder_of(config, folder)
     if config.dataset is not None:
-        classes = [target.name for target in config.job.targets]
-        check_names(config.source, config.job.edits, classes, config.dataset)
+        job = config.job
+        with keyed("dataset"):
+            check_group_rule(config.dataset.group, config.source)
+        check_names(config.source, lambda photo: job.edits(job.prompts(photo)), job.classes, config.dataset)
     for line in left_out(config):
         print(line, file=sys.stderr)
     if config.dry_run:
@@ -100,11 +104,20 @@ def check_folder(photographs: str | None, folder: Path) -> None:
 
 
 def left_out(config: RunConfig) -> Iterator[str]:
-    """A line about the folders of photographs that are passed over because runs have their output there."""
+    """Lines about what is passed over: folders of photographs in which runs have their output, classes for which there
+    are no prompts, and a placement for which there is no photograph; and about a reader that knows more of the folder.
+    """
+    if config.job.by_class and (others := without_prompts(config.job.by_class, config.source)):
+        named = ", ".join(map(shortened, others[:MOST_NAMED])) + (" and others" if len(others) > MOST_NAMED else "")
+        yield f"no prompts of their own, so that they have those of defect=…: {named}"
+    if config.source.placer is not None and not any(photo.place for photo in config.source):
+        yield "nothing is placed: no photograph is labelled good, or without a label and a mask"
     filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
     if filled:
         named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
         yield f"left out, because runs have their output there: {named}"
+    if remark := config.source.remark():
+        yield remark
 
 
 def make(config: RunConfig, folder: Path) -> None:
@@ -206,7 +219,7 @@ def gather(settings: Mapping[str, Any], folder: Path) -> None:
 def tracked(config: RunConfig, folder: Path, group: str | None) -> Iterator[Tracker]:
     """The run's tracker; the runs of a sweep are a group of their own."""
     job = config.job
-    tags = [job.model, job.inversion.method.name, *(target.name for target in job.targets)]
+    tags = [job.model, job.inversion.method.name, *job.classes]
     name, kind = (f"{group}/{folder.name}", "job") if group else (None, "run")
     tracking = _tracking(config.settings, group, tags, name, kind)
     with open_tracker(folder=folder, config=config.settings, **tracking) as tracker:
