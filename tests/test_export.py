@@ -213,7 +213,7 @@ def test_a_relabelled_pixel_has_the_new_class_alone(tmp_path):
         truth = region(tmp_path, f"{k}_crack", "crack", crack)
         change = region(tmp_path, f"{k}_rust", "rust", rust)
         for relabel, some in items.items():
-            regions = regions_of_edit(truth, change, relabel)
+            regions = regions_of_edit((truth,), change, relabel)
             some.append(Item(tmp_path / f"{k}.png", "edit", f"p{k}", f"p{k}", label="rust", regions=regions))
     for relabel, some in items.items():
         out = tmp_path / f"set{relabel}"

@@ -21,9 +21,9 @@ from skimage.registration import phase_cross_correlation
 
 from experiments.datasets.evidence import EDITS, OPEN, clean, drawn, job, options, photo, publish, results
 from experiments.harness import markdown
+from rli.metrics.columns import Judge
 from rli.models.loading import load
 from rli.models.mini.classifier import judge_of, load_classifier
-from rli.runs.stages import Judge
 from rli.store.records import EditedPhoto, PhotoResult
 
 NEAR = 10  # pixels from the true mask within which the rule looks for the crack

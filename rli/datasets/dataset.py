@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
+from rli.datasets.annotations import RELABELS, UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
 from rli.datasets.classes import in_order
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.groups import grouped_by, joined, ties_of
 from rli.datasets.manifest import ManifestWriter
+from rli.datasets.own_defects import is_lost, own_label, own_regions, regions_of_photo
 from rli.datasets.splits import Member, assign, ratios_of, torn
-from rli.errors import RLIError, one_of, shortened, shown, true_or_false
+from rli.errors import RLIError, SettingError, one_of, shortened, shown, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
 from rli.photos.photo import GOOD, SPLITS, Photo
 from rli.store.records import PhotoRecord
@@ -34,8 +35,8 @@ class Dataset:
     # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
-    # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
-    relabel: bool = False
+    # How an edit is labelled where it lies over the photograph's own defect: one of RELABELS.
+    relabel: str | bool = "auto"
     # The photographs: copy, link (hard links) or none.
     originals: str = "copy"
     # Shares of train, val and test, such as 0.7/0.15/0.15; None keeps the photographs' own splits.
@@ -56,6 +57,8 @@ class Dataset:
     def __post_init__(self) -> None:
         for name in self.formats:
             one_of("formats", name, tuple(FORMATS))
+        if self.relabel not in RELABELS:
+            raise SettingError("relabel", self.relabel, "unknown value; expected auto, true or false")
         one_of("originals", self.originals, ORIGINALS)
         if self.split is not None:
             ratios_of(self.split)
@@ -67,7 +70,7 @@ def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
     """The manifest's columns beside those that every item has, name to type; of a row's columns those that say so."""
     of_row = [column for column in columns if column.manifest]
     return {
-        **dict.fromkeys(("source", "sha256", "prompt", "target", "model", "model_hash", "version"), str),
+        **dict.fromkeys(("source", "sha256", "prompt", "target", "model", "model_hash", "version", "windows"), str),
         **{column.name: column.type for column in of_row if column.kind != "number"},
         "threshold": float,
         **{column.name: column.type for column in of_row if column.kind == "number"},
@@ -156,7 +159,7 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
         if photo.split:
             one_of(f"{photo.name}: split", photo.split, SPLITS)
         if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
-            labels.add(photo.label or UNKNOWN)
+            labels |= {label or UNKNOWN for label in (photo.label, *photo.truth_labels)}
         for edit in edits if dataset.edits and reviewed else ():
             reviewed.pop(("", photo.name, edit), None)
     check_classes(in_order(labels, dataset.classes))
@@ -206,10 +209,9 @@ def torn_by_source(made: Collection[tuple[Photo, PhotoRecord]], dataset: Dataset
 def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
     """One photograph's images. What its reader says of it now holds, also where it said something else when the record
     was made."""
-    label = photo.label or UNKNOWN
-    truth = Region(label, record.picture("truth")) if record.has_truth and label != GOOD else None
+    truths = own_regions(photo, record)
     shared = {"photo": photo.name, "category": photo.category, "split": split}
-    own: dict[str, Any] = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    own: dict[str, Any] = {**shared, "label": own_label(photo, record), "regions": truths}
     if dataset.originals != "none":
         yield _original(photo, record, own), None
     if dataset.reconstructions:
@@ -222,7 +224,8 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
             "edit",
             name=f"{photo.name}/{defect}",
             label=edit.label,
-            regions=regions_of_edit(truth, change, dataset.relabel),
+            regions=regions_of_edit(truths, change, dataset.relabel, edit.covered),
+            shows_more=is_lost(photo, record),
             facts=_facts(record, defect),
             **shared,
         )
@@ -235,7 +238,7 @@ def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item
     facts = {"source": photo.source, "sha256": record.sha256, "version": record.made["version"]}
     if not photo.file:
         return Item(record.picture("input"), "original", name=photo.name, facts=facts, **own)
-    regions = (Region(own["label"], photo.truth_file),) if own["regions"] and photo.truth_file else ()
+    regions = regions_of_photo(photo, record)
     return Item(photo.file, "original", name=photo.name, facts=facts, **{**own, "regions": regions})
 
 
@@ -249,6 +252,8 @@ def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
         "prompt": record.prompts[ORIGINAL],
         "target": record.prompts[defect] if edit else "",
         **record.made,
+        # Each as top, left, height and width in the photograph's pixels.
+        "windows": [[*view.window.corner, *view.window.size] for view in record.windows],
         **(edit.scores | asdict(edit.settings) if edit else dict.fromkeys(("eq", "cross", "replace"))),
     }
     return {name: value for name, value in (row | own).items() if name in FACTS}

@@ -10,8 +10,9 @@ from typing import ClassVar
 from rli.errors import RLIError, true_or_false
 from rli.images import is_marked
 from rli.photos.folder import FolderReader
+from rli.photos.pairing import IMAGE_SUFFIXES
 from rli.photos.photo import GOOD, SPLITS, Photo
-from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
+from rli.photos.walk import PhotoFolder
 
 
 @dataclass(frozen=True)

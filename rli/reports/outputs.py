@@ -16,6 +16,7 @@ from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
 from rli.reports.comparison import comparison, heading, write_comparison
+from rli.reports.details import pixels_shown
 from rli.reports.page import write_report
 from rli.reports.pixels import Tile, contact_sheet, tiles
 from rli.reports.results import write_results
@@ -46,6 +47,11 @@ class Outcome:
     knobs: Sequence[str] = ()
 
     @property
+    def largest(self) -> int:
+        """How many pixels the page shows at most of a photograph that has windows; 0 where none has."""
+        return max((pixels_shown(r.size, r.windows) for r in self.records if r.windows), default=0)
+
+    @property
     def is_sweep(self) -> bool:
         """Whether there are jobs."""
         return "job" in self.rows
@@ -60,10 +66,9 @@ def write_outcome(
     floor_db: float = 32.0,
     tracker: Tracker | None = None,
 ) -> None:
-    """Writes and tracks what a run and a sweep end with.
-
-    results.csv, failed.csv where something failed, comparison.csv, comparison.md, overview.png, report.html, and for a
-    sweep tradeoff.png; where there are no rows, failed.csv alone. Every photograph's files are read once.
+    """Writes and tracks what a run and a sweep end with: results.csv, failed.csv where something failed, comparison.csv
+    and comparison.md, overview.png, report.html, and for a sweep tradeoff.png; without rows failed.csv alone. Every
+    photograph's files are read once.
 
     Args:
         folder: where the files go.
@@ -104,6 +109,7 @@ def write_outcome(
         total=len(outcome.records),
         left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
+        largest=outcome.largest,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
     if outcome.is_sweep:

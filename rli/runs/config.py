@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
 from rli.photos.sources import READERS, PhotoSource, photos
+from rli.photos.windows import WindowSettings
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
 # Pixels a side at which a photograph is tried.
 SMALL = 64
 
+# The share of fresh noise in a data set's edits unless edit.fresh says another (experiments/peers).
+DATASET_FRESH = 0.5
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
 NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
-ON_CARD = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
+ON_CARD = ("task", "relabel", "resolution", "window", "defect", "inversion", "rli", "edit", "dataset")
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,12 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
-    keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
+    keys = {
+        "count": "dataset.variants.count",
+        "height": "resolution.height",
+        "width": "resolution.width",
+        "target_batch": "runtime.target_batch",
+    }
     selection = _selection(cfg["dataset"])
     with keyed("inversion", {**KEYS, **keys}):
         return Job(
@@ -129,17 +137,23 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             targets=() if cfg["task"] == "reconstruct" else _targets(defect),
             original=defect["original"] or cfg["task"] != "edit",
             inversion=_inversion(cfg),
-            edit=build(EditSettings, "edit", cfg["edit"]),
+            edit=_edit(cfg),
             cache=Path(runtime["cache"]),
             batch_size=cfg["inversion"]["batch_size"],
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
+            window=build(WindowSettings, "window", cfg["window"]),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
             weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
             f"{runtime['dtype']}",
         )
+
+
+def _edit(cfg: Mapping[str, Any]) -> EditSettings:
+    settings = build(EditSettings, "edit", cfg["edit"])
+    return replace(settings, fresh=DATASET_FRESH) if cfg["export"] and settings.fresh is None else settings
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
@@ -242,7 +256,8 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
-        first[0].region(job.height, job.width)
+        own = None if job.window.paste == "none" else first[0].size()
+        first[0].region(*(own or (job.height, job.width)))
     return source
 
 

@@ -16,6 +16,7 @@ from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
 from rli.photos.naming import undevice
 from rli.photos.sources import Photo
+from rli.photos.windows import WindowSettings
 from rli.runs.memory_plan import Memory
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants, variant_name
@@ -25,7 +26,7 @@ RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Of a defect's name in bytes: what files add still fits into the 255 that file systems take.
 LONGEST_NAME = 100
 # Part of every result's key: raise it when the same job gives another result.
-VERSION = 2
+VERSION = 3
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
 
@@ -73,6 +74,8 @@ class Job:
     memory: Memory = field(default_factory=Memory)
     # What else the results depend on, as text: which weights, and in what precision.
     weights: str = ""
+    # Which windows of a photograph are worked on, and how edits come back to it.
+    window: WindowSettings = field(default_factory=WindowSettings)
     # How many edits of each photograph to each target.
     variants: Variants = field(default_factory=Variants)
     # Which edits are good enough for a data set; None where all are.
@@ -84,6 +87,7 @@ class Job:
         for target in self.targets:
             check_target(self.source, target, self.edit.method)
         self._check_names()
+        self.variants.check_differ(self.edit)
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 

@@ -103,11 +103,14 @@ def check_folder(photographs: str | None, folder: Path) -> None:
 
 
 def left_out(config: RunConfig) -> Iterator[str]:
-    """A line about the folders of photographs that are passed over because runs have their output there."""
+    """Lines about the folders of photographs that are passed over because runs have their output there, and about a
+    reader that knows more of the folder."""
     filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
     if filled:
         named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
         yield f"left out, because runs have their output there: {named}"
+    if remark := config.source.remark():
+        yield remark
 
 
 def make(config: RunConfig, folder: Path) -> None:

@@ -19,10 +19,11 @@ from rli.models.loading import tokenizer_at_hand
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
 from rli.runs.job import Job
+from rli.runs.measure import measure
 from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
 from rli.runs.peak_memory import reset_peak_memory
-from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
+from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, read_photo
 from rli.store.failures import Failure, write_failure
 from rli.store.records import PhotoResult, write_photo
 
@@ -96,37 +97,38 @@ class Runner:
         Yields:
             The results in order. A photograph that failed gives a Failure, and the others go on.
         """
-        queue = iter(photos)
-        waiting = [*islice(queue, self.job.batch_size)]
-        if not waiting:
-            return
-        job, targets = self.job, min(self.job.target_batch, len(waiting) * len(self.job.targets))
-        memory = memory_manager(
-            self.model, job.memory, job.height, job.width, job.inversion, photos=len(waiting), targets=targets
+        queue, memory, together = iter(photos), None, self.job.batch_size
+        while batch := [*islice(queue, together)]:
+            reset_peak_memory(self.model.device)
+            reads, failures = self._read(batch)
+            yield from failures
+            if reads:
+                memory = memory or self._memory(reads)
+                yield from self._batch(memory, reads, progress)
+                together = min(self.job.batch_size, memory.plan.photos)
+
+    def _memory(self, reads: Sequence[ReadPhoto]) -> MemoryManager:
+        """The manager for a job that begins with these photographs."""
+        job, windows = self.job, sum(len(read.windows) for read in reads)
+        targets = min(job.target_batch, windows * len(job.targets))
+        return memory_manager(
+            self.model, job.memory, job.height, job.width, job.inversion, photos=windows, targets=targets
         )
-        while waiting:
-            batch, waiting = waiting[: memory.plan.photos], waiting[memory.plan.photos :]
-            yield from self._batch(memory, batch, progress)
-            waiting += islice(queue, max(0, memory.plan.photos - len(waiting)))
 
     def _batch(
-        self, memory: MemoryManager, photos: Sequence[Photo], progress: Progress
+        self, memory: MemoryManager, reads: Sequence[ReadPhoto], progress: Progress
     ) -> Iterator[PhotoResult | Failure]:
-        """The results of photographs that are inverted together; first the failures to read or invert them."""
-        reset_peak_memory(self.model.device)
-        reads, failures = self._read(photos)
-        images = [read.image for read in reads]
+        """The results of photographs that are inverted together."""
         try:
             inversions = memory.run_with_oom_retry(
-                INVERTING, lambda model, plan: invert_together(model, plan, self.job, images, progress)
+                INVERTING, lambda model, plan: invert_together(model, plan, self.job, reads, progress)
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            failures += [failure_of(read.photo, error) for read in reads]
-            inversions, reads = [], []
-        yield from failures
+            yield from (failure_of(read.photo, error) for read in reads)
+            return
         edited = self._edit(memory, reads, inversions, progress)
-        for read, inversion, done in zip(reads, inversions, edited, strict=True):
-            yield done if isinstance(done, Failure) else self._measure(memory, read, inversion, done)
+        for read, own, done in zip(reads, inversions, edited, strict=True):
+            yield done if isinstance(done, Failure) else self._measure(memory, read, own, done)
 
     def _read(self, photos: Sequence[Photo]) -> tuple[list[ReadPhoto], list[Failure]]:
         reads, failures = [], []
@@ -135,22 +137,25 @@ class Runner:
                 reads.append(read_photo(self.job, photo))
             except (RLIError, OSError, MemoryError) as error:
                 failures.append(failure_of(photo, error))
+                continue
+            for remark in reads[-1].remarks:
+                warn(f"{photo.name}: {remark}")
         return reads, failures
 
     def _edit(
         self,
         memory: MemoryManager,
         reads: Sequence[ReadPhoto],
-        inversions: Sequence[Inversion],
+        inversions: Sequence[Sequence[Inversion]],
         progress: Progress,
     ) -> Sequence[EditsMade | Failure]:
         """All photographs together; each by itself where that fails, or where each has settings of its own."""
 
         def singly() -> list[EditsMade | Failure]:
             pairs = zip(reads, inversions, strict=True)
-            return [done for read, inversion in pairs for done in self._edit(memory, [read], [inversion], progress)]
+            return [done for read, own in pairs for done in self._edit(memory, [read], [own], progress)]
 
-        if not reads or (len(reads) > 1 and self.job.variants.ranges):
+        if len(reads) > 1 and self.job.variants.ranges:
             return singly()
         try:
             return memory.run_with_oom_retry(
@@ -160,14 +165,14 @@ class Runner:
             return [failure_of(reads[0].photo, error)] if len(reads) == 1 else singly()
 
     def _measure(
-        self, memory: MemoryManager, read: ReadPhoto, inversion: Inversion, done: EditsMade
+        self, memory: MemoryManager, read: ReadPhoto, inversions: Sequence[Inversion], done: EditsMade
     ) -> PhotoResult | Failure:
         try:
             return memory.run_with_oom_retry(
                 EDITING,
-                lambda model, plan: measure(model, self.job, read, inversion, done, self.lpips, self.judge),
+                lambda model, plan: measure(model, self.job, read, inversions, done, self.lpips, self.judge),
             )
-        except (NonFiniteError, OutOfMemoryError) as error:
+        except (RLIError, OSError, MemoryError) as error:  # the photograph is read again, too
             return failure_of(read.photo, error)
 
 

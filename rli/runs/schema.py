@@ -17,6 +17,7 @@ from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings
 from rli.method.solvers import SOLVERS
 from rli.photos.sources import READERS, photos
+from rli.photos.windows import WindowSettings
 from rli.runs.groups import check_group, check_shared, keyed, named_class
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants
@@ -34,6 +35,7 @@ class Settings:
     resolution: Group
     defect: Group
     data: Group
+    window: Group
     inversion: Group
     rli: Group
     attention: Group
@@ -45,7 +47,7 @@ class Settings:
     report: Group
     task: str
     export: Sequence[str] | str | None
-    relabel: bool
+    relabel: Literal["auto"] | bool
     shard: str | None
     dry_run: bool
     retry_failed: bool
@@ -156,6 +158,7 @@ GROUPS: dict[str, type] = {
     "model": ModelChoice,
     "dataset": DatasetChoice,
     "report": Report,
+    "window": WindowSettings,
 }
 
 
