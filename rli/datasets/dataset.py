@@ -18,7 +18,7 @@ from rli.datasets.own_defects import is_lost, own_label, own_regions, regions_of
 from rli.datasets.splits import Member, assign, ratios_of, torn
 from rli.errors import RLIError, SettingError, one_of, shortened, shown, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
-from rli.photos.photo import GOOD, SPLITS, Photo
+from rli.photos.photo import SPLITS, Photo
 from rli.store.records import PhotoRecord
 
 
