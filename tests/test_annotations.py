@@ -105,18 +105,18 @@ def test_drawn_defects_are_found_where_they_were_drawn():
 
 def test_relabelling_puts_the_new_class_on_top(tmp_path):
     truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
-    assert regions_of_edit(None, change, relabel=True) == regions_of_edit(None, change, relabel=False) == (change,)
-    assert regions_of_edit(truth, change, relabel=True) == (truth, replace(change, relabels=True))
-    assert regions_of_edit(truth, change, relabel=False) == (change, truth)
+    assert regions_of_edit((), change, relabel=True) == regions_of_edit((), change, relabel=False) == (change,)
+    assert regions_of_edit((truth,), change, relabel=True) == (truth, replace(change, relabels=True))
+    assert regions_of_edit((truth,), change, relabel=False) == (change, truth)
 
 
 def test_unless_told_the_label_names_what_can_be_seen(tmp_path):
     truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
-    painted_over, still_there = (regions_of_edit(truth, change, "auto", covered) for covered in (0.9, 0.1))
+    painted_over, still_there = (regions_of_edit((truth,), change, "auto", covered) for covered in (0.9, 0.1))
     assert painted_over == (change,)
-    assert still_there == regions_of_edit(truth, change, "auto", None) == (change, truth)
-    assert regions_of_edit(truth, change, False, 0.9) == (change, truth)
-    assert regions_of_edit(None, change, "auto", 0.9) == (change,)
+    assert still_there == regions_of_edit((truth,), change, "auto", None) == (change, truth)
+    assert regions_of_edit((truth,), change, False, 0.9) == (change, truth)
+    assert regions_of_edit((), change, "auto", 0.9) == (change,)
 
 
 def test_an_item_without_a_class_shows_a_defect(tmp_path):

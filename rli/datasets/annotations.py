@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from rli.errors import RLIError, one_of, whole, within
+from rli.images import read_mask
 from rli.photos.photo import GOOD, SPLITS
 
 KINDS = ("original", "reconstruction", "edit")
@@ -32,10 +33,23 @@ class Region:
 
     # Its class.
     label: str
-    # A PNG of 0 and 255, of the image's size.
+    # A mask of the image's size; or the file that `drawn` was read from.
     mask: Path
     # Whether its pixels have this class alone, and leave the regions before it.
     relabels: bool = False
+    # From height and width of the image to (H,W) bool, where the region is no mask file.
+    drawn: Callable[[int, int], np.ndarray | None] | None = None
+
+    def pixels(self, height: int, width: int) -> np.ndarray:
+        """The region as (height,width) bool, the image's size.
+
+        Raises:
+            RLIError: Its file cannot be read, or has another size.
+        """
+        if self.drawn is None:
+            return read_mask(self.mask, height, width, photo_size=(width, height))
+        inside = self.drawn(height, width)
+        return np.zeros((height, width), bool) if inside is None else inside
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,8 @@ class Item:
     split: str = "train"
     # Later ones lie over earlier ones.
     regions: tuple[Region, ...] = ()
+    # Whether it shows a defect of its photograph that its regions leave out, because nobody knows where it is.
+    shows_more: bool = False
     # What the manifest says of it: source file and hash, prompts, settings, metrics.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -115,23 +131,23 @@ def is_painted_over(covered: float | None) -> bool:
 
 
 def regions_of_edit(
-    truth: Region | None, change: Region, relabel: str | bool, covered: float | None = None
+    truths: Sequence[Region], change: Region, relabel: str | bool, covered: float | None = None
 ) -> tuple[Region, ...]:
-    """The regions of an edit: the photograph's own defect, where it is known, and the change, each with its own class.
+    """The regions of an edit: the photograph's own defects, where they are known, and the change, each with its class.
 
     Args:
-        truth: The photograph's own defect; None where none is known.
+        truths: The photograph's own defects, one for each class; none where none is known.
         change: The new defect.
         relabel: One of RELABELS. True gives pixels of both the new defect's class alone, as in the paper. False leaves
             them to both objects, and gives them the class of the photograph's own defect in class-index masks. auto
             says what can be seen: of a defect that is painted over nothing is left, and otherwise it does as False.
         covered: The share of the photograph's own defect that the edit changed; see `is_painted_over`.
     """
-    if truth is None or (relabel == "auto" and is_painted_over(covered)):
+    if not truths or (relabel == "auto" and is_painted_over(covered)):
         return (change,)
     if relabel == "auto":
         relabel = False
-    return (truth, replace(change, relabels=True)) if relabel else (change, truth)
+    return (*truths, replace(change, relabels=True)) if relabel else (change, *truths)
 
 
 def class_index(

@@ -80,9 +80,10 @@ def measure(
         name=read.photo.name,
         rows=_rows(model, job, read, inversions, windows, judged, lpips, judge),
         losses=inversions[0].losses,
-        prompts={ORIGINAL: job.source, **{edit.name: edit.edits[0].target.prompt for edit in judged}},
+        prompts={ORIGINAL: read.prompts.source, **{edit.name: edit.edits[0].target.prompt for edit in judged}},
         key=job.key(read.photo),
-        made={"model": job.model, "model_hash": model.fingerprint, "version": __version__},
+        made={"model": job.model, "model_hash": model.fingerprint, "version": __version__}
+        | ({"placement": read.placed} if read.placed else {}),
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,
         truth=truth,
