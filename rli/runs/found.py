@@ -14,9 +14,10 @@ from statistics import median
 
 from rli.errors import shortened, shown
 from rli.photos.look import Look, drawn, look
+from rli.photos.pairing import IMAGE_SUFFIXES
 from rli.photos.photo import GOOD, Photo
 from rli.photos.sources import PhotoSource
-from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
+from rli.photos.walk import PhotoFolder, is_passed_over
 
 # Photographs that are looked at; and pending ones from which on a run is long enough to begin with the table.
 LOOKED_AT, LONG = 24, 10
@@ -165,7 +166,13 @@ def _others(folder: Path, used: Collection[str], filled: Collection[str]) -> Ite
         place = Path(here)
         for name in sorted(folders):
             path = place / name
-            kind = "folders that runs fill" if str(path) in filled else "hidden folders" if name[0] == "." else ""
+            kind = (
+                "folders that runs fill"
+                if str(path) in filled
+                else "hidden and system folders"
+                if is_passed_over(name)
+                else ""
+            )
             if kind:
                 yield str(path.relative_to(folder)), kind
                 folders.remove(name)
