@@ -26,7 +26,7 @@ MASK = box()
 
 
 def test_samples_are_the_projects_own_and_come_at_any_size():
-    for photo in photos("sample", samples=["surface", "brick", "gravel"]):
+    for photo in photos("sample", samples=["surface", "brick", "gravel"], region="attention"):
         assert photo.read(64, 96).shape == (1, 3, 64, 96)
         assert photo.region(64, 96) is None
         assert photo.file is None
@@ -46,7 +46,7 @@ def test_a_drawn_surface_knows_its_crack():
 def test_one_image_and_its_masks(tmp_path):
     write_images(tmp_path, "a.png", "b.png")
     write_images(tmp_path, "a_label.png", "elsewhere/a.png", "m.png", image=MASK)
-    (photo,) = photos("image", str(tmp_path / "a.png"))
+    (photo,) = photos("image", str(tmp_path / "a.png"), region="attention")
     assert (photo.name, photo.source, photo.truth_file) == ("a", "a.png", tmp_path / "a_label.png")
     assert photo.region(40, 60) is None
     (photo,) = photos("image", str(tmp_path / "a.png"), mask_path=str(tmp_path / "m.png"))
@@ -110,8 +110,11 @@ def test_folders_of_masks_that_are_named(tmp_path):
     write_images(tmp_path / "set", "a.png", "sub/a.png", "sub/b.png")
     write_images(tmp_path / "set" / "truth", "a.png", "sub/a_mask.png", image=MASK)
     write_images(tmp_path / "regions", "sub/b.tif", image=MASK)
-    where = {"truth_path": str(tmp_path / "set" / "truth"), "mask_path": str(tmp_path / "regions")}
-    found = [*photos("folder", str(tmp_path / "set"), **where)]
+    where = {
+        "truth_path": str(tmp_path / "set" / "truth"),
+        "mask_path": str(tmp_path / "regions"),
+    }
+    found = [*photos("folder", str(tmp_path / "set"), **where, region="attention")]
     assert [p.name for p in found] == ["a", "sub/a", "sub/b"]
     assert [p.truth(40, 60) is not None for p in found] == [True, True, False]
     assert [p.region(40, 60) is not None for p in found] == [False, False, True]
@@ -170,7 +173,7 @@ def test_mvtec_ad_of_one_category(mvtec, monkeypatch):
     ]
     assert names(photos("mvtec_ad", ".", limit=1)) == ["broken/000"]
     write_images(mvtec / "mine", "test/broken/001.png", image=MASK)
-    found = photos("mvtec_ad", ".", mask_path=str(mvtec / "mine"))
+    found = photos("mvtec_ad", ".", mask_path=str(mvtec / "mine"), region="attention")
     assert [photo.region(40, 60) is not None for photo in found] == [False, True]
 
 

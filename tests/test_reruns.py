@@ -136,13 +136,13 @@ def test_a_folder_of_everything_is_used_or_told_and_left_as_it_was(here):
     assert {path.name for path in here.iterdir()} == {"in", "outputs"}
     rows, lost = rows_of(folder), pd.read_csv(folder / "failed.csv")
     assert set(lost["name"]) == {"wrong", "empty", "text", "tiny", "back"}
-    found = {photo.name for photo in photos("folder", str(here / "in"))}
-    assert found == {*rows["photo"], *lost["name"]} and len(found) == 17
+    found = {photo.name: photo for photo in photos("folder", str(here / "in"))}
+    assert found.keys() == {*rows["photo"], *lost["name"]} and len(found) == 17
     assert not rows.index.has_duplicates
     assert len({*map(str.casefold, rows.loc[rows["kind"] == "edit", "image"])}) == len(rows) / 2
     for _, row in rows.iterrows():
         with Image.open(folder / row["image"] if row["kind"] == "edit" else row["image"]) as image:
-            assert row["kind"] == "original" or image.size == (64, 64)
+            assert row["kind"] == "original" or image.size[::-1] == found[row["photo"]].size()
     # Masks have their image's size: the photograph's as it is seen, and the letterbox with nothing on its borders.
     truth = np.asarray(Image.open(folder / "images" / "turned" / "truth.png"))
     assert truth.any() and not truth[:, :8].any() and not truth[:, -8:].any()

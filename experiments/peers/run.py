@@ -165,7 +165,10 @@ def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Seq
     lines = [(k, method) for k in range(count) for method in methods]
     figure, axes = plt.subplots(len(lines), 1 + len(words), figsize=(1.5 * len(words) + 3, 1.5 * len(lines)))
     for line, (k, method) in zip(axes, lines, strict=True):
-        pictures = [drawn(k).image, *(to_uint8(read_image(_file(work, method, k, w), SIDE, SIDE)) for w in words)]
+        pictures = [
+            drawn(k).image,
+            *(to_uint8(read_image(picture_file(work, method, k, w), SIDE, SIDE)) for w in words),
+        ]
         for axis, picture, head in zip(line, pictures, ("photograph", *words), strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
@@ -176,14 +179,15 @@ def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Seq
     save_figure(figure, path, dpi=90)
 
 
-def _file(work: Path, method: str, k: int, word: str) -> Path:
+def picture_file(work: Path, method: str, k: int, word: str) -> Path:
+    """Where an edit is kept."""
     plain = "".join(c if c.isalnum() else "_" for c in method)
     return work / plain / f"{k:03d}-{word}.png"
 
 
 def _table(path: Path) -> pd.DataFrame:
     """What was measured before."""
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame({"method": [], "image": [], "difference": []})
+    return pd.read_csv(path) if path.ispicture_file() else pd.DataFrame({"method": [], "image": [], "difference": []})
 
 
 def measure_variants(model: Model, methods: Mapping[str, Method], cases: Sequence[Case], file: Path) -> pd.DataFrame:
@@ -215,7 +219,7 @@ def measure_methods(
             rows = pd.DataFrame(measured(model, classifier, one, pictures, wanted)).assign(seconds=seconds)
             done = pd.concat([done, rows.assign(method=name)])
             for target, picture in zip(wanted, pictures.split(1), strict=True):
-                write_png(_file(work, name, one.number, target.name), to_uint8(picture))
+                write_png(picture_file(work, name, one.number, target.name), to_uint8(picture))
             write_csv(out / "edits.csv", done)
     return done
 

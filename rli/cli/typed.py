@@ -18,9 +18,11 @@ TEXTS = {
     *("data.path", "data.mask_path", "data.truth_path"),
     *("model.weights", "model.vae", "model.resolutions", "runtime.cache", "runtime.address", "runtime.device"),
     *("tracking.project", "tracking.group"),
-    *("dataset.split", "dataset.review", "dataset.title", "dataset.about", "dataset.licence"),
+    *("dataset.split", "dataset.group", "dataset.review", "dataset.title", "dataset.about", "dataset.licence"),
     *("shard", "out"),
 }
+# A text, unless it is a list.
+TEXTS_OR_LISTS = {"dataset.classes"}
 # Below these every key is a text.
 TEXT_GROUPS = ("defect.all.",)
 # What is quoted already, by the rules of Hydra.
@@ -52,7 +54,8 @@ def quoted(argument: str, is_sweep: bool = False) -> str:
         return argument
     if name == "resolution":
         return f"{key}=" + ",".join(f'"{option}"' if option.isdigit() else option for option in value.split(","))
-    if not (name in TEXTS or name.startswith(TEXT_GROUPS)):
+    is_text = name in TEXTS or name.startswith(TEXT_GROUPS) or (name in TEXTS_OR_LISTS and not value.startswith("["))
+    if not is_text:
         return argument
     if is_sweep and GRAMMAR.search(value):
         return argument

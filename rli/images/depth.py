@@ -53,6 +53,13 @@ def scale_of(samples: np.ndarray) -> tuple[float, float]:
     return 0, white
 
 
+def guess_of(samples: np.ndarray, white: float) -> str:
+    """What was taken for white where a file could hold more than a byte's range: a line for its owner, "" otherwise."""
+    if samples.dtype == np.uint8 or white in (1, np.iinfo(samples.dtype).max if samples.dtype.kind in "iu" else 1):
+        return ""
+    return f"its brightest sample is {samples.max():g}, so {white:g} is taken for white"
+
+
 def to_eight_bits(samples: np.ndarray, black: float, white: float) -> np.ndarray:
     """Samples as uint8 of the same shape: black is 0, white 255, and what lies beyond is cut off."""
     if samples.dtype == np.uint8 and (black, white) == (0, 255):

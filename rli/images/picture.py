@@ -13,7 +13,7 @@ from rli.errors import RLIError, shown
 from rli.images.arrays import png, to_tensor
 from rli.images.colours import Colours, colours_of
 from rli.images.decoding import Decoded, decode, said_in_one_line, size_of
-from rli.images.depth import scale_of, to_eight_bits
+from rli.images.depth import guess_of, scale_of, to_eight_bits
 from rli.images.sizes import fitted
 
 # Below this a photograph has nothing to work on.
@@ -156,10 +156,9 @@ def to_grey(rgb: np.ndarray) -> np.ndarray:
 
 
 def _picture(decoded: Decoded) -> Picture:
-    count = decoded.samples.shape[2] - decoded.has_alpha
-    black, white = scale_of(decoded.samples[..., :count])
+    black, white = scale_of(decoded.colours)
     colours = colours_of(decoded.space, decoded.profile)
-    remarks = (colours.ignored,) if colours.ignored else ()
+    remarks = tuple(filter(None, (guess_of(decoded.colours, white), colours.ignored)))
     keeps = decoded.samples.dtype in (np.uint8, np.uint16) and decoded.space in ("L", "RGB") and black == 0
     if keeps:
         rgb = _shown(decoded.samples, int(white), colours, decoded.has_alpha)

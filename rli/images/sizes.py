@@ -17,7 +17,7 @@ _NEIGHBOURS = np.ones((3, 3), bool)
 # Shares of a pixel's area: more than rounding, and enough for it to be inside.
 _TOUCHED, _INSIDE = 1e-6, 0.5 - 1e-6
 # More pieces than this in a mask are not told apart.
-_MOST_PIECES = 2000
+_MOST_PIECES = 1000
 
 
 def inner_box(size: tuple[int, ...], height: int, width: int, fit: str) -> tuple[slice, slice]:
@@ -147,6 +147,8 @@ def _overlaps(span: slice, length: int, wanted: int) -> tuple[slice, sparse.csr_
 def _in_one_piece(shares: np.ndarray) -> np.ndarray:
     """The pixels that a connected piece keeps: those inside by half, and what else it touches as far as it needs it."""
     touched, inside = shares > _TOUCHED, shares > _INSIDE
+    if max(shares.shape) <= 2:  # whichever pixel is kept, the others are beside it
+        return inside if inside.any() else np.arange(shares.size).reshape(shares.shape) == shares.argmax()
     is_near = ndimage.binary_dilation(inside, _NEIGHBOURS)
     if is_near[touched].all() and ndimage.label(inside, _NEIGHBOURS)[1] == 1:
         return inside

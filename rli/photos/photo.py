@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,7 +12,16 @@ import numpy as np
 from torch import Tensor
 
 from rli.errors import PassingError, RLIError, shown
-from rli.images import Picture, fitted_mask, image_size, read_image, read_mask, read_mask_full, read_picture
+from rli.images import (
+    Picture,
+    fitted_mask,
+    image_size,
+    read_image,
+    read_mask,
+    read_mask_full,
+    read_picture,
+    to_uint8,
+)
 from rli.photos.markings import Marking, MaskFile
 from rli.photos.region import grown
 
@@ -22,6 +31,27 @@ SPLITS = ("train", "val", "test")
 # What an edit may change where no region file says so: the photograph's own defect with a margin around it (auto) or
 # without (truth), where it is known, or what attention finds.
 REGIONS = ("auto", "truth", "attention")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a photograph without a defect gets one."""
+
+    # (H,W) bool.
+    mask: np.ndarray
+    # How it came about, as JSON, for the manifest.
+    told: str
+
+
+class Place(Protocol):
+    """Finds the place of a photograph's new defect; the same photograph has the same place each time."""
+
+    @property
+    def stamp(self) -> str:
+        """Text that changes when the place does."""
+
+    def at(self, photo: Photo, rgb: np.ndarray) -> Placed:
+        """The place in the photograph, which is (H,W,3) uint8. Raises RLIError where there is none."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +90,8 @@ class Photo:
     default_region: str = "attention"
     # Of auto: how far the region lies around the defect, in pixels; below 1 a share of the shorter side.
     margin: float = 0.0
+    # Where it gets a new defect; None where nobody asked for one, or it has its own.
+    place: Place | None = None
     # Changes when its files do, or what is done with them.
     stamp: str = ""
 
@@ -146,6 +178,8 @@ class Photo:
         Raises:
             RLIError: The mask cannot be read, is not of the photograph's size, or is empty.
         """
+        if self.place is not None:
+            return self.placed(height, width).mask
         inside = None
         if self.region_file:
             size = image_size(self.file) if self.file else None
@@ -158,6 +192,19 @@ class Photo:
             file = shown(self.region_file or self.truth_file or self.name)
             raise RLIError(f"the mask {file} is empty at {width}×{height} pixels, so nothing could be edited")
         return inside
+
+    def placed(self, height: int, width: int) -> Placed:
+        """Where it gets a new defect: its `region`, found at its own size and brought to another.
+
+        Raises:
+            RLIError: It has no `place`, cannot be read, or there is no room in it.
+        """
+        if self.place is None:
+            raise RLIError(f"{self.name}: nothing was asked to be placed in it")
+        picture = self.picture()
+        placed = self.place.at(self, picture.rgb if picture else to_uint8(self.read(height, width)))
+        mask = fitted_mask(placed.mask, height, width, self.fit)
+        return replace(placed, mask=mask)
 
     def sha256(self) -> str:
         """Hash of the file's bytes, in hexadecimal; "" for a photograph that is no file.

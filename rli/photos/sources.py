@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError, one_of, shown, whole, within
+from rli.errors import RLIError, SettingError, one_of, shortened, shown, whole, within
 from rli.images import FITS
 from rli.photos.coco import CocoReader
 from rli.photos.dagm import DagmReader
@@ -22,6 +22,8 @@ from rli.photos.magnetic_tile import MagneticTileReader
 from rli.photos.markings import MaskFile
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
+from rli.photos.placement import Placer, placer
+from rli.photos.placement_settings import Placement
 from rli.photos.sample import SampleReader
 from rli.photos.visa import VisaReader
 from rli.photos.walk import PhotoFolder, unreadable_file
@@ -42,6 +44,8 @@ READERS: dict[str, type[Reader]] = {
 }
 # Refused where a reader has no use for them: whoever names masks wants them used.
 MASK_PATHS = ("mask_path", "truth_path")
+# Photographs whose classes a message names at most.
+MOST_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class PhotoSource:
     # Of auto: how far the region lies around the photograph's own defect, in pixels; below 1 a share of the
     # photograph's shorter side.
     margin: float = 8.0
+    # The classes whose photographs are wanted; None is all.
+    classes: Sequence[str] | None = None
+    # Gives photographs without a defect a place for one; None where none is asked for.
+    placer: Placer | None = None
 
     def __post_init__(self) -> None:
         one_of("fit", self.fit, FITS)
@@ -72,9 +80,26 @@ class PhotoSource:
             whole("limit", self.limit, 1, 2**63 - 1)
 
     def __iter__(self) -> Iterator[Photo]:
-        for photo in islice(self.reader, self.limit):
-            stamp = _stamp(photo, self.fit, f"{self.region} {self.margin:g}" if self.region == "auto" else self.region)
+        region = f"{self.region} {self.margin:g}" if self.region == "auto" else self.region
+        for found in islice(self._wanted(), self.limit):
+            photo = self.placer.placed(found) if self.placer else found
+            stamp = _stamp(photo, self.fit, region)
             yield replace(photo, fit=self.fit, default_region=self.region, margin=self.margin, stamp=stamp)
+
+    def _wanted(self) -> Iterator[Photo]:
+        return (photo for photo in self.reader if self.classes is None or photo.label in self.classes)
+
+    def placing(self, placement: Placement, seed: int) -> PhotoSource:
+        """The same photographs, of which those without a defect get a place for one.
+
+        Args:
+            placement: What is wanted; a pool takes the masks of all of the reader's photographs.
+            seed: Of what is drawn at random.
+
+        Raises:
+            SettingError: A pool is wanted, and no photograph has the mask of a defect.
+        """
+        return replace(self, placer=placer(placement, seed, self.reader))
 
     def filled(self) -> Iterator[Path]:
         """The folders that the reader passes over because runs have their output there."""
@@ -88,7 +113,7 @@ class PhotoSource:
 
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
-        return sum(1 for _ in islice(self.reader, self.limit))
+        return sum(1 for _ in islice(self._wanted(), self.limit))
 
 
 def photos(
@@ -101,6 +126,7 @@ def photos(
     fit: str = "resize",
     region: str = "auto",
     margin: float = 8.0,
+    classes: Sequence[str] | None = None,
     **settings: Any,
 ) -> PhotoSource:
     """The photographs of a source. What is wrong with a single photograph comes when that is read.
@@ -116,6 +142,7 @@ def photos(
         region: What an edit may change where no mask says so: the truth, which is the photograph's own defect; auto,
             the truth with a margin around it; or what attention finds. Where no defect is known, all three are that.
         margin: Of auto, in pixels; below 1 a share of the photograph's shorter side.
+        classes: The classes whose photographs are wanted; None is all.
         settings: Further fields of the reader, such as `samples`, `recursive` or `good`; those that only other READERS
             have are passed over.
 
@@ -136,7 +163,11 @@ def photos(
         )
     else:
         reader = kind
-    source = PhotoSource(reader, limit, fit, region, margin)
+    source = PhotoSource(reader, limit, fit, region, margin, classes)
+    if next(iter(source), None) is None and next(iter(reader), None) is not None:
+        there = ", ".join(sorted({photo.label or "none" for photo in islice(reader, MOST_LOOKED_AT)}))
+        problem = f"no photograph is of one of these classes; there are {shortened(there)}"
+        raise SettingError("classes", [*(classes or ())], problem)
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
         filled = next(source.filled(), None)
@@ -174,6 +205,8 @@ def _stamp(photo: Photo, fit: str, region: str) -> str:
     if drawn := [marking for marking in photo.markings if not isinstance(marking, MaskFile)]:
         stamps.append(f"truth {hashlib.sha256(repr(drawn).encode()).hexdigest()}")
     # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
+    if photo.place is not None:
+        stamps.append(f"place {photo.place.stamp}")
     return " ".join([fit, region, *stamps, *([f"problem {photo.problem}"] if photo.problem else [])])
 
 

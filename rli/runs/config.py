@@ -19,8 +19,10 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
+from rli.photos.placement_settings import PLACEMENTS, Placement
 from rli.photos.sources import READERS, PhotoSource, photos
 from rli.photos.windows import WindowSettings
+from rli.runs.class_prompts import Prompts, read_prompts
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -43,7 +45,7 @@ SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
 NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
-ON_CARD = ("task", "relabel", "resolution", "window", "defect", "inversion", "rli", "edit", "dataset")
+ON_CARD = ("task", "relabel", "resolution", "window", "placement", "defect", "inversion", "rli", "edit", "dataset")
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
             window=build(WindowSettings, "window", cfg["window"]),
+            good=_good_prompts(cfg),
+            by_class=_class_prompts(cfg),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
@@ -196,6 +200,36 @@ def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
     return tuple(targets)
 
 
+def _good_prompts(cfg: Mapping[str, Any]) -> Prompts | None:
+    """The prompts of good photographs that get a defect, of which {defect} is the name."""
+    source, target = cfg["defect"]["good_source"], cfg["defect"]["good_target"]
+    if cfg["placement"]["kind"] == "none" or source is None or target is None:
+        return None
+    names = [] if cfg["task"] == "reconstruct" else [one.name for one in _targets(cfg["defect"])]
+    return Prompts(source, tuple(Target(name, target.replace("{defect}", name)) for name in names))
+
+
+def _class_prompts(cfg: Mapping[str, Any]) -> dict[str, Prompts]:
+    """The prompts that a file says, by class and category."""
+    defect = cfg["defect"]
+    if defect["prompts"] is None:
+        return {}
+    with keyed("defect"):
+        prompts = read_prompts(Path(defect["prompts"]).expanduser(), Prompts(defect["source"], _targets(defect)))
+    if cfg["task"] == "reconstruct":
+        return {name: replace(own, targets=()) for name, own in prompts.items()}
+    return prompts
+
+
+def _placement(group: Mapping[str, Any]) -> Placement | None:
+    """Where photographs without a defect get one; None where nowhere."""
+    if group["kind"] == "none":
+        return None
+    kind = PLACEMENTS[group["kind"]]
+    names = {field.name for field in fields(kind)}
+    return build(kind, "placement", {name: value for name, value in group.items() if name in names})
+
+
 def _memory(runtime: Mapping[str, Any]) -> Memory:
     values = {name: runtime[name] for name in ("checkpointing", "vae_tiling")}
     keys = {"mode": "runtime.memory", "limit": "runtime.memory_gb"}
@@ -221,16 +255,19 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
     """The data set that is asked for; None where none is."""
     if not cfg["export"]:
         return None
-    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
+    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"] or cfg["defect"]["prompts"]):
         raise RLIError(
             "export writes edits, and no defect is chosen; choose one with defect=…, or set task=reconstruct"
         )
     # Here, because a run without a data set need not wait for SciPy and PyArrow.
+    from rli.datasets.classes import fixed_classes
     from rli.datasets.dataset import Dataset
     from rli.datasets.review import read_review
 
     values = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION_KEYS}
-    review = values.pop("review")
+    review, classes = values.pop("review"), values.pop("classes")
+    with keyed("dataset"):
+        fixed = fixed_classes(classes)
     return build(
         Dataset,
         "dataset",
@@ -241,6 +278,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
         review=read_review(review) if review else {},
+        classes=fixed,
     )
 
 
@@ -249,6 +287,8 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     reader = named_class("data", cfg["data"]["kind"], READERS)
     settings = {name: value for name, value in cfg["data"].items() if name != "kind"}
     source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
+    if (placement := _placement(cfg["placement"])) is not None:
+        source = source.placing(placement, cfg["runtime"]["seed"])
     first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size

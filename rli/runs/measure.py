@@ -10,17 +10,18 @@ import numpy as np
 from rli.datasets.annotations import change_mask
 from rli.errors import PassingError
 from rli.images import Picture, to_uint8
-from rli.method.editing import edit_batch, vae_round_trip
+from rli.method.editing import vae_round_trip
 from rli.method.records import Edit, EditSettings, Inversion
 from rli.metrics.columns import ORIGINAL, Judge, Measurement, Row, pooled, row_of
 from rli.metrics.lpips import Lpips
 from rli.models.diffusion import Model
 from rli.photos.paste import WAYS, Patch, Way, bounds, mask_laid_back, pasted, pixels
 from rli.photos.windows import Size, View
+from rli.runs.bounds import as_grey_as
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
-from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, noise_seeds
+from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, edit_windows, noise_seeds
 from rli.store.results import EditedPhoto, EditedWindow, PhotoResult, WindowResult
 from rli.version import __version__
 
@@ -79,9 +80,10 @@ def measure(
         name=read.photo.name,
         rows=_rows(model, job, read, inversions, windows, judged, lpips, judge),
         losses=inversions[0].losses,
-        prompts={ORIGINAL: job.source, **{edit.name: edit.edits[0].target.prompt for edit in judged}},
+        prompts={ORIGINAL: read.prompts.source, **{edit.name: edit.edits[0].target.prompt for edit in judged}},
         key=job.key(read.photo),
-        made={"model": job.model, "model_hash": model.fingerprint, "version": __version__},
+        made={"model": job.model, "model_hash": model.fingerprint, "version": __version__}
+        | ({"placement": read.placed} if read.placed else {}),
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,
         truth=truth,
@@ -110,14 +112,13 @@ def _with_retries(
     first = last = _judged(selection, made, read.windows, backs)
     if selection is None or first.reason is None:
         return first
-    masks, seeds = [window.mask for window in read.windows], noise_seeds(job, read)
+    seeds = noise_seeds(job, read)
     for _ in range(selection.max_retries):
         settings = adjusted(last.settings, Scores(**last.scores), selection.gate)
         if settings is None:
             break
-        again = edit_batch(
-            model, inversions, [made.target], settings, masks=masks, reconstructions=done.reconstructions, seeds=seeds
-        )
+        given = inversions, [made.target], settings, done.reconstructions
+        again = edit_windows(model, read.windows, *given, seeds=seeds)
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
         last = _judged(selection, other, read.windows, backs)
         if last.reason is None:
@@ -135,7 +136,7 @@ def _judged(
     changes, scores = [], []
     for edit, window, back in zip(made.edits, windows, backs, strict=True):
         image = to_uint8(edit.image)
-        held_by = edit.mask if _is_held(made.settings, window) else None
+        held_by = edit.mask if _is_held(made.settings, window) else window.inside
         change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
         changes.append(change)
         scores.append(score(image, back, to_uint8(window.image), edit.mask, change))
@@ -262,7 +263,7 @@ def _rows(
             alpha=job.inversion.alpha,
             settings=job.edit,
             photo=window.input,
-            vae_round_trip=to_uint8(vae_round_trip(model, inversion)),
+            vae_round_trip=to_uint8(as_grey_as(read.windows[k].image, vae_round_trip(model, inversion))),
             reconstruction=window.reconstruction,
             image=window.reconstruction,
             lpips=lpips,

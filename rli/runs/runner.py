@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from rli.errors import NonFiniteError, PassingError, RLIError, shown
@@ -18,6 +17,7 @@ from rli.models.diffusion import Model
 from rli.models.loading import tokenizer_at_hand
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
+from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job
 from rli.runs.measure import measure
 from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
@@ -26,6 +26,9 @@ from rli.runs.peak_memory import reset_peak_memory
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, read_photo
 from rli.store.failures import Failure, write_failure
 from rli.store.records import PhotoResult, write_photo
+
+# Photographs wait for others of the same prompts until there are so many times batch_size of them.
+BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -91,26 +94,29 @@ class Runner:
         Where memory runs out, the stage is done again with one more memory saving on, which stays on.
 
         Args:
-            photos: Read as they are needed, the job's batch_size at a time.
+            photos: Read as they are needed, the job's batch_size at a time, those with the same prompts together.
             progress: Shows how far each photograph's steps are.
 
         Yields:
-            The results in order. A photograph that failed gives a Failure, and the others go on.
+            The results, in order where all have the same prompts. A photograph that failed gives a Failure, and the
+            others go on.
         """
-        queue, memory, together = iter(photos), None, self.job.batch_size
-        while batch := [*islice(queue, together)]:
-            reset_peak_memory(self.model.device)
-            reads, failures = self._read(batch)
-            yield from failures
-            if reads:
-                memory = memory or self._memory(reads)
-                yield from self._batch(memory, reads, progress)
-                together = min(self.job.batch_size, memory.plan.photos)
+        memory, together = None, self.job.batch_size
+        for group in alike(photos, self.job.prompts, self.job.batch_size):
+            while group:
+                batch, group = group[:together], group[together:]
+                reset_peak_memory(self.model.device)
+                reads, failures = self._read(batch)
+                yield from failures
+                if reads:
+                    memory = memory or self._memory(reads)
+                    yield from self._batch(memory, reads, progress)
+                    together = min(self.job.batch_size, memory.plan.photos)
 
     def _memory(self, reads: Sequence[ReadPhoto]) -> MemoryManager:
         """The manager for a job that begins with these photographs."""
         job, windows = self.job, sum(len(read.windows) for read in reads)
-        targets = min(job.target_batch, windows * len(job.targets))
+        targets = min(job.target_batch, windows * max(len(prompts.targets) for prompts in job.every_prompts))
         return memory_manager(
             self.model, job.memory, job.height, job.width, job.inversion, photos=windows, targets=targets
         )
@@ -134,9 +140,14 @@ class Runner:
         reads, failures = [], []
         for photo in photos:
             try:
-                reads.append(read_photo(self.job, photo))
+                read = read_photo(self.job, photo)
+                read.prompts.check_length(self.model.tokenizers[0])
+                reads.append(read)
             except (RLIError, OSError, MemoryError) as error:
                 failures.append(failure_of(photo, error))
+                continue
+            for remark in reads[-1].remarks:
+                warn(f"{photo.name}: {remark}")
         return reads, failures
 
     def _edit(
@@ -171,6 +182,28 @@ class Runner:
             )
         except (RLIError, OSError, MemoryError) as error:  # the photograph is read again, too
             return failure_of(read.photo, error)
+
+
+def alike(photos: Iterable[Photo], prompts: Callable[[Photo], Prompts], size: int) -> Iterator[list[Photo]]:
+    """Photographs in groups of the same prompts.
+
+    Args:
+        photos: Read as they are needed: no more than BATCHES groups' worth wait for others.
+        prompts: Gives a photograph's.
+        size: Of a group, at most.
+
+    Yields:
+        The groups, whole ones as soon as they are.
+    """
+    waiting: dict[Prompts, list[Photo]] = {}
+    for photo in photos:
+        own = prompts(photo)
+        waiting.setdefault(own, []).append(photo)
+        if len(waiting[own]) == size:
+            yield waiting.pop(own)
+        elif sum(map(len, waiting.values())) >= BATCHES * size:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
 
 
 def failure_of(photo: Photo, error: Exception) -> Failure:

@@ -16,6 +16,7 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings
 from rli.method.solvers import SOLVERS
+from rli.photos.placement_settings import PLACEMENTS
 from rli.photos.sources import READERS, photos
 from rli.photos.windows import WindowSettings
 from rli.runs.groups import check_group, check_shared, keyed, named_class
@@ -36,6 +37,7 @@ class Settings:
     defect: Group
     data: Group
     window: Group
+    placement: Group
     inversion: Group
     rli: Group
     attention: Group
@@ -77,6 +79,9 @@ class Defect:
     target_word: str | None
     original: bool
     all: Mapping[str, str]
+    good_source: str | None
+    good_target: str | None
+    prompts: str | None
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ class DatasetChoice:
     originals: str
     split: str | None
     keep_split: bool
+    group: str | None
+    classes: Sequence[str] | str
     variants: Group
     gate: Group
     max_retries: int
@@ -175,6 +182,7 @@ def check_settings(cfg: Any) -> None:
     check_group(Gate, "dataset.gate", cfg["dataset"]["gate"])
     check_group(Variants, "dataset.variants", cfg["dataset"]["variants"])
     _check_data(cfg["data"])
+    _check_placement(cfg["placement"])
     _check_inversion(cfg["inversion"])
     _check_attention(cfg["attention"])
     one_of("task", cfg["task"], TASKS)
@@ -189,6 +197,14 @@ def _check_data(group: Any) -> None:
         raise RLIError("data.kind: the setting is missing")
     reader = named_class("data", group["kind"], READERS)
     check_shared((photos, reader, *READERS.values()), "data", group)
+
+
+def _check_placement(group: Any) -> None:
+    """A setting of another way of placing than the chosen one is not used, so that a sweep may set it."""
+    check_shared((*PLACEMENTS.values(),), "placement", group, ("kind",))
+    if "kind" not in group:
+        raise RLIError("placement.kind: the setting is missing")
+    one_of("placement", group["kind"], ("none", *PLACEMENTS))
 
 
 def _check_inversion(group: Any) -> None:

@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rli.images import to_tensor
+from rli.images import inner_box, to_tensor
 from rli.method.editing import edit_batch, reconstruct
 from rli.method.fresh_noise import seed_of
 from rli.method.inversion import invert_batch
@@ -25,6 +25,8 @@ from rli.photos.paste import cut, cut_mask
 from rli.photos.sources import Photo
 from rli.photos.windows import Size, View, views_of
 from rli.progress import Progress
+from rli.runs.bounds import as_grey_as, place_in, within_photo
+from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job
 from rli.runs.memory_plan import Plan
 from rli.runs.variants import variant_name
@@ -45,6 +47,8 @@ class WorkedWindow:
     # is to find it.
     mask: np.ndarray | None
     own_mask: np.ndarray | None = None
+    # Where the picture shows the photograph and no border: (H,W) bool, or None where it does everywhere.
+    inside: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class ReadPhoto:
     size: Size
     # Of the photograph's file, for a data set; "" otherwise.
     sha256: str
+    # What describes it, and what is wanted of it.
+    prompts: Prompts
+    # How the place of its new defect came about; "" where nothing was placed.
+    placed: str = ""
+    # What was done with the file that its owner may want to know, a line each.
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,20 +100,34 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
     """Reads a photograph and its masks, and cuts out its windows.
 
     Raises:
-        RLIError: A file is missing or damaged.
+        RLIError: A file is missing or damaged, or its class gives prompts that allow no edit.
     """
+    prompts = job.prompts(photo)
+    prompts.check(job.edit.method)
     picture = photo.picture() if job.window.paste != "none" else None
     sha256 = photo.sha256() if job.selection is not None else ""
+    size = (job.height, job.width) if picture is None else picture.size
+    region, placed = _region(photo, size)
     if picture is not None:
-        return ReadPhoto(photo, _windows(job, photo, picture.rgb), picture.size, sha256)
-    size = (job.height, job.width)
-    return ReadPhoto(photo, (WorkedWindow(None, photo.read(*size), photo.region(*size)),), size, sha256)
+        windows = _windows(job, photo, picture.rgb, region)
+        return ReadPhoto(photo, windows, size, sha256, prompts, placed, picture.remarks)
+    own = photo.size()
+    inside = place_in(size, inner_box(own, *size, photo.fit)) if own else None
+    window = WorkedWindow(None, photo.read(*size), region, inside=inside)
+    return ReadPhoto(photo, (window,), size, sha256, prompts, placed)
 
 
-def _windows(job: Job, photo: Photo, rgb: np.ndarray) -> tuple[WorkedWindow, ...]:
-    """What is worked on of a photograph that is (H,W,3) uint8."""
+def _region(photo: Photo, size: Size) -> tuple[np.ndarray | None, str]:
+    """Where an edit may change a photograph, and how that came about where it was placed."""
+    if photo.place is None:
+        return photo.region(*size), ""
+    placed = photo.placed(*size)
+    return placed.mask, placed.told
+
+
+def _windows(job: Job, photo: Photo, rgb: np.ndarray, region: np.ndarray | None) -> tuple[WorkedWindow, ...]:
+    """What is worked on of a photograph that is (H,W,3) uint8, and may be changed in the region."""
     own, size = rgb.shape[:2], (job.height, job.width)
-    region = photo.region(*own)
     known = region if region is not None else photo.truth(*own) if job.window.kind in ("auto", "defect") else None
     return tuple(
         WorkedWindow(
@@ -111,6 +135,7 @@ def _windows(job: Job, photo: Photo, rgb: np.ndarray) -> tuple[WorkedWindow, ...
             to_tensor(cut(rgb, view)),
             None if region is None else cut_mask(mask, view),
             None if region is None else mask,
+            place_in(size, view.place.slices),
         )
         for view, mask in views_of(own, size, job.window, known, photo.fit)
     )
@@ -125,7 +150,7 @@ def invert_together(
         model: Arranged as the plan has it.
         plan: Says how many windows are inverted together.
         job: The job.
-        photos: The photographs.
+        photos: The photographs, of one source prompt.
         progress: Shows how far the steps are.
 
     Returns:
@@ -133,20 +158,21 @@ def invert_together(
         are made.
     """
     images = [window.image for read in photos for window in read.windows]
-    keys = [cache.key(model, image, job.source, job.inversion) for image in images]
+    source = photos[0].prompts.source
+    keys = [cache.key(model, image, source, job.inversion) for image in images]
     if len(images) == 1:
         (image,), (key,) = images, keys
 
         def make() -> Inversion:
-            return invert_batch(model, image, job.source, job.inversion, progress)[0]
+            return invert_batch(model, image, source, job.inversion, progress)[0]
 
-        return [(cache.get(job.cache, key, job.source, job.inversion, make),)]
-    found = ((key, cache.read(cache.path_of(job.cache, key), job.source, job.inversion)) for key in keys)
+        return [(cache.get(job.cache, key, source, job.inversion, make),)]
+    found = ((key, cache.read(cache.path_of(job.cache, key), source, job.inversion)) for key in keys)
     kept = {key: inversion for key, inversion in found if inversion is not None}
     missing = [k for k, key in enumerate(keys) if key not in kept]
     for start in range(0, len(missing), plan.photos):
         some = missing[start : start + plan.photos]
-        made = invert_batch(model, torch.cat([images[k] for k in some]), job.source, job.inversion, progress)
+        made = invert_batch(model, torch.cat([images[k] for k in some]), source, job.inversion, progress)
         for k, inversion in zip(some, made, strict=True):
             cache.write(cache.path_of(job.cache, keys[k]), inversion)
             kept[keys[k]] = inversion
@@ -167,7 +193,7 @@ def edit_together(
         model: Arranged as the plan has it.
         plan: Says how many targets are edited together.
         job: The job. Where its variants draw settings, these are the first photograph's.
-        photos: The photographs.
+        photos: The photographs, of the same prompts.
         inversions: For each photograph those of its windows.
         progress: Shows how far the steps are.
 
@@ -175,30 +201,56 @@ def edit_together(
         One record for each photograph.
     """
     every = [inversion for own in inversions for inversion in own]
-    reconstructions = [reconstruct(model, inversion) for inversion in every]
-    masks = [window.mask for read in photos for window in read.windows]
+    windows = [window for read in photos for window in read.windows]
+    reconstructions = [
+        as_grey_as(window.image, reconstruct(model, inversion))
+        for window, inversion in zip(windows, every, strict=True)
+    ]
+    wanted = photos[0].prompts.targets
     seeds = [seed for read in photos for seed in noise_seeds(job, read)]
     made: list[list[EditMade]] = [[] for _ in photos]
     for k in range(job.variants.count):
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
-        targets = [replace(target, name=variant_name(target.name, k)) for target in job.targets]
+        targets = [replace(target, name=variant_name(target.name, k)) for target in wanted]
         began = time.perf_counter()
-        edited = edit_batch(
-            model,
-            every,
-            targets,
-            settings,
-            masks=masks,
-            reconstructions=reconstructions,
-            seeds=seeds,
-            batch=plan.targets,
-            progress=progress,
-        )
+        options = {"seeds": seeds, "batch": plan.targets, "progress": progress}
+        edited = edit_windows(model, windows, every, targets, settings, reconstructions, **options)
         seconds = (time.perf_counter() - began) / max(1, len(photos) * len(targets))
-        for own, windows in zip(made, _by_photo(edited, photos), strict=True):
-            pairs = zip(zip(*windows, strict=True), job.targets, strict=True)
+        for own, of_windows in zip(made, _by_photo(edited, photos), strict=True):
+            pairs = zip(zip(*of_windows, strict=True), wanted, strict=True)
             own += [EditMade(edits, target.name, settings, seconds) for edits, target in pairs]
     return [EditsMade(images, tuple(own)) for images, own in zip(_by_photo(reconstructions, photos), made, strict=True)]
+
+
+def edit_windows(
+    model: Model,
+    windows: Sequence[WorkedWindow],
+    inversions: Sequence[Inversion],
+    targets: Sequence[Target],
+    settings: EditSettings,
+    reconstructions: Sequence[Tensor],
+    **options: Any,
+) -> list[list[Edit]]:
+    """Edits of windows, which change the photograph alone and stay as grey as it is.
+
+    Args:
+        model: The model.
+        windows: The windows.
+        inversions: One for each window.
+        targets: What is wanted of every window.
+        settings: How they are edited.
+        reconstructions: (1,3,H,W), one for each window.
+        **options: Further ones of `edit_batch`.
+
+    Returns:
+        For each window its edits, in the order of the targets.
+    """
+    masks = [window.mask for window in windows]
+    made = edit_batch(model, inversions, targets, settings, masks=masks, reconstructions=reconstructions, **options)
+    return [
+        [within_photo(edit, window.image, back, window.inside) for edit in edits]
+        for window, back, edits in zip(windows, reconstructions, made, strict=True)
+    ]
 
 
 def noise_seeds(job: Job, read: ReadPhoto) -> list[int]:

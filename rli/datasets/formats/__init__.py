@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
 from rli.datasets.formats.segmentation import Segmentation
 from rli.datasets.formats.writer import Writer, folder_name, load, put_image, write_text
+from rli.datasets.formats.written import MARK, Kept, keep_changes, list_files
 from rli.datasets.formats.yolo import Yolo
 from rli.errors import RLIError, one_of
 from rli.photos.photo import GOOD
@@ -34,10 +36,8 @@ FORMATS: dict[str, type[Writer]] = {
     "yolo": Yolo,
     "coco": Coco,
 }
-# What becomes of photographs: hard links (copies where there can be none), copies, or nothing.
-ORIGINALS = ("link", "copy", "none")
-# Marks a folder that an export made, so that the next export may replace it.
-MARK = "export.json"
+# What becomes of photographs: copies, hard links (copies where there can be none), or nothing.
+ORIGINALS = ("copy", "link", "none")
 # Of a file's name, in bytes; what formats add still fits into the 255 that file systems take.
 _LONGEST = 200
 
@@ -62,22 +62,24 @@ def write(
     items: Iterable[Item],
     out: Path,
     *,
-    originals: str = "link",
+    originals: str = "copy",
     classes: Sequence[str],
     is_own: bool = False,
 ) -> dict[str, Count]:
     """Writes out/<format>/ for each format, in one pass over the items.
 
     An image that not every consumer reads alike (rotated by EXIF, 16 bits, transparent, GIF) is written as an 8-bit
-    PNG. Memory holds one image's masks, and the items' names. The same items give the same bytes. The export is built
-    beside `out` and replaces it at the end: an interrupted one leaves the old one as it was.
+    PNG. Memory holds one image's masks, and the names of items and of an earlier export's files. The same items give
+    the same bytes, but what somebody changed in an earlier export since it was written is kept, and said on stderr. The
+    export is built beside `out` and replaces it at the end: an interrupted one leaves the old one as it was.
 
     Args:
         formats: Names of FORMATS.
         items: The images.
         out: The folder to write; an earlier export in it is replaced.
         originals: What becomes of photographs, one of ORIGINALS. Of a hard link, changing the file changes the
-            photograph. Reconstructions and edits are always linked.
+            photograph, and some trainers do: ultralytics repairs JPEG files in their place. Reconstructions and edits
+            are always linked.
         classes: The defects' names in the order of their indices; images and regions have no others.
         is_own: Whether `out` is an earlier export in any case, also where the file that says so is lost.
 
@@ -103,11 +105,20 @@ def write(
     try:
         chosen = (item for item in items if item.kind != "original" or originals != "none")
         counts = _fill(part, list(dict.fromkeys(formats)), chosen, copy_originals=originals == "copy", classes=classes)
-        contents = {"formats": {name: asdict(count) for name, count in counts.items()}, "classes": list(classes)}
+        contents = {
+            "formats": {name: asdict(count) for name, count in counts.items()},
+            "classes": list(classes),
+            # What folders are named after classes that no file system takes as they are.
+            "folders": {label: folder_name(label) for label in classes},
+        }
         write_text(part / MARK, json.dumps(contents, indent=1) + "\n")
+        list_files(part)
+        kept = keep_changes(out, part) if out.exists() else Kept()
         _swap(part, out, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    for line in kept.lines(out):
+        print(line, file=sys.stderr, flush=True)
     return counts
 
 
