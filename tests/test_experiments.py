@@ -72,6 +72,7 @@ def test_contours(tmp_path, typed):
     assert rows.loc["truth and margin", "inside"] == 1
 
 
+@pytest.mark.slow
 def test_placement(tmp_path, typed):
     typed(placement, "--surfaces", 1, "--steps", 3, "--work", tmp_path / "work", "--out", tmp_path)
     row = pd.read_csv(tmp_path / "results.csv").iloc[0]
