@@ -14,9 +14,10 @@ from statistics import median
 
 from rli.errors import shortened, shown
 from rli.photos.look import Look, drawn, look
+from rli.photos.pairing import IMAGE_SUFFIXES
 from rli.photos.photo import GOOD, Photo
 from rli.photos.sources import PhotoSource
-from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
+from rli.photos.walk import PhotoFolder
 
 # Photographs that are looked at; and pending ones from which on a run is long enough to begin with the table.
 LOOKED_AT, LONG = 24, 10
