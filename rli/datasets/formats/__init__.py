@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -105,13 +105,7 @@ def write(
     try:
         chosen = (item for item in items if item.kind != "original" or originals != "none")
         counts = _fill(part, list(dict.fromkeys(formats)), chosen, copy_originals=originals == "copy", classes=classes)
-        contents = {
-            "formats": {name: asdict(count) for name, count in counts.items()},
-            "classes": list(classes),
-            # What folders are named after classes that no file system takes as they are.
-            "folders": {label: folder_name(label) for label in classes},
-        }
-        write_text(part / MARK, json.dumps(contents, indent=1) + "\n")
+        _mark(part, counts, classes)
         list_files(part)
         kept = keep_changes(out, part) if out.exists() else Kept()
         _swap(part, out, old)
@@ -142,6 +136,17 @@ def _fill(
                 )
     fields = Count.__dataclass_fields__
     return {name: Count(**{field: count[field] for field in fields}) for name, count in counts.items()}
+
+
+def _mark(part: Path, counts: Mapping[str, Count], classes: Sequence[str]) -> None:
+    """Says that a folder is an export, and what it holds."""
+    contents = {
+        "formats": {name: asdict(count) for name, count in counts.items()},
+        "classes": list(classes),
+        # The folders of classes, whose names may be no file system's.
+        "folders": {label: folder_name(label) for label in classes},
+    }
+    write_text(part / MARK, json.dumps(contents, indent=1) + "\n")
 
 
 def _swap(part: Path, out: Path, old: Path) -> None:
