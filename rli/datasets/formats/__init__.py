@@ -105,7 +105,7 @@ def write(
     try:
         chosen = (item for item in items if item.kind != "original" or originals != "none")
         counts = _fill(part, list(dict.fromkeys(formats)), chosen, copy_originals=originals == "copy", classes=classes)
-        _mark(part, counts, classes)
+        write_text(part / MARK, _contents(counts, classes))
         list_files(part)
         kept = keep_changes(out, part) if out.exists() else Kept()
         _swap(part, out, old)
@@ -114,6 +114,17 @@ def write(
     for line in kept.lines(out):
         print(line, file=sys.stderr, flush=True)
     return counts
+
+
+def _contents(counts: Mapping[str, Count], classes: Sequence[str]) -> str:
+    """What an export says of itself."""
+    contents = {
+        "formats": {name: asdict(count) for name, count in counts.items()},
+        "classes": list(classes),
+        # What folders are named after classes that no file system takes as they are.
+        "folders": {label: folder_name(label) for label in classes},
+    }
+    return json.dumps(contents, indent=1) + "\n"
 
 
 def _fill(
@@ -136,17 +147,6 @@ def _fill(
                 )
     fields = Count.__dataclass_fields__
     return {name: Count(**{field: count[field] for field in fields}) for name, count in counts.items()}
-
-
-def _mark(part: Path, counts: Mapping[str, Count], classes: Sequence[str]) -> None:
-    """Says that a folder is an export, and what it holds."""
-    contents = {
-        "formats": {name: asdict(count) for name, count in counts.items()},
-        "classes": list(classes),
-        # The folders of classes, whose names may be no file system's.
-        "folders": {label: folder_name(label) for label in classes},
-    }
-    write_text(part / MARK, json.dumps(contents, indent=1) + "\n")
 
 
 def _swap(part: Path, out: Path, old: Path) -> None:
