@@ -47,7 +47,7 @@ def test_everything_in_a_folder_is_counted(tmp_path):
     assert lines["sizes in pixels"] == (1, "48×32 (4)")
     assert lines["looked at"] == (4, "")
     assert lines["not read: .txt"] == (1, "notes.txt")
-    assert lines["not read: hidden folders"] == (1, ".hidden")
+    assert lines["not read: hidden and system folders"] == (1, ".hidden")
     assert lines["not read: folders that runs fill"] == (1, "runs")
     assert not any(what.startswith("not read: pictures") for what in lines)
 
