@@ -35,7 +35,7 @@ def warnings_of(path, **settings):
 def test_everything_in_a_folder_is_counted(tmp_path):
     write_images(tmp_path, "train/rust/a.png", "train/rust/b.png", "train/good/c.png", "test/dent/d.png", image=noise())
     write_images(tmp_path, "train/rust/a_mask.png", image=box(32, 48))
-    write_images(tmp_path, ".hidden/x.png", "runs/.hydra/y.png", "runs/z.png")
+    write_images(tmp_path, ".hidden/x.png", "#recycle/v.png", "runs/.hydra/y.png", "runs/z.png")
     (tmp_path / "notes.txt").write_text("no picture")
     lines = lines_of("folder", tmp_path)
     assert lines["photographs"] == (4, "test/dent/d, train/good/c, train/rust/a, …")
@@ -47,7 +47,7 @@ def test_everything_in_a_folder_is_counted(tmp_path):
     assert lines["sizes in pixels"] == (1, "48×32 (4)")
     assert lines["looked at"] == (4, "")
     assert lines["not read: .txt"] == (1, "notes.txt")
-    assert lines["not read: hidden and system folders"] == (1, ".hidden")
+    assert lines["not read: hidden or a system's"] == (2, "#recycle, .hidden")
     assert lines["not read: folders that runs fill"] == (1, "runs")
     assert not any(what.startswith("not read: pictures") for what in lines)
 

@@ -20,7 +20,7 @@ def examples_of(photos: Iterable[Photo], otherwise: tuple[int, int]) -> tuple[Lo
         photos: All of them.
         otherwise: Height and width of those that are no files, in pixels.
     """
-    masked = (photo for photo in photos if photo.truth_file or photo.region_file or not photo.file)
+    masked = (p for p in photos if p.markings or p.region_file or p.place is not None or p.file is None)
     looks = (look(photo, otherwise) for photo in drawn(masked, MOST))
     return tuple(seen for seen in looks if seen.truth or seen.region)
 
@@ -28,7 +28,7 @@ def examples_of(photos: Iterable[Photo], otherwise: tuple[int, int]) -> tuple[Lo
 def shown_example(seen: Look) -> dict[str, Any]:
     """What the page's template shows of a look: the photograph, and each mask, whose outline lies on it too."""
     assert seen.picture is not None  # it has been read where it has a mask
-    kinds = (("own defect", seen.truth), ("edits may change", seen.region))
+    kinds = (("own defect", seen.truth), ("where edits may change it", seen.region))
     return {
         "name": seen.photo.name,
         "label": seen.photo.label,

@@ -30,7 +30,17 @@ MANY = 3
 # Groups, and files that are used, that are remembered in order to be counted.
 MOST_KEPT = 200_000
 # The order of the lines.
-KINDS = ("photographs", "good", "class", "category", "split", "with a mask", "with a region", "cannot be used")
+KINDS = (
+    "photographs",
+    "good",
+    "class",
+    "category",
+    "split",
+    "with a mask",
+    "with a region",
+    "gets a place",
+    "cannot be used",
+)
 
 
 @dataclass(frozen=True)
@@ -134,19 +144,24 @@ def _kinds_of(photo: Photo) -> Iterator[tuple[str, str, str]]:
     if photo.label == GOOD:
         yield "good", "", photo.name
     else:
-        yield "class", photo.label or "unknown", photo.name
+        for label in photo.truth_labels or (photo.label,):
+            yield "class", label or "unknown", photo.name
     for what, kind in (("category", photo.category), ("split", photo.split)):
         if kind:
             yield what, kind, photo.name
-    for what, file in (("with a mask", photo.truth_file), ("with a region", photo.region_file)):
+    truths = [marking.file for marking in photo.markings]
+    for what, file in (("with a mask", next(iter(truths), None)), ("with a region", photo.region_file)):
         if file:
             yield what, "", f"{shortened(photo.name, LONGEST)} ({shortened(file.name, LONGEST)})"
+    if photo.place is not None:
+        yield "gets a place", "", photo.name
     if photo.problem:
         yield "cannot be used", "", photo.problem
 
 
 def _files_of(photo: Photo) -> Iterator[Path]:
-    return (file for file in (photo.file, photo.truth_file, photo.region_file) if file)
+    files = (photo.file, photo.region_file, *(marking.file for marking in photo.markings))
+    return (file for file in files if file)
 
 
 def _not_read(source: PhotoSource, used: Collection[str]) -> Iterator[Line]:
@@ -169,7 +184,7 @@ def _others(folder: Path, used: Collection[str], filled: Collection[str]) -> Ite
             kind = (
                 "folders that runs fill"
                 if str(path) in filled
-                else "hidden and system folders"
+                else "hidden or a system's"
                 if is_passed_over(name)
                 else ""
             )
