@@ -15,6 +15,7 @@ from rli.method.records import EditSettings
 from rli.models.diffusion import Model
 from rli.models.loading import load
 from rli.photos.photo import Photo
+from rli.photos.windows import WindowSettings
 from rli.runs.job import Job, Selection
 from rli.runs.runner import Runner
 from rli.store.records import EditedPhoto, PhotoResult
@@ -32,7 +33,9 @@ def mini() -> Model:
 @pytest.fixture
 def work(tmp_path) -> Job:
     inversion = InversionSettings(Direct(), steps=3)
-    return job(tmp_path / "cache", targets=targets("rust"), inversion=inversion, edit=STRONG, selection=Selection())
+    settings = {"inversion": inversion, "edit": STRONG, "selection": Selection()}
+    window = WindowSettings("whole", paste="none")  # laid back, labels have the photograph's size: test_window_runs
+    return job(tmp_path / "cache", targets=targets("rust"), window=window, **settings)
 
 
 def edited(mini: Model, work: Job, photo: Photo) -> tuple[PhotoResult, EditedPhoto]:
@@ -42,7 +45,7 @@ def edited(mini: Model, work: Job, photo: Photo) -> tuple[PhotoResult, EditedPho
 
 
 def change(result: PhotoResult, edit: EditedPhoto, mask: np.ndarray | None) -> np.ndarray:
-    return change_mask(edit.image, result.reconstruction, mask)
+    return change_mask(edit.image, result.input, mask)  # it is laid back on the photograph
 
 
 def photograph(folder: Path) -> Photo:

@@ -15,7 +15,6 @@ from rli.images import to_uint8
 from rli.method.blend import to_latent
 from rli.models.diffusion import Model
 
-STEPS = 50
 GUIDANCE = 5.0  # RLI's
 # Of the noise that inpainting begins with: just less than all.
 STRENGTH = 0.99
@@ -43,7 +42,7 @@ def scheduler(**settings: Any) -> DDIMScheduler:
     return DDIMScheduler(**common, set_alpha_to_one=False, **settings)
 
 
-def inpainting(model: Model, photo: Tensor, region: np.ndarray, prompt: str, seed: int) -> Tensor:
+def inpainting(model: Model, photo: Tensor, region: np.ndarray, prompt: str, seed: int, steps: int) -> Tensor:
     """A photograph (1,3,H,W) in [-1,1] painted anew in a region (H,W) bool: (1,3,H,W)."""
     pipe = _assembled(StableDiffusionXLInpaintPipeline, model, model.tokenizers)
     height, width = region.shape
@@ -54,7 +53,7 @@ def inpainting(model: Model, photo: Tensor, region: np.ndarray, prompt: str, see
         height=height,
         width=width,
         strength=STRENGTH,
-        num_inference_steps=STEPS,
+        num_inference_steps=steps,
         guidance_scale=GUIDANCE,
         generator=torch.Generator().manual_seed(seed),
         output_type="pt",
@@ -62,14 +61,16 @@ def inpainting(model: Model, photo: Tensor, region: np.ndarray, prompt: str, see
     return picture.float() * 2 - 1
 
 
-def leditspp(model: Model, photo: Tensor, region: np.ndarray, source: str, prompts: Sequence[str], seed: int) -> Tensor:
+def leditspp(
+    model: Model, photo: Tensor, region: np.ndarray, source: str, prompts: Sequence[str], seed: int, steps: int
+) -> Tensor:
     """A photograph (1,3,H,W) in [-1,1] edited in a region (H,W) bool to each prompt: (N,3,H,W)."""
     pipe = _assembled(LEditsPPPipelineStableDiffusionXL, model, [WordCounter(t) for t in model.tokenizers])
     height, width = region.shape
     pipe.invert(
         image=Image.fromarray(to_uint8(photo)),
         source_prompt=source,
-        num_inversion_steps=STEPS,
+        num_inversion_steps=steps,
         generator=torch.Generator().manual_seed(seed),
         height=height,
         width=width,

@@ -8,7 +8,7 @@ the same parts. A stopped run goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -75,15 +75,15 @@ def ours(settings: EditSettings) -> Method:
 
 def inpainted(model: Model, case: Case, wanted: Sequence[Target]) -> Tensor:
     """Masked inpainting; each target has a seed of its own."""
-    photo, first = to_tensor(case.surface.image), case.number * 1000
-    pictures = [inpainting(model, photo, case.region, t.prompt, first + k) for k, t in enumerate(wanted)]
+    photo, first, steps = to_tensor(case.surface.image), case.number * 1000, case.inversion.settings.steps
+    pictures = [inpainting(model, photo, case.region, t.prompt, first + k, steps) for k, t in enumerate(wanted)]
     return torch.cat(pictures)
 
 
 def ledits(model: Model, case: Case, wanted: Sequence[Target]) -> Tensor:
     """LEDITS++, its guidance held to the region."""
-    prompts = [target.prompt for target in wanted]
-    return leditspp(model, to_tensor(case.surface.image), case.region, SOURCE, prompts, case.number)
+    prompts, steps = [target.prompt for target in wanted], case.inversion.settings.steps
+    return leditspp(model, to_tensor(case.surface.image), case.region, SOURCE, prompts, case.number, steps)
 
 
 METHODS: dict[str, Method] = {
@@ -163,7 +163,8 @@ def summary(rows: pd.DataFrame, variants: pd.DataFrame) -> str:
 def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Sequence[str] = WORDS) -> None:
     """A row of pictures for each surface and method: the photograph and its edits."""
     lines = [(k, method) for k in range(count) for method in methods]
-    figure, axes = plt.subplots(len(lines), 1 + len(words), figsize=(1.5 * len(words) + 3, 1.5 * len(lines)))
+    size = (1.5 * len(words) + 3, 1.5 * len(lines))
+    figure, axes = plt.subplots(len(lines), 1 + len(words), figsize=size, squeeze=False)
     for line, (k, method) in zip(axes, lines, strict=True):
         pictures = [
             drawn(k).image,
@@ -172,7 +173,7 @@ def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Seq
         for axis, picture, head in zip(line, pictures, ("photograph", *words), strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            if line is axes[0]:
+            if (k, method) == lines[0]:
                 axis.set_title(head, fontsize=9)
         line[0].set_ylabel(method.replace(", ", "\n"), fontsize=8, rotation=0, ha="right", va="center")
     figure.tight_layout(pad=0.3)
@@ -185,14 +186,18 @@ def picture_file(work: Path, method: str, k: int, word: str) -> Path:
     return work / plain / f"{k:03d}-{word}.png"
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, *columns: str) -> pd.DataFrame:
     """What was measured before."""
-    return pd.read_csv(path) if path.ispicture_file() else pd.DataFrame({"method": [], "image": [], "difference": []})
+    return (
+        pd.read_csv(path)
+        if path.is_file()
+        else pd.DataFrame({name: [] for name in ("method", *columns)}).astype({"image": int})
+    )
 
 
 def measure_variants(model: Model, methods: Mapping[str, Method], cases: Sequence[Case], file: Path) -> pd.DataFrame:
     """How different eight edits of a photograph to one defect are, for each method."""
-    done = _table(file)
+    done = _table(file, "image", "difference")
     for name, method in methods.items():
         for one in cases:
             if not ((done["method"] == name) & (done["image"] == one.number)).any():
@@ -204,13 +209,13 @@ def measure_variants(model: Model, methods: Mapping[str, Method], cases: Sequenc
 
 
 def measure_methods(
-    model: Model, classifier: nn.Module, methods: Mapping[str, Method], cases: Sequence[Case], out: Path, work: Path
+    model: Model, classifier: nn.Module, methods: Mapping[str, Method], cases: Iterable[Case], out: Path, work: Path
 ) -> pd.DataFrame:
-    """Every method's edits of every case."""
-    done = _table(out / "edits.csv")
+    """Every method's edits of every case, surface by surface, so that a run that is stopped has compared some."""
+    done = _table(out / "edits.csv", "image")
     wanted = targets(WORDS)
-    for name, method in methods.items():
-        for one in shown(cases, name):
+    for one in cases:
+        for name, method in methods.items():
             if ((done["method"] == name) & (done["image"] == one.number)).any():
                 continue
             began = time.process_time()
@@ -233,11 +238,12 @@ def main() -> None:
     asked = parser.parse_args()
     model, classifier = load("mini"), load_classifier()
     methods = {name: METHODS[name] for name in asked.methods}
-    cases = [case(model, k, asked.cache, asked.steps) for k in shown(range(asked.surfaces), "inversions")]
+    cases = (case(model, k, asked.cache, asked.steps) for k in shown(range(asked.surfaces), "surfaces"))
     rows = measure_methods(model, classifier, methods, cases, asked.out, asked.work)
+    first = [case(model, k, asked.cache, asked.steps) for k in range(asked.variants)]
     alike = ("LEDITS++",)  # one inversion, one guidance: it has no seed but the inversion's
     seeded = {name: method for name, method in methods.items() if name not in alike}
-    variants = measure_variants(model, seeded, cases[: asked.variants], asked.out / "variants.csv")
+    variants = measure_variants(model, seeded, first, asked.out / "variants.csv")
     record(asked.out, "edits", rows, summary(rows, variants))
     sheet(asked.out / "peers.png", asked.work, asked.methods, 1)
 

@@ -34,6 +34,7 @@ SETTINGS = (
     *("model=mini", "runtime=cpu", "tracking=off", "defect=custom", "defect.name=crack"),
     *("defect.target=photo of a crack image", f"defect.prompts={HERE / 'prompts.yaml'}"),
     *("inversion=direct", "inversion.steps=20", "edit.cross=0.4", "edit.replace=0.0", "edit.fresh=1"),
+    "inversion.batch_size=8",
     *("data=list", "data.path=list.csv", "data.classes=[good]", f"export={FORMATS}", "out=run"),
 )
 OWN = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ import tifffile
 
 from rli.images.decoded import ORIENTATION, Decoded, check_size
 
+# It logs a line for every damaged tag; what a user can mend is said in one line by whoever reads the file.
+_LOGGER = logging.getLogger("tifffile")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
 # How many channels a photograph has, by what TIFF calls its colours.
 _SPACES = {
     int(tifffile.PHOTOMETRIC.MINISWHITE): "L",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from rli.photos.paste import bounds
+
 
 def grown(mask: np.ndarray, margin: float) -> np.ndarray:
     """A mask and everything that is near it.
@@ -17,13 +19,10 @@ def grown(mask: np.ndarray, margin: float) -> np.ndarray:
         (H,W) bool.
     """
     reach = margin if margin >= 1 else margin * min(mask.shape)
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if not reach or not rows.size:
-        return mask
     # Only what lies around it is looked at: a defect is small, and a photograph may be large.
-    edge = int(np.ceil(reach))
-    around = (slice(max(0, lines[0] - edge), lines[-1] + edge + 1) for lines in (rows, columns))
-    box = tuple(around)
+    box = bounds(mask, int(np.ceil(reach)))
+    if not reach or box is None:
+        return mask
     result = np.zeros_like(mask)
     result[box] = distance_to(mask[box]) <= reach
     return result

@@ -41,14 +41,14 @@ class Selection:
     gate: Gate = field(default_factory=Gate)
     # How often a rejected edit is tried again with other settings.
     max_retries: int = 1
-    # The difference at which a pixel counts as changed, in grey levels of 255.
-    threshold: float = 8.0
+    # The difference of colour (CIEDE2000) at which a pixel counts as changed.
+    threshold: float = 5.0
     # The smallest piece of changed pixels that counts.
     smallest: int = 16
 
     def __post_init__(self) -> None:
         whole("max_retries", self.max_retries, 0, 100)
-        within("threshold", self.threshold, 0, 255)
+        within("threshold", self.threshold, 0, 100)
         whole("smallest", self.smallest, 0, 2**31 - 1)
 
 

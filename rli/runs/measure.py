@@ -25,6 +25,9 @@ from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, edit_w
 from rli.store.results import EditedPhoto, EditedWindow, PhotoResult, WindowResult
 from rli.version import __version__
 
+# Pixels around a mask that its change is smoothed with.
+BLUR = 4
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -231,7 +234,7 @@ def _change(selection: Selection | None, edited: np.ndarray, photo: np.ndarray, 
     """The pixels of the photograph that an edit visibly changed, for a data set."""
     if selection is None:
         return None
-    change, box = np.zeros_like(mask), bounds(mask)
+    change, box = np.zeros_like(mask), bounds(mask, BLUR)
     if box is not None:  # for a window's sake nobody need look at the whole photograph
         own = edited[box], photo[box], mask[box]
         change[box] = change_mask(*own, threshold=selection.threshold, smallest=selection.smallest)
