@@ -46,8 +46,8 @@ def no_network(network_log) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_log_left_open() -> Iterator[None]:
-    """A run in this process gives the root logger a file in its own folder; once that is removed, the next line that any
-    library logs would fail in some later test."""
+    """A run in this process gives the root logger a file in its own folder; once that is removed, the next line that
+    any library logs would fail in some later test."""
     yield
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if type(handler) is logging.FileHandler]:

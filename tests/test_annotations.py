@@ -91,9 +91,21 @@ def test_a_change_is_inside_the_mask_strong_and_no_speck():
     assert changed.sum() <= 24 * 24
     assert not change_mask(source, source, mask).any()
     assert not change_mask(edit, source, mask, smallest=10_000).any()
-    assert change_mask(edit, source, mask, threshold=3)[42:48, 22:28].all()
+    assert change_mask(edit, source, mask, threshold=1)[42:48, 22:28].all()
     with pytest.raises(RLIError, match="threshold"):
         change_mask(edit, source, mask, threshold=-1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_halo_that_is_hardly_seen_is_no_label(seed):
+    bare = surface(seed, (), 128, 128).image
+    around = ndimage.gaussian_filter(blobs(seed, 128)[:, :128].astype(float), 5)  # all of it differs a little
+    cover = np.clip(around, 0, 1)[..., None]
+    rusty = np.rint(bare * (1 - cover) + np.array((150, 70, 30)) * cover).astype(np.uint8)
+    changed = change_mask(rusty, bare, None)
+    redder = (rusty.astype(int) - bare)[..., 0] - (rusty.astype(int) - bare)[..., 1] > 10
+    assert redder[changed].mean() > 0.85
+    assert changed[around > 0.5].all() and not changed[around < 0.02].any()
 
 
 def test_drawn_defects_are_found_where_they_were_drawn():
@@ -105,9 +117,18 @@ def test_drawn_defects_are_found_where_they_were_drawn():
 
 def test_relabelling_puts_the_new_class_on_top(tmp_path):
     truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
-    assert regions_of_edit(None, change, relabel=True) == regions_of_edit(None, change, relabel=False) == (change,)
-    assert regions_of_edit(truth, change, relabel=True) == (truth, replace(change, relabels=True))
-    assert regions_of_edit(truth, change, relabel=False) == (change, truth)
+    assert regions_of_edit((), change, relabel=True) == regions_of_edit((), change, relabel=False) == (change,)
+    assert regions_of_edit((truth,), change, relabel=True) == (truth, replace(change, relabels=True))
+    assert regions_of_edit((truth,), change, relabel=False) == (change, truth)
+
+
+def test_unless_told_the_label_names_what_can_be_seen(tmp_path):
+    truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
+    painted_over, still_there = (regions_of_edit((truth,), change, "auto", covered) for covered in (0.9, 0.1))
+    assert painted_over == (change,)
+    assert still_there == regions_of_edit((truth,), change, "auto", None) == (change, truth)
+    assert regions_of_edit((truth,), change, False, 0.9) == (change, truth)
+    assert regions_of_edit((), change, "auto", 0.9) == (change,)
 
 
 def test_an_item_without_a_class_shows_a_defect(tmp_path):

@@ -14,6 +14,7 @@ from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings
 from rli.method.solvers import SOLVERS
+from rli.photos.placement_settings import Pool, Shapes
 from rli.photos.sources import READERS, photos
 from rli.reports.outputs import write_outcome
 from rli.reports.sweep import write_sweep
@@ -38,6 +39,7 @@ TAKERS = {
         RayCluster,
     ],
     "data": [photos, *READERS.values()],
+    "placement": [Shapes, Pool],
     "dataset": [Dataset, Selection],
     "dataset.gate": [Gate],
     "dataset.variants": [Variants],
@@ -46,7 +48,8 @@ TAKERS = {
 }
 # Said in conf/ alone: the choice of a group's option; paths and prompts; and what only the command knows.
 CONF_ALONE = {
-    "runtime.kind", "runtime.cache", "data.kind", "data.path", "dataset.review", "dataset.gate", "dataset.variants",
+    "runtime.kind", "runtime.cache", "data.kind", "data.path", "placement.kind", "dataset.review", "dataset.gate",
+    "dataset.variants",
     "inversion.method", "inversion.solver", "edit.method", "tracking.kind",
 }  # fmt: skip
 
@@ -93,6 +96,8 @@ def test_every_setting_of_the_records_has_its_key(cfg):
         **{kind: {*cfg["inversion"]} for kind in (*INVERTERS.values(), *SOLVERS.values())},
         RLI: {*cfg["rli"]},
         EditSettings: {*cfg["edit"]},
+        Shapes: {*cfg["placement"]},
+        Pool: {*cfg["placement"]},
         Gate: {*cfg["dataset"]["gate"]},
         Variants: {*cfg["dataset"]["variants"]},
         ModelSpec: {*cfg["model"], *cfg["runtime"]},

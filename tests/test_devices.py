@@ -211,7 +211,7 @@ def draws_with_the_cpu_s_generator(_: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def straight_to_numpy(_: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda mask, size: F.interpolate(mask[None, None].float(), size=size)[0, 0].bool().numpy()
+    return lambda store, *rest: store.total.numpy()
 
 
 def times_of_the_cpu(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -246,7 +246,7 @@ MISTAKES: dict[str, tuple[str, Mistake]] = {
     "injected maps": ("rli.method.attention.prompt_to_prompt.inject", given_from_the_cpu(0)),
     "watched maps": ("rli.method.attention.prompt_to_prompt.MapStore.add", given_from_the_cpu(1)),
     "the blend mask": ("rli.method.blend.local_blend_mask", left_behind),
-    "a mask for a file": ("rli.method.blend.to_pixels", straight_to_numpy),
+    "a mask for a file": ("rli.method.editing.blend_masks", straight_to_numpy),
     "offload": ("rli.models.diffusion.Model.ready", readies_nothing),
 }
 SMALL = Work(NullText(GaussNewton(inner_steps=1)), placing={"offload": True})

@@ -11,6 +11,10 @@ import pytest
 from experiments import harness
 from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
+from experiments.peers import contours, labels
+from experiments.peers import run as peers
+from experiments.placement import run as placement
+from experiments.placement.read_back import READ_BACK
 from experiments.reconstruction import run as reconstruction
 
 pytestmark = pytest.mark.integration
@@ -46,6 +50,35 @@ def test_edit_quality(tmp_path, typed):
     assert total["background"] == pytest.approx(rows["background"].mean(), abs=1e-3)
     assert total["named_after"] == pytest.approx((rows["after"] > 0.5).mean())
     assert (tmp_path / "direct.png").exists()
+
+
+def test_peers_and_their_labels(tmp_path, typed):
+    methods = ("masked inpainting", "LEDITS++", "cross 0.4, replace 0, fresh 1")
+    where = ("--steps", 4, "--out", tmp_path, "--cache", tmp_path / "cache", "--work", tmp_path / "work", "--methods")
+    typed(peers, "--surfaces", 1, "--variants", 0, *where, *methods)
+    rows = pd.read_csv(tmp_path / "edits.csv")
+    assert rows.groupby("method").size().to_dict() == dict.fromkeys(methods, len(peers.WORDS))
+    assert (tmp_path / "peers.png").exists()
+    typed(peers, "--surfaces", 1, "--variants", 0, *where, *methods)
+    assert len(pd.read_csv(tmp_path / "edits.csv")) == len(rows)  # nothing is made twice
+    typed(labels, *where, methods[-1])
+    assert pd.read_csv(tmp_path / "labels.csv")["covered"].between(0, 1).all()
+
+
+def test_contours(tmp_path, typed):
+    typed(contours, "--surfaces", 1, "--steps", 3, "--out", tmp_path)
+    rows = pd.read_csv(tmp_path / "contours.csv").set_index("way")
+    assert [*rows.index] == [*contours.WAYS]
+    assert rows.loc["truth and margin", "inside"] == 1
+
+
+@pytest.mark.slow
+def test_placement(tmp_path, typed):
+    typed(placement, "--surfaces", 1, "--steps", 3, "--work", tmp_path / "work", "--out", tmp_path)
+    row = pd.read_csv(tmp_path / "results.csv").iloc[0]
+    formats = [name for name in READ_BACK if name != "coco" or importlib.util.find_spec("pycocotools")]
+    assert row["photographs"] == row["wholly in the part"] == row["changed in the region alone"] == 1
+    assert row["read back"].split(", ") == formats and (tmp_path / "sheet.png").exists()
 
 
 def test_solvers(tmp_path, typed):

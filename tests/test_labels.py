@@ -42,7 +42,7 @@ def edited(mini: Model, work: Job, photo: Photo) -> tuple[PhotoResult, EditedPho
 
 
 def change(result: PhotoResult, edit: EditedPhoto, mask: np.ndarray | None) -> np.ndarray:
-    return change_mask(edit.image, result.reconstruction, mask)
+    return change_mask(edit.image, result.input, mask)  # it is laid back on the photograph
 
 
 def photograph(folder: Path) -> Photo:

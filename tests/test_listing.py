@@ -10,11 +10,19 @@ from rli.photos.sources import photos
 
 MASK = box()
 ROWS = [
-    {"path": "sub/a.png", "mask": "masks/a.png", "label": "crack", "category": "tile", "split": "train", "region": ""},
-    {"path": "sub/a.png", "mask": "", "label": "", "category": "", "split": "", "region": "masks/a.png"},
-    {"path": "../set/b, \"c\".png", "mask": "", "label": "good", "category": "", "split": "", "region": ""},
-    {"path": "", "mask": "", "label": "", "category": "", "split": "", "region": ""},
-]  # fmt: skip
+    {
+        "path": "sub/a.png",
+        "mask": "masks/a.png",
+        "label": "crack",
+        "category": "tile",
+        "split": "train",
+        "region": "",
+        "group": "t1",
+    },
+    {"path": "sub/a.png", "mask": "", "label": "", "category": "", "split": "", "region": "masks/a.png", "group": "t1"},
+    {"path": '../set/b, "c".png', "mask": "", "label": "good", "category": "", "split": "", "region": "", "group": ""},
+    {"path": "", "mask": "", "label": "", "category": "", "split": "", "region": "", "group": ""},
+]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -34,6 +42,7 @@ def test_a_list_says_what_its_columns_say(tmp_path, suffix):
     assert third.region(40, 60) is None and third.read(40, 60).shape == (1, 3, 40, 60)
     with pytest.raises(RLIError, match="row 4 names no photograph"):
         fourth.read(64, 64)
+    assert [photo.group for photo in source] == ["t1", "t1", "", ""]
     assert source.count() == 4 and names(source) == names(source)
 
 
@@ -69,3 +78,57 @@ def test_long_lists_take_no_more_memory_than_short_ones(tmp_path, suffix):
     )
     assert long.count() == 4_500
     assert peak(long) - peak(short) < 100_000
+
+
+SPREADSHEETS = {
+    "backslashes": "path,mask,label\nlot\\prüf.png,lot\\m.png,Riß\n".encode(),
+    "semicolons": "path;mask;label\nlot/prüf.png;lot/m.png;Riß\n".encode(),
+    "a note of the separator": "sep=;\r\npath;mask;label\r\nlot/prüf.png;lot/m.png;Riß\r\n".encode(),
+    "tabs": "path\tmask\tlabel\nlot/prüf.png\tlot/m.png\tRiß\n".encode(),
+    "a byte order mark": "path,mask,label\nlot/prüf.png,lot/m.png,Riß\n".encode("utf-8-sig"),
+    "UTF-16": "path\tmask\tlabel\r\nlot\\prüf.png\tlot\\m.png\tRiß\r\n".encode("utf-16"),
+    "Windows' old coding": "path;mask;label\r\nlot\\prüf.png;lot\\m.png;Riß\r\n".encode("cp1252"),
+    "capitals": "Path,MASK,Label\nlot/prüf.png,lot/m.png,Riß\n".encode(),
+    "blanks": "path, mask , label\nlot/prüf.png, lot/m.png, Riß\n".encode(),
+    "old ends of lines": "path,mask,label\rlot/prüf.png,lot/m.png,Riß\r".encode(),
+}
+
+
+@pytest.mark.parametrize("kind", SPREADSHEETS)
+def test_a_spreadsheets_list_says_the_same_as_any(tmp_path, kind):
+    write_images(tmp_path, "lot/prüf.png")
+    write_images(tmp_path, "lot/m.png", image=MASK)
+    (tmp_path / "list.csv").write_bytes(SPREADSHEETS[kind])
+    (photo,) = photos("list", str(tmp_path / "list.csv"))
+    assert (photo.name, photo.label, photo.file) == ("lot/prüf~1", "Riß", tmp_path / "lot" / "prüf.png")
+    assert photo.read(40, 60).shape == (1, 3, 40, 60) and np.array_equal(photo.truth(40, 60), MASK)
+
+
+def test_a_path_of_another_system_is_the_problem_of_its_row(tmp_path):
+    write_images(tmp_path, "a.png")
+    rows = "path,mask\nC:\\lot\\a.png,\n\\\\server\\lot\\a.png,\na.png,D:/m.png\na.png,\n"
+    (tmp_path / "list.csv").write_text(rows)
+    *foreign, own = photos("list", str(tmp_path / "list.csv"))
+    for photo, path in zip(foreign, (r"C:\\lot\\a.png", r"\\\\server", "D:/m.png"), strict=True):
+        with pytest.raises(RLIError, match=rf"row \d: .*{path}.* is a path of Windows"):
+            photo.read(40, 60)
+    assert own.read(40, 60).shape == (1, 3, 40, 60)
+
+
+def test_labels_and_splits_of_a_list_are_what_they_mean(tmp_path):
+    write_images(tmp_path, "a.png")
+    (tmp_path / "list.csv").write_text("path,label,split\na.png,OK,Train\na.png,crack,valid\na.png,,mine\n")
+    found = table(photos("list", str(tmp_path / "list.csv")), "label", "split")
+    assert found == [("good", "train"), ("crack", "val"), ("", "mine")]
+
+
+def test_a_list_may_name_annotations_in_the_place_of_masks(tmp_path):
+    write_images(tmp_path, "a.png")
+    (tmp_path / "a.xml").write_text("<annotation><object><name>dent</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
+                                    "<xmax>30</xmax><ymax>20</ymax></bndbox></object></annotation>")  # fmt: skip
+    (tmp_path / "notes.txt").write_text("none")
+    (tmp_path / "list.csv").write_text("path,mask\na.png,a.xml\na.png,notes.txt\n")
+    told, none = photos("list", str(tmp_path / "list.csv"))
+    assert told.label == "dent" and np.array_equal(told.truth(40, 60), MASK)
+    with pytest.raises(RLIError, match=r"notes\.txt is no annotation of labelme, Pascal VOC or YOLO"):
+        none.read(40, 60)

@@ -379,7 +379,7 @@ def test_each_photograph_on_cuda_has_a_peak_of_its_own(model, photo, task, monke
     assert calls == ["cuda"]
     # The runner begins a peak before each photograph.
     monkeypatch.setattr("rli.runs.runner.reset_peak_memory", lambda device: reset_peak_memory(cuda))
-    monkeypatch.setattr("rli.runs.stages.peak_memory_gb", lambda device: peak_memory_gb(cuda))
+    monkeypatch.setattr("rli.runs.measure.peak_memory_gb", lambda device: peak_memory_gb(cuda))
     results = Runner(task(targets=TARGETS[:1]), model).results(photographs(photo, 2))
     assert [{row.peak_memory_gb for row in result.rows} for result in results] == [{2.0}, {3.0}]
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,8 @@ from rli.models import vae as codec
 from rli.models.base_models import BASE_MODELS, check_size
 from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import compiled
-from rli.models.loading import assemble, check_weights, load, random_model
+from rli.models.loading import assemble, check_weights, load, random_model, tokenizer_at_hand
+from rli.models.mini import WEIGHTS
 from rli.models.mini.tokenizer import tokenizers
 from rli.models.noise_schedule import Step
 from rli.models.parts import Parts, fingerprint
@@ -253,3 +255,15 @@ def test_the_compiled_model_computes_the_same(photo):
         assert torch.allclose(a, b, atol=1e-5)
     edited = editing.edit(model, inversion.invert(model, photo, SOURCE, InversionSettings(steps=3)), [RUST])[0]
     assert torch.isfinite(edited.image).all()
+
+
+def test_a_tokenizer_is_found_in_a_folder_and_in_the_hub_s_cache_without_asking_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert tokenizer_at_hand("sdxl", "random") is tokenizer_at_hand("sdxl", "some/pipeline") is None
+    kept = tmp_path / "models--some--pipeline"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(WEIGHTS / "tokenizer", kept / "snapshots" / ("0" * 40) / "tokenizer")
+    words = "photo of a crack rust image"
+    for weights in ("some/pipeline", str(WEIGHTS)):
+        assert tokenizer_at_hand("sdxl", weights)(words).input_ids == tokenizers()[0](words).input_ids

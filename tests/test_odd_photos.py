@@ -91,7 +91,7 @@ def test_files_that_are_no_pictures(tmp_path):
     told = {photo.name: reason(photo) for photo in photos("folder", str(tmp_path))}
     assert told.keys() == {"empty", "text", "written", "pipe", "gone", "ring"}
     assert "empty.png cannot be read as an image: it is empty" in told["empty"]
-    assert "it is not an image" in told["text"] and "it is not an image" in told["written"]
+    assert "it is not an image" in told["text"] and "it is a PostScript document" in told["written"]
     assert "pipe.png is not a file" in told["pipe"]
     assert "there is no such file" in told["gone"]
     assert "symbolic links" in told["ring"]

@@ -41,6 +41,7 @@ class Shelf:
     class Record:
         shelf: "Shelf"
         name: str
+        windows = ()
 
         def read(self):
             if self.name in self.shelf.gone:

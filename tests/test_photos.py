@@ -26,7 +26,7 @@ MASK = box()
 
 
 def test_samples_are_the_projects_own_and_come_at_any_size():
-    for photo in photos("sample", samples=["surface", "brick", "gravel"]):
+    for photo in photos("sample", samples=["surface", "brick", "gravel"], region="attention"):
         assert photo.read(64, 96).shape == (1, 3, 64, 96)
         assert photo.region(64, 96) is None
         assert photo.file is None
@@ -46,7 +46,7 @@ def test_a_drawn_surface_knows_its_crack():
 def test_one_image_and_its_masks(tmp_path):
     write_images(tmp_path, "a.png", "b.png")
     write_images(tmp_path, "a_label.png", "elsewhere/a.png", "m.png", image=MASK)
-    (photo,) = photos("image", str(tmp_path / "a.png"))
+    (photo,) = photos("image", str(tmp_path / "a.png"), region="attention")
     assert (photo.name, photo.source, photo.truth_file) == ("a", "a.png", tmp_path / "a_label.png")
     assert photo.region(40, 60) is None
     (photo,) = photos("image", str(tmp_path / "a.png"), mask_path=str(tmp_path / "m.png"))
@@ -110,8 +110,11 @@ def test_folders_of_masks_that_are_named(tmp_path):
     write_images(tmp_path / "set", "a.png", "sub/a.png", "sub/b.png")
     write_images(tmp_path / "set" / "truth", "a.png", "sub/a_mask.png", image=MASK)
     write_images(tmp_path / "regions", "sub/b.tif", image=MASK)
-    where = {"truth_path": str(tmp_path / "set" / "truth"), "mask_path": str(tmp_path / "regions")}
-    found = [*photos("folder", str(tmp_path / "set"), **where)]
+    where = {
+        "truth_path": str(tmp_path / "set" / "truth"),
+        "mask_path": str(tmp_path / "regions"),
+    }
+    found = [*photos("folder", str(tmp_path / "set"), **where, region="attention")]
     assert [p.name for p in found] == ["a", "sub/a", "sub/b"]
     assert [p.truth(40, 60) is not None for p in found] == [True, True, False]
     assert [p.region(40, 60) is not None for p in found] == [False, False, True]
@@ -170,7 +173,7 @@ def test_mvtec_ad_of_one_category(mvtec, monkeypatch):
     ]
     assert names(photos("mvtec_ad", ".", limit=1)) == ["broken/000"]
     write_images(mvtec / "mine", "test/broken/001.png", image=MASK)
-    found = photos("mvtec_ad", ".", mask_path=str(mvtec / "mine"))
+    found = photos("mvtec_ad", ".", mask_path=str(mvtec / "mine"), region="attention")
     assert [photo.region(40, 60) is not None for photo in found] == [False, True]
 
 
@@ -181,6 +184,7 @@ def test_kolektor_sdd_is_labelled_by_its_masks(tmp_path):
     (tmp_path / "kos03" / "Part0_label.bmp").write_bytes(b"")
     source = photos("kolektor_sdd", str(tmp_path))
     assert table(source, "name", "label") == [("kos01/Part0", "defect"), ("kos02/Part0", ""), ("kos03/Part0", "")]
+    assert [photo.group for photo in source] == ["kos01", "kos02", "kos03"]
     assert source.count() == 3
     with pytest.raises(RLIError, match=r"kos03/Part0_label\.bmp cannot be read"):
         [*source][-1].read(64, 64)
@@ -194,9 +198,9 @@ def test_kolektor_sdd_2(tmp_path):
     write_images(tmp_path, "train/10000.png", "train/10001.png", "test/20000.png")
     write_images(tmp_path, "train/10001_GT.png", "test/20000_GT.png", image=MASK)
     write_images(tmp_path, "train/10000_GT.png", image=np.zeros((40, 60), bool))
-    assert table(photos("kolektor_sdd", str(tmp_path)), "name", "label", "split") == [
-        ("test/20000", "defect", "test"),
-        ("train/10001", "defect", "train"),
+    assert table(photos("kolektor_sdd", str(tmp_path)), "name", "label", "split", "group") == [
+        ("test/20000", "defect", "test", ""),
+        ("train/10001", "defect", "train", ""),
     ]
 
 
@@ -284,7 +288,7 @@ def test_each_reader_has_its_configuration_with_its_own_defaults():
         ("image", ".", {}, "is a folder"),
         ("folder", "nowhere", {}, "no such folder"),
         ("folder", ".", {}, "no photographs"),
-        ("folder", "x.png", {}, "no such folder"),
+        ("folder", "x.png", {}, "it is a file; expected a folder"),
         ("folder", ".", {"truth_path": "nowhere"}, "truth_path=nowhere: there is no such folder"),
         ("folder", ".", {"mask_path": "."}, "the photographs' own folder"),
         ("image", "x.png", {"mask_path": "nowhere"}, "no such file or folder"),

@@ -1,5 +1,7 @@
 """Settings drawn from ranges: the same everywhere, within the range, and nothing else touched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,15 @@ def test_without_ranges_the_settings_stay():
     assert Variants().draw(BASE, 0, "a", 0) == BASE
 
 
+def test_variants_that_would_be_equal_are_refused():
+    for variants in (Variants(2), Variants(2, eq=[2, 2])):
+        with pytest.raises(RLIError, match="edits would be equal"):
+            variants.check_differ(BASE)
+        variants.check_differ(replace(BASE, fresh=0.5))
+    Variants(2, eq=[1, 2]).check_differ(BASE)
+    Variants(1).check_differ(BASE)
+
+
 def test_names():
     assert [variant_name("rust", k) for k in range(3)] == ["rust", "rust-2", "rust-3"]
 
@@ -43,8 +54,6 @@ def test_names():
     ("values", "told"),
     [
         ({"count": 0}, "count=0: out of range"),
-        ({"count": 2}, "edits would be equal"),
-        ({"count": 2, "eq": [2, 2]}, "edits would be equal"),
         ({"eq": 3}, "eq=3: expected a range [LOW,HIGH]"),
         ({"eq": [3, 1]}, "eq=[3, 1]: expected a range"),
         ({"eq": [1, 2, 3]}, "eq="),

@@ -20,11 +20,11 @@ from rli.method import blend as masks
 from rli.method import sampler
 from rli.method.attention.install import SMALL_SIDE, Attend, AttentionHook, Layer, install
 from rli.method.attention.prompt_to_prompt import inject, map_size
-from rli.method.editing import BLEND_START
 from rli.method.inversion.settings import InversionSettings
 from rli.method.prompts import TokenAlignment, align
 from rli.method.records import EditSettings, NullEmbeddings, Target
 from rli.method.solvers.adam import PUBLISHED_STEPS
+from rli.method.target_branch import BLEND_START
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.conditioning import Conditioning
@@ -209,7 +209,9 @@ def _edit(
             continue  # predicted, as published; used by nothing, as in rli
         z = _move(model, step, z, *eps.chunk(2), inversion.guidance)
         if settings.local_blend and step.index >= BLEND_START * step.total:
-            seen = masks.local_blend_mask(keeper.words(watched), chosen, size, settings.threshold)
+            seen = masks.local_blend_mask(
+                keeper.words(watched), chosen, size, settings.threshold, settings.map_interpolation
+            )
             z = torch.where(seen.any(0), z, z[:1])
     return z
 

@@ -33,8 +33,8 @@ from rli.method.records import Edit, EditSettings, Inversion, NullEmbeddings, Ta
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.package_files import resource_folder
 from rli.progress import shown
+from rli.runs import measure, runner, stages
 from rli.runs import run as story
-from rli.runs import runner, stages
 from rli.runs.config import read_config
 
 SIDE = 64
@@ -77,9 +77,10 @@ def edited(
 @contextmanager
 def without_core() -> Iterator[None]:
     """Within the scope the job calls the functions above, and no picture is judged."""
-    core = {"invert_batch": inverted, "edit_batch": edited, "reconstruct": given_back, "vae_round_trip": given_back}
+    core = {"invert_batch": inverted, "edit_batch": edited, "reconstruct": given_back}
     with (
         patch.multiple(stages, **core),
+        patch.object(measure, "vae_round_trip", given_back),
         patch("rli.metrics.lpips.load_lpips", lambda: None),
         patch("rli.models.mini.classifier.judge_of", lambda classifier: None),
     ):

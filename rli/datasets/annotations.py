@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,18 @@ import numpy as np
 from scipy import ndimage
 
 from rli.errors import RLIError, one_of, whole, within
+from rli.images import read_mask
 from rli.photos.photo import GOOD, SPLITS
 
 KINDS = ("original", "reconstruction", "edit")
 # The class of a defect that nobody named.
 UNKNOWN = "defect"
+# How an edit is labelled where it lies over the photograph's own defect.
+RELABELS = ("auto", True, False)
+# The share of a defect's pixels that are changed from which on it counts as painted over (experiments/peers/labels.py).
+PAINTED_OVER = 0.5
+# Pixels whose colours are compared at once.
+PIXELS_AT_ONCE = 2**18
 # The class index of pixels that nobody may learn from or be judged by.
 IGNORE = 255
 
@@ -28,10 +35,23 @@ class Region:
 
     # Its class.
     label: str
-    # A PNG of 0 and 255, of the image's size.
+    # A mask of the image's size; or the file that `drawn` was read from.
     mask: Path
     # Whether its pixels have this class alone, and leave the regions before it.
     relabels: bool = False
+    # From height and width of the image to (H,W) bool, where the region is no mask file.
+    drawn: Callable[[int, int], np.ndarray | None] | None = None
+
+    def pixels(self, height: int, width: int) -> np.ndarray:
+        """The region as (height,width) bool, the image's size.
+
+        Raises:
+            RLIError: Its file cannot be read, or has another size.
+        """
+        if self.drawn is None:
+            return read_mask(self.mask, height, width, photo_size=(width, height))
+        inside = self.drawn(height, width)
+        return np.zeros((height, width), bool) if inside is None else inside
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,8 @@ class Item:
     split: str = "train"
     # Later ones lie over earlier ones.
     regions: tuple[Region, ...] = ()
+    # Whether it shows a defect of its photograph that its regions leave out, because nobody knows where it is.
+    shows_more: bool = False
     # What the manifest says of it: source file and hash, prompts, settings, metrics.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -70,19 +92,19 @@ def change_mask(
     reconstruction: np.ndarray,
     mask: np.ndarray | None,
     *,
-    threshold: float = 8.0,
+    threshold: float = 5.0,
     smallest: int = 16,
 ) -> np.ndarray:
-    """The pixels that an edit visibly changed: measurably different, and inside the blend mask that held it.
+    """The pixels that an edit visibly changed: of another colour to the eye, and inside the blend mask that held it.
 
-    Of the absolute difference the strongest channel counts, for rust may show in one alone; it is smoothed by a
-    Gaussian of one pixel before it is compared.
+    Colours are compared as eyes see them (CIEDE2000), after a Gaussian of one pixel. Around a new defect lies a halo
+    that can be measured and is not seen; the same step of grey levels may be seen in red and not in blue.
 
     Args:
         edit: (H,W,3) uint8.
         reconstruction: (H,W,3) uint8.
         mask: (H,W) bool, the blend mask; None where the edit was free to change the whole image.
-        threshold: In grey levels of 255.
+        threshold: A CIEDE2000 difference: 2.3 is just noticeable side by side; from 5 on one sees two colours.
         smallest: Connected pieces of fewer pixels are removed.
 
     Returns:
@@ -91,28 +113,55 @@ def change_mask(
     Raises:
         SettingError: A bad threshold or smallest piece.
     """
-    within("threshold", threshold, 0, 255)
+    within("threshold", threshold, 0, 100)
     whole("smallest", smallest, 0, 2**31 - 1)
-    difference = np.abs(edit.astype(np.int16) - reconstruction).max(-1).astype(np.float32)
-    changed = ndimage.gaussian_filter(difference, 1.0) > threshold
-    if mask is not None:
-        changed &= mask
+    inside = np.ones(edit.shape[:2], bool) if mask is None else mask
+    changed = np.zeros_like(inside)
+    changed[inside] = _colour_difference(_smooth(edit)[inside], _smooth(reconstruction)[inside]) > threshold
     labels, _ = ndimage.label(changed, _NEIGHBOURS)
     return changed & (np.bincount(labels.ravel())[labels] >= smallest)
 
 
-def regions_of_edit(truth: Region | None, change: Region, relabel: bool) -> tuple[Region, ...]:
-    """The regions of an edit: the photograph's own defect, where it is known, and the change, each with its own class.
+def _smooth(image: np.ndarray) -> np.ndarray:
+    """(H,W,3) uint8 as float32 in [0,1], after a Gaussian of one pixel."""
+    return ndimage.gaussian_filter(image.astype(np.float32) / 255, (1.0, 1.0, 0.0))
+
+
+def _colour_difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """CIEDE2000 between the colours (N,3) in [0,1]: (N,). Piece by piece, for it takes a lot of memory."""
+    from skimage.color import deltaE_ciede2000, rgb2lab  # here, because a run without data set needs no scikit-image
+
+    pieces_of = (np.array_split(colours, len(colours) // PIXELS_AT_ONCE + 1) for colours in (one, other))
+    return np.concatenate([deltaE_ciede2000(rgb2lab(a), rgb2lab(b)) for a, b in zip(*pieces_of, strict=True)])
+
+
+def is_painted_over(covered: float | None) -> bool:
+    """Whether an edit leaves nothing of the photograph's own defect to be seen.
 
     Args:
-        truth: The photograph's own defect; None where none is known.
-        change: The new defect.
-        relabel: Whether pixels of both have the new defect's class alone, as in the paper. Otherwise they belong to
-            both objects, and have the class of the photograph's own defect in class-index masks.
+        covered: The share of the defect's pixels that the edit visibly changed; None where it is not known.
     """
-    if truth is None:
+    return covered is not None and covered >= PAINTED_OVER
+
+
+def regions_of_edit(
+    truths: Sequence[Region], change: Region, relabel: str | bool, covered: float | None = None
+) -> tuple[Region, ...]:
+    """The regions of an edit: the photograph's own defects, where they are known, and the change, each with its class.
+
+    Args:
+        truths: The photograph's own defects, one for each class; none where none is known.
+        change: The new defect.
+        relabel: One of RELABELS. True gives pixels of both the new defect's class alone, as in the paper. False leaves
+            them to both objects, and gives them the class of the photograph's own defect in class-index masks. auto
+            says what can be seen: of a defect that is painted over nothing is left, and otherwise it does as False.
+        covered: The share of the photograph's own defect that the edit changed; see `is_painted_over`.
+    """
+    if not truths or (relabel == "auto" and is_painted_over(covered)):
         return (change,)
-    return (truth, replace(change, relabels=True)) if relabel else (change, truth)
+    if relabel == "auto":
+        relabel = False
+    return (*truths, replace(change, relabels=True)) if relabel else (change, *truths)
 
 
 def class_index(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rli.datasets.annotations import UNKNOWN, Item, Region, regions_of_edit
+from rli.datasets.annotations import RELABELS, UNKNOWN, Item, Region, regions_of_edit
 from rli.datasets.card import dataset_card
+from rli.datasets.classes import in_order
 from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
+from rli.datasets.groups import grouped_by, joined, ties_of
 from rli.datasets.manifest import ManifestWriter
-from rli.datasets.splits import assign, ratios_of
-from rli.errors import RLIError, one_of, shortened, true_or_false
+from rli.datasets.own_defects import is_lost, own_label, own_regions, regions_of_photo
+from rli.datasets.splits import Member, assign, ratios_of, torn
+from rli.errors import RLIError, SettingError, one_of, shortened, shown, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
-from rli.photos.photo import GOOD, SPLITS, Photo
+from rli.photos.photo import SPLITS, Photo
 from rli.store.records import PhotoRecord
 
 
@@ -31,14 +35,18 @@ class Dataset:
     # Whether reconstructions, and edits, are images of it.
     reconstructions: bool = False
     edits: bool = True
-    # Whether changed pixels have the new defect's class alone where the photograph's own mask overlaps them.
-    relabel: bool = False
-    # The photographs: link (hard links), copy or none.
-    originals: str = "link"
+    # How an edit is labelled where it lies over the photograph's own defect: one of RELABELS.
+    relabel: str | bool = "auto"
+    # The photographs: copy, link (hard links) or none.
+    originals: str = "copy"
     # Shares of train, val and test, such as 0.7/0.15/0.15; None keeps the photographs' own splits.
     split: str | None = None
     # Whether photographs that have a split of their own keep it.
     keep_split: bool = False
+    # Which photographs belong together in one split: see `groups.grouped_by`. Equal files always do.
+    group: str | None = None
+    # Classes whose numbers are these, from 0; the others follow by name. See `classes.fixed_classes`.
+    classes: tuple[str, ...] = ()
     # By job (""), photograph and edit, whether an edit is kept; overrides the quality gate.
     review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     # For the card.
@@ -49,17 +57,21 @@ class Dataset:
     def __post_init__(self) -> None:
         for name in self.formats:
             one_of("formats", name, tuple(FORMATS))
+        if self.relabel not in RELABELS:
+            raise SettingError("relabel", self.relabel, "unknown value; expected auto, true or false")
         one_of("originals", self.originals, ORIGINALS)
         if self.split is not None:
             ratios_of(self.split)
         true_or_false("keep_split", self.keep_split)
+        grouped_by(self.group)
 
 
 def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
     """The manifest's columns beside those that every item has, name to type; of a row's columns those that say so."""
     of_row = [column for column in columns if column.manifest]
     return {
-        **dict.fromkeys(("source", "sha256", "prompt", "target", "model", "model_hash", "version"), str),
+        **dict.fromkeys(("source", "sha256", "prompt", "target", "placement"), str),
+        **dict.fromkeys(("model", "model_hash", "version", "windows"), str),
         **{column.name: column.type for column in of_row if column.kind != "number"},
         "threshold": float,
         **{column.name: column.type for column in of_row if column.kind == "number"},
@@ -97,6 +109,9 @@ def write_dataset(
         labels |= {item.label, *(region.label for region in item.regions)}
     if not labels:
         raise RLIError(f"{folder}: no images to export")
+    for line in (torn_by_source(made, dataset), unnumbered(labels, dataset.classes)):
+        if line:
+            print(line, file=sys.stderr, flush=True)
     with ManifestWriter(folder, FACTS) as manifest:
 
         def kept() -> Iterator[Item]:
@@ -110,7 +125,7 @@ def write_dataset(
             kept(),
             folder / "dataset",
             originals=dataset.originals,
-            classes=sorted(labels - {GOOD}),
+            classes=in_order(labels, dataset.classes),
             # The manifest of an earlier one lies beside it.
             is_own=(folder / "manifest.parquet").is_file() and (folder / "records").is_dir(),
         )
@@ -118,13 +133,24 @@ def write_dataset(
     return counts
 
 
-def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collection[str], dataset: Dataset) -> None:
+def unnumbered(labels: Collection[str], fixed: Sequence[str]) -> str | None:
+    """A line about classes whose numbers are not fixed though others are; None where there is none."""
+    classes = in_order(labels, fixed)
+    others = [f"{shown(name)} ({number})" for number, name in enumerate(classes) if number >= len(fixed)]
+    if not fixed or not others:
+        return None
+    return f"classes after those of dataset.classes: {', '.join(others)}; add them there, and they keep their numbers"
+
+
+def check_names(
+    photos: Iterable[Photo], edits: Callable[[Photo], Collection[str]], classes: Collection[str], dataset: Dataset
+) -> None:
     """Whether a data set can be written of photographs that are still to be made, by their names: one pass, in which no
     photograph is opened.
 
     Args:
         photos: All of them.
-        edits: The names of the edits that each gets.
+        edits: Gives the names of the edits that a photograph gets.
         classes: The classes of these edits.
         dataset: What is wanted.
 
@@ -136,10 +162,10 @@ def check_names(photos: Iterable[Photo], edits: Collection[str], classes: Collec
         if photo.split:
             one_of(f"{photo.name}: split", photo.split, SPLITS)
         if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
-            labels.add(photo.label or UNKNOWN)
-        for edit in edits if dataset.edits and reviewed else ():
+            labels |= {label or UNKNOWN for label in (photo.label, *photo.truth_labels)}
+        for edit in edits(photo) if dataset.edits and reviewed else ():
             reviewed.pop(("", photo.name, edit), None)
-    check_classes(sorted(labels - {GOOD}))
+    check_classes(in_order(labels, dataset.classes))
     for _, photo_name, defect in reviewed:
         raise RLIError(f"review: “{shortened(defect)}” of “{shortened(photo_name)}” is no edit of this run")
 
@@ -152,19 +178,43 @@ def items(
     A photograph of a known class carries that class; its mask, where there is one, holds for the reconstruction and the
     edits too, for their geometry is the photograph's. A photograph without label is taken for a defective one.
     """
-    strata = ((photo.name, f"{photo.category}/{photo.label}", photo.split or None) for photo, _ in made)
-    splits = assign(strata, dataset.split, seed=seed, keep=dataset.keep_split)
+    members = members_of(made, dataset.group)
+    splits = assign(members, dataset.split, seed=seed, keep=dataset.keep_split)
     for (photo, record), split in zip(made, splits, strict=True):
         yield from _items_of(photo, record, split, dataset)
+
+
+def members_of(made: Collection[tuple[Photo, PhotoRecord]], rule: str | None) -> list[Member]:
+    """The photographs as they are shared out to splits: grouped by a rule (see `groups.grouped_by`), and those whose
+    files are equal."""
+    group_of = grouped_by(rule)
+    groups = joined([ties_of(photo.name, group_of(photo), record.sha256) for photo, record in made])
+    return [
+        Member(photo.name, group, f"{photo.category}/{photo.label}", photo.split)
+        for (photo, _), group in zip(made, groups, strict=True)
+    ]
+
+
+def torn_by_source(made: Collection[tuple[Photo, PhotoRecord]], dataset: Dataset) -> str | None:
+    """A line about groups that are in several splits because their photographs keep splits of their own; None where
+    there is none."""
+    members = members_of(made, dataset.group)
+    found = torn(members, assign(members, dataset.split, keep=dataset.keep_split))
+    if not found:
+        return None
+    example = " and ".join(f"{shown(name)} in {split}" for split, name in next(iter(found.values())).items())
+    return (
+        f"the source's own splits tear equal or related photographs apart ({len(found)} of the groups), such as "
+        f"{example}; dataset.split=0.7/0.15/0.15 without keep_split shares them out anew, each group whole"
+    )
 
 
 def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
     """One photograph's images. What its reader says of it now holds, also where it said something else when the record
     was made."""
-    label = photo.label or UNKNOWN
-    truth = Region(label, record.picture("truth")) if record.has_truth and label != GOOD else None
+    truths = own_regions(photo, record)
     shared = {"photo": photo.name, "category": photo.category, "split": split}
-    own: dict[str, Any] = {**shared, "label": label, "regions": (truth,) if truth else ()}
+    own: dict[str, Any] = {**shared, "label": own_label(photo, record), "regions": truths}
     if dataset.originals != "none":
         yield _original(photo, record, own), None
     if dataset.reconstructions:
@@ -177,7 +227,8 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
             "edit",
             name=f"{photo.name}/{defect}",
             label=edit.label,
-            regions=regions_of_edit(truth, change, dataset.relabel),
+            regions=regions_of_edit(truths, change, dataset.relabel, edit.covered),
+            shows_more=is_lost(photo, record),
             facts=_facts(record, defect),
             **shared,
         )
@@ -190,7 +241,7 @@ def _original(photo: Photo, record: PhotoRecord, own: Mapping[str, Any]) -> Item
     facts = {"source": photo.source, "sha256": record.sha256, "version": record.made["version"]}
     if not photo.file:
         return Item(record.picture("input"), "original", name=photo.name, facts=facts, **own)
-    regions = (Region(own["label"], photo.truth_file),) if own["regions"] and photo.truth_file else ()
+    regions = regions_of_photo(photo, record)
     return Item(photo.file, "original", name=photo.name, facts=facts, **{**own, "regions": regions})
 
 
@@ -204,6 +255,8 @@ def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
         "prompt": record.prompts[ORIGINAL],
         "target": record.prompts[defect] if edit else "",
         **record.made,
+        # Each as top, left, height and width in the photograph's pixels.
+        "windows": [[*view.window.corner, *view.window.size] for view in record.windows],
         **(edit.scores | asdict(edit.settings) if edit else dict.fromkeys(("eq", "cross", "replace"))),
     }
     return {name: value for name, value in (row | own).items() if name in FACTS}

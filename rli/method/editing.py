@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +10,18 @@ import torch
 from torch import Tensor
 
 from rli.errors import RLIError
-from rli.method import blend
+from rli.method import blend, fresh_noise
 from rli.method.attention.install import install
-from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
-from rli.method.prompts import TokenAlignment, align, tokenize
-from rli.method.records import Edit, EditSettings, Inversion, NullEmbeddings, Target, TokenMap
-from rli.method.sampler import guide, move, sampling_steps
+from rli.method.attention.prompt_to_prompt import MapStore, map_size
+from rli.method.prompts import align, tokenize
+from rli.method.records import Edit, EditSettings, Inversion, Target, TokenMap
+from rli.method.sampler import sampling_steps
+from rli.method.target_branch import Batch, blend_masks, sample
 from rli.models import vae
-from rli.models.conditioning import Conditioning
 from rli.models.diffusion import Model
-from rli.models.noise_schedule import Step
 from rli.models.text import encode_prompts
 from rli.progress import Progress, quiet
 
-# Share of the steps before the local blend first acts (the reference: 10 of 50).
-BLEND_START = 0.2
 # What photographs edited together must have in common of their inversions' settings.
 SHARED = ("steps", "guidance", "hooks", "time_ids")
 
@@ -63,6 +60,7 @@ def edit(
     *,
     mask: np.ndarray | None = None,
     reconstruction: Tensor | None = None,
+    seed: int = 0,
     batch: int = 8,
     progress: Progress = quiet,
 ) -> list[Edit]:
@@ -70,7 +68,7 @@ def edit(
 
     Args:
         mask: (H,W) bool, the region that may change, instead of what attention finds; it holds with local_blend off
-        too. reconstruction: (1,3,H,W), where it has been decoded already.
+        too. reconstruction: (1,3,H,W), where it has been decoded already. seed: of fresh noise.
     """
     return edit_batch(
         model,
@@ -79,6 +77,7 @@ def edit(
         settings,
         masks=[mask],
         reconstructions=[reconstruction],
+        seeds=[seed],
         batch=batch,
         progress=progress,
     )[0]
@@ -92,6 +91,7 @@ def edit_batch(
     *,
     masks: Sequence[np.ndarray | None] | None = None,
     reconstructions: Sequence[Tensor | None] | None = None,
+    seeds: Sequence[int] | None = None,
     batch: int = 8,
     progress: Progress = quiet,
 ) -> list[list[Edit]]:
@@ -102,6 +102,8 @@ def edit_batch(
         targets: prompts, or Target records that name the changed words.
         masks: for each photograph the region (H,W) bool that may change, or None.
         reconstructions: for each photograph its reconstruction (1,3,H,W), where it has been decoded already, or None.
+        seeds: for each photograph the seed of its fresh noise, which differs from target to target by their names;
+            None is 0 for all.
         batch: so many pairs of photograph and target are sampled at a time, a photograph's pairs side by side, beside
             one source branch for each photograph among them.
         progress: passes the steps through and may display them.
@@ -117,6 +119,7 @@ def edit_batch(
     named = [target if isinstance(target, Target) else Target(target, target) for target in targets]
     masks = [None] * len(inversions) if masks is None else masks
     reconstructions = [None] * len(inversions) if reconstructions is None else reconstructions
+    seeds = [0] * len(inversions) if seeds is None else seeds
     _check_shared(inversions)
     if len(masks) != len(inversions):
         raise RLIError(
@@ -125,7 +128,8 @@ def edit_batch(
         )
     if not named:
         return [[] for _ in inversions]
-    sources = [_source(model, *given, settings) for given in zip(inversions, masks, reconstructions, strict=True)]
+    given = zip(inversions, masks, reconstructions, seeds, strict=True)
+    sources = [_source(model, *of_one, settings) for of_one in given]
     pairs = [(source, target) for source in sources for target in named]
     chunks = [pairs[k : k + batch] for k in range(0, len(pairs), batch)]
     edits = [e for chunk in chunks for e in _edit_together(model, chunk, settings, progress)]
@@ -141,27 +145,8 @@ class _Source:
     mask: np.ndarray | None
     # The reconstruction (1,3,H,W) that stays outside the mask, or None where the edit is left whole.
     kept: Tensor | None
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """M pairs of photograph and target, of P photographs, on the model's device."""
-
-    # The photographs' source branches (T+1,P,C,h,w), and their null embeddings, P of them.
-    source_latents: Tensor
-    nulls: tuple[NullEmbeddings, ...]
-    # (M,) long: each pair's photograph.
-    source_of: Tensor
-    # The source prompt P times, then M target prompts.
-    texts: Conditioning
-    # Of M targets.
-    alignment: TokenAlignment
-    # M masks (1,1,h,w) bool, None where attention finds it.
-    given: tuple[Tensor | None, ...]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.source_latents.shape[-2], self.source_latents.shape[-1]
+    # Of its fresh noise.
+    seed: int
 
 
 def _check_shared(inversions: Sequence[Inversion]) -> None:
@@ -182,7 +167,12 @@ def _shared(inversion: Inversion) -> dict[str, object]:
 
 
 def _source(
-    model: Model, inversion: Inversion, mask: np.ndarray | None, reconstruction: Tensor | None, settings: EditSettings
+    model: Model,
+    inversion: Inversion,
+    mask: np.ndarray | None,
+    reconstruction: Tensor | None,
+    seed: int,
+    settings: EditSettings,
 ) -> _Source:
     """Raises RLIError for a mask of another size than the photograph's."""
     pixels = _pixels(model, inversion)
@@ -196,7 +186,7 @@ def _source(
     keeps = (settings.local_blend or mask is not None) and settings.convention == "standard"
     if keeps and reconstruction is None:
         reconstruction = reconstruct(model, inversion)
-    return _Source(inversion, mask, reconstruction if keeps else None)
+    return _Source(inversion, mask, reconstruction if keeps else None, seed)
 
 
 def _pixels(model: Model, inversion: Inversion) -> tuple[int, int]:
@@ -214,15 +204,17 @@ def _edit_together(
     batch = _batch(model, sources, pairs, prompts, settings)
     options = sources[0].inversion.settings
     store = MapStore(map_size(model.unet, batch.size))
-    steps = progress(sampling_steps(options.steps, len(model.abar)), f"editing, {len(pairs)} at once")
+    steps = sampling_steps(options.steps, len(model.abar))
     with install(model.unet, options.hooks, batch.size):
-        latents, masks = _sample(model, batch, settings, steps, store, options.guidance)
+        latents = sample(model, batch, settings, steps, store, options.guidance, progress)
     images = vae.decode(model, latents)
+    masks = blend_masks(store, batch, settings, (images.shape[-2], images.shape[-1])).cpu().numpy()
     words = _word_maps(model, prompts, store)
     edits = []
-    for (source, target), image, found, maps in zip(pairs, images.split(1), masks, words[len(sources) :], strict=True):
-        pixels = (image.shape[-2], image.shape[-1])
-        mask = source.mask if source.mask is not None else blend.to_pixels(found[0], pixels)
+    for (source, target), image, (found,), maps in zip(
+        pairs, images.split(1), masks, words[len(sources) :], strict=True
+    ):
+        mask = found if source.mask is None else source.mask
         if source.kept is not None:  # feathered within half a latent position
             weights = blend.feathered(mask, max(1, model.pixels_per_latent // 2))
             image = torch.lerp(source.kept, image, weights)
@@ -236,7 +228,7 @@ def _batch(
     pairs: Sequence[tuple[_Source, Target]],
     prompts: Sequence[str],
     settings: EditSettings,
-) -> _Batch:
+) -> Batch:
     """Everything that sampling needs; a prompt that occurs more than once is encoded once."""
     first = sources[0].inversion
     source_latents = torch.stack([source.inversion.source_latents for source in sources], 1).to(model.device)
@@ -245,69 +237,22 @@ def _batch(
     alignment = align(model.tokenizers[0], first.prompt, [target for _, target in pairs], settings).to(model.device)
     distinct = list(dict.fromkeys(prompts))
     texts = encode_prompts(model, distinct, _pixels(model, first), first.settings.time_ids)
-    given = [None if s.mask is None else blend.to_latent(s.mask, size).to(model.device) for s, _ in pairs]
-    return _Batch(
+    nowhere = torch.zeros(1, 1, *size, dtype=torch.bool)
+    regions = [nowhere if source.mask is None else blend.to_latent(source.mask, size) for source, _ in pairs]
+    is_given = torch.tensor([source.mask is not None for source, _ in pairs])
+    shape = source_latents.shape[2:]
+    seeds = [fresh_noise.seed_of(source.seed, target.name) for source, target in pairs if settings.fresh]
+    noise = [fresh_noise.drawn(seed, shape) for seed in seeds]
+    return Batch(
         source_latents=source_latents,
         nulls=tuple(source.inversion.nulls.map(lambda value: value.to(model.device)) for source in sources),
         source_of=torch.tensor([sources.index(source) for source, _ in pairs], device=model.device),
         texts=texts[torch.tensor([distinct.index(prompt) for prompt in prompts], device=model.device)],
         alignment=alignment,
-        given=tuple(given),
+        regions=torch.cat(regions).to(model.device),
+        is_given=is_given[:, None, None, None].to(model.device),
+        noise=torch.stack(noise).to(model.device) if noise else None,
     )
-
-
-@torch.no_grad()
-def _sample(
-    model: Model, batch: _Batch, settings: EditSettings, steps: Iterable[Step], store: MapStore, guidance: float
-) -> tuple[Tensor, Tensor]:
-    """Sample M pairs beside the source branches of their photographs: latents (M,C,h,w) and the last blend masks
-    (M,1,h,w) bool.
-
-    Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their branches are
-    known), the targets' conditional halves, and their unconditional halves.
-    """
-    source_latents, source_of, texts = batch.source_latents, batch.source_of, batch.texts
-    time_ids = None if texts.time_ids is None else texts.time_ids[:1]
-    z = source_latents[0, source_of]
-    mask = torch.ones_like(z[:, :1], dtype=torch.bool)
-    whole = torch.tensor([given is None and not settings.local_blend for given in batch.given], device=z.device)
-    for step in steps:
-        if step.is_identity and settings.convention == "standard":
-            continue  # the reference predicts here too, which moves nothing but its mask
-        null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[source_of]
-        hook = _injection(batch, settings, step, store)
-        rows = torch.cat([source_latents[step.index], z, z])
-        eps = model.predict(rows, step, Conditioning.cat([texts, null]), "editing", (hook,))
-        guided = guide(eps[hook.targets.stop :], eps[hook.targets], guidance)
-        z = move(z, guided, model.abar[step.start], model.abar[step.end])
-        mask = _blend_masks(store, batch, settings)
-        if step.index >= BLEND_START * step.total:
-            z = torch.where(mask | whole[:, None, None, None], z, source_latents[step.index + 1, source_of])
-    return z, mask
-
-
-def _injection(batch: _Batch, settings: EditSettings, step: Step, store: MapStore) -> PromptToPrompt:
-    """This step's: windows are shares of the steps; the reference counts the cross window in fiftieths."""
-    return PromptToPrompt(
-        sources=len(batch.nulls),
-        source_of=batch.source_of,
-        mapper=batch.alignment.mapper,
-        keep_own_map=batch.alignment.keep_own_map,
-        equalizer=batch.alignment.equalizer,
-        inject_cross=step.index < settings.cross * (50 if settings.convention == "reference" else step.total),
-        inject_self=step.index < settings.replace * step.total,
-        store=store,
-    )
-
-
-def _blend_masks(store: MapStore, batch: _Batch, settings: EditSettings) -> Tensor:
-    """(M,1,h,w) bool: the given mask, or where the changed words look, in the source or in the target."""
-    assert store.total is not None, "no layer had the store's resolution"
-    source, target = store.total[: len(batch.nulls)][batch.source_of], store.total[len(batch.nulls) :]
-    words = (source, batch.alignment.source_words), (target, batch.alignment.target_words)
-    one, other = (blend.local_blend_mask(maps, chosen, batch.size, settings.threshold) for maps, chosen in words)
-    found = (one | other).split(1)
-    return torch.cat([f if given is None else given for f, given in zip(found, batch.given, strict=True)])
 
 
 def _word_maps(model: Model, prompts: Sequence[str], store: MapStore) -> list[tuple[TokenMap, ...]]:

@@ -88,16 +88,29 @@ class EditSettings:
     local_blend: bool = True
     # Share in [0,1] of a map's maximum above which a position belongs to the blend mask.
     threshold: float = 0.3
+    # How attention's maps are brought to the blend mask's size: bicubic gives contours, nearest the maps' own squares.
+    # The reference code's convention is always nearest.
+    interpolation: str = "bicubic"
+    # Share in [0,1] of fresh noise in the region at the start of sampling: 0 keeps the photograph's own, as the paper
+    # does; 1 forgets what was there. None is 0, and for a data set's edits its own default.
+    fresh: float | None = None
     # standard, or the reference code's: its alignment of prompts, and cross counted in fiftieths of the steps.
     convention: str = "standard"
 
     def __post_init__(self) -> None:
         one_of("method", self.method, ("refine", "replace"))
+        one_of("interpolation", self.interpolation, ("bicubic", "nearest"))
         one_of("convention", self.convention, ("standard", "reference"))
         within("eq", self.eq, 0, 1000)
         within("cross", self.cross, 0, 1)
         within("replace", self.replace, 0, 1)
         within("threshold", self.threshold, 0, 1)
+        within("fresh", self.fresh or 0, 0, 1)
+
+    @property
+    def map_interpolation(self) -> str:
+        """How attention's maps are brought to another size."""
+        return self.interpolation if self.convention == "standard" else "nearest"
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from rli.errors import RLIError
-from rli.metrics.image import mean_change, psnr, ssim
+from rli.metrics.image import mean_change, mean_known, mean_psnr, psnr, ssim
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +104,8 @@ class Column:
     tracked: Literal["quality", "cost"] | None = None
     # Whether the manifest of a data set has it.
     manifest: bool = False
+    # The number of several windows of a photograph together.
+    pool: Callable[[Sequence[float]], float] = mean_known
 
     @property
     def title(self) -> str:
@@ -139,7 +141,7 @@ def _of_edit(measure: Callable[[Measurement, np.ndarray], Value]) -> Callable[[M
 _text = partial(Column, kind="text")
 _setting = partial(Column, kind="setting", manifest=True)
 _number = partial(Column, kind="number", manifest=True, explorer="on demand")
-_psnr = partial(_number, unit="dB", digits=2, csv_digits=4, better="higher", cap=99.0, heading="PSNR")
+_psnr = partial(_number, unit="dB", digits=2, csv_digits=4, better="higher", cap=99.0, heading="PSNR", pool=mean_psnr)
 _ssim = partial(_number, digits=3, csv_digits=5, better="higher", heading="SSIM")
 _lpips = partial(_number, digits=3, csv_digits=5, better="lower", heading="LPIPS")
 
@@ -226,6 +228,7 @@ COLUMNS = (
         better="lower",
         measure=lambda m: m.seconds_inversion,
         tracked="cost",
+        pool=sum,
     ),
     _number(
         "seconds_edit",
@@ -238,6 +241,7 @@ COLUMNS = (
         heading="s",
         explorer="first",
         tracked="cost",
+        pool=sum,
     ),
     _number(
         "peak_memory_gb",
@@ -246,6 +250,7 @@ COLUMNS = (
         better="lower",
         measure=lambda m: m.peak_memory_gb,
         tracked="cost",
+        pool=max,
         manifest=False,  # of the process that made the image, not of the image
     ),
     _lpips(  # the package's own protocol: full size, [-1,1]
@@ -350,3 +355,14 @@ def row_of(measurement: Measurement, columns: Sequence[Column] = COLUMNS) -> Row
     """
     kind = Row if columns is COLUMNS else row_type(columns)
     return kind(**{column.name: column.measure(measurement) for column in columns})
+
+
+def pooled(rows: Sequence[Row]) -> Row:
+    """The row of an image from those of its windows, which say the same of what was done."""
+    if len(rows) == 1:
+        return rows[0]
+    numbers = {}
+    for column in of_kind("number"):
+        known = [value for row in rows if (value := getattr(row, column.name)) is not None]
+        numbers[column.name] = column.pool(known) if known else None
+    return replace(rows[0], **numbers)

@@ -6,6 +6,8 @@ wait for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -63,3 +65,15 @@ def mean_change(image: np.ndarray, reference: np.ndarray, where: np.ndarray) -> 
     if not where.any():
         return float("nan")
     return float(np.abs(image[where].astype(np.int16) - reference[where]).mean())
+
+
+def mean_known(values: Sequence[float]) -> float:
+    """The mean of the values that are known; NaN where none is."""
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def mean_psnr(values: Sequence[float]) -> float:
+    """The PSNR in dB of several images of one size taken together, from theirs; NaN ones are left out."""
+    error = mean_known([10 ** (-value / 10) for value in values])
+    return float("inf") if error == 0 else float(-10 * np.log10(error))

@@ -195,13 +195,21 @@ def tokenizer_at_hand(name: str, weights: str | None) -> Any:
         name: As of `load`.
         weights: As of `load`.
     """
+    from huggingface_hub import try_to_load_from_cache
     from transformers import CLIPTokenizer
 
     source = weights or base_model(name).weights
-    source = str(Path(source).expanduser()) if _looks_local(source) else source
     try:
+        if _looks_local(source):
+            folder = Path(source).expanduser() / "tokenizer"
+        # Looked up here: given a hub id, CLIPTokenizer asks the hub even where it is told to take local files only.
+        elif isinstance(kept := try_to_load_from_cache(source, "tokenizer/tokenizer_config.json"), str):
+            folder = Path(kept).parent
+        else:
+            return None
+        # Where there is no folder it would make a tokenizer that knows two tokens.
         with _quietly():
-            return CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", local_files_only=True)
+            return CLIPTokenizer.from_pretrained(folder, local_files_only=True) if folder.is_dir() else None
     except Exception:  # loading the model will say what is wrong
         return None
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from rli.errors import SettingError, shown
 from rli.photos.naming import as_text, safe
+from rli.photos.pairing import IMAGE_SUFFIXES, truths_in, with_truth, with_truth_file
 from rli.photos.photo import Photo
-from rli.photos.walk import IMAGE_SUFFIXES, mask_of
+from rli.photos.walk import Directory, contents_of
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class ImageReader:
                 raise SettingError(name, shown(mask), "there is no such file or folder")
 
     def __iter__(self) -> Iterator[Photo]:
-        truth = self._mask(self.truth_path) if self.truth_path else mask_of(self.path)
-        name, source = safe(self.path.name), as_text(self.path.name)
-        yield Photo(name, self.path, source, truth, self._mask(self.mask_path))
+        photo = Photo(safe(self.path.name), self.path, as_text(self.path.name), region_file=self._mask(self.mask_path))
+        if self.truth_path is None:
+            yield with_truth(photo, self.path.name, [contents_of(Directory(self.path.parent)).truths])
+        elif self.truth_path.is_dir():
+            yield with_truth(photo, self.path.name, [truths_in(self.truth_path)])
+        else:
+            yield with_truth_file(photo, self.truth_path)
 
     def _mask(self, mask: Path | None) -> Path | None:
-        return mask_of(self.path, mask) if mask and mask.is_dir() else mask
+        return next(iter(truths_in(mask).masks_of(self.path.name)), None) if mask and mask.is_dir() else mask
 
 
 def check_file(setting: str, path: Path) -> None:

@@ -10,14 +10,17 @@ from typing import ClassVar
 from rli.errors import RLIError, true_or_false
 from rli.images import is_marked
 from rli.photos.folder import FolderReader
-from rli.photos.photo import GOOD, Photo
-from rli.photos.walk import IMAGE_SUFFIXES, PhotoFolder
+from rli.photos.pairing import IMAGE_SUFFIXES
+from rli.photos.photo import GOOD, SPLITS, Photo
+from rli.photos.walk import PhotoFolder
 
 
 @dataclass(frozen=True)
 class KolektorSddReader(PhotoFolder):
     """Defective photographs. Only a mask shows whether a photograph is defective: masks are opened here, photographs
-    are not. A photograph without a mask has no label, and is read."""
+    are not. A photograph without a mask has no label, and is read.
+
+    The photographs of one folder kosNN show one part, which is their group."""
 
     expects: ClassVar[str] = f"a folder of photographs with masks beside them ({', '.join(IMAGE_SUFFIXES)})"
     # Whether photographs whose masks are empty are read too.
@@ -37,13 +40,16 @@ class KolektorSddReader(PhotoFolder):
 
     def __iter__(self) -> Iterator[Photo]:
         for photo in self._folder:
-            labelled = _labelled(photo)
+            part = photo.name.rpartition("/")[0]
+            labelled = _labelled(replace(photo, group="" if part in SPLITS else part))
             if self.good or labelled.label != GOOD:
                 yield labelled
 
 
 def _labelled(photo: Photo) -> Photo:
-    """The photograph with the label that its mask gives it."""
+    """The photograph with the label that its mask gives it; an annotation gives it itself."""
+    if photo.truths:
+        return photo
     if photo.truth_file is None:
         return replace(photo, label="")
     try:

@@ -60,7 +60,7 @@ class ShippedPhoto(Photo):
         import skimage.data
 
         image = Image.fromarray(getattr(skimage.data, self.source)()).convert("RGB")
-        return to_tensor(fitted(image, height, width, self.fit))
+        return to_tensor(fitted(np.asarray(image), height, width, self.fit))
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class DrawnPhoto(Photo):
     def read(self, height: int, width: int) -> Tensor:
         return to_tensor(self._drawn(height, width).image)
 
-    def truth(self, height: int, width: int) -> np.ndarray:
+    def truth(self, height: int, width: int, label: str | None = None) -> np.ndarray:
         return self._drawn(height, width).mask
 
     def _drawn(self, height: int, width: int) -> Surface:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rli.errors import RLIError, SettingError, one_of, shown, whole
+from rli.errors import RLIError, SettingError, one_of, shortened, shown, whole, within
 from rli.images import FITS
+from rli.photos.coco import CocoReader
+from rli.photos.dagm import DagmReader
 from rli.photos.folder import FolderReader
 from rli.photos.image import ImageReader
 from rli.photos.kolektor_sdd import KolektorSddReader
+from rli.photos.layouts import layout_of
 from rli.photos.listing import ListReader
+from rli.photos.magnetic_tile import MagneticTileReader
+from rli.photos.markings import MaskFile
 from rli.photos.mvtec_ad import MvtecAdReader
 from rli.photos.photo import REGIONS, Photo, Reader
+from rli.photos.placement import Placer, placer
+from rli.photos.placement_settings import Placement
 from rli.photos.sample import SampleReader
-from rli.photos.walk import PhotoFolder
+from rli.photos.visa import VisaReader
+from rli.photos.walk import PhotoFolder, unreadable_file
 
 __all__ = ["READERS", "Photo", "PhotoSource", "Reader", "photos"]
 
@@ -27,10 +36,16 @@ READERS: dict[str, type[Reader]] = {
     "folder": FolderReader,
     "mvtec_ad": MvtecAdReader,
     "kolektor_sdd": KolektorSddReader,
+    "visa": VisaReader,
+    "dagm": DagmReader,
+    "magnetic_tile": MagneticTileReader,
+    "coco": CocoReader,
     "list": ListReader,
 }
 # Refused where a reader has no use for them: whoever names masks wants them used.
 MASK_PATHS = ("mask_path", "truth_path")
+# Photographs whose classes a message names at most.
+MOST_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,27 +62,58 @@ class PhotoSource:
     limit: int | None = None
     # How photographs are brought to a size: resize or letterbox.
     fit: str = "resize"
-    # What an edit may change where no mask file says so: attention or truth.
-    region: str = "attention"
+    # What an edit may change where no mask file says so: one of REGIONS.
+    region: str = "auto"
+    # Of auto: how far the region lies around the photograph's own defect, in pixels; below 1 a share of the
+    # photograph's shorter side.
+    margin: float = 8.0
+    # The classes whose photographs are wanted; None is all.
+    classes: Sequence[str] | None = None
+    # Gives photographs without a defect a place for one; None where none is asked for.
+    placer: Placer | None = None
 
     def __post_init__(self) -> None:
         one_of("fit", self.fit, FITS)
         one_of("region", self.region, REGIONS)
+        within("margin", self.margin, 0, 10_000)
         if self.limit is not None:
             whole("limit", self.limit, 1, 2**63 - 1)
 
     def __iter__(self) -> Iterator[Photo]:
-        for photo in islice(self.reader, self.limit):
-            stamp = _stamp(photo, self.fit, self.region)
-            yield replace(photo, fit=self.fit, default_region=self.region, stamp=stamp)
+        region = f"{self.region} {self.margin:g}" if self.region == "auto" else self.region
+        for found in islice(self._wanted(), self.limit):
+            photo = self.placer.placed(found) if self.placer else found
+            stamp = _stamp(photo, self.fit, region)
+            yield replace(photo, fit=self.fit, default_region=self.region, margin=self.margin, stamp=stamp)
+
+    def _wanted(self) -> Iterator[Photo]:
+        return (photo for photo in self.reader if self.classes is None or photo.label in self.classes)
+
+    def placing(self, placement: Placement, seed: int) -> PhotoSource:
+        """The same photographs, of which those without a defect get a place for one.
+
+        Args:
+            placement: What is wanted; a pool takes the masks of all of the reader's photographs.
+            seed: Of what is drawn at random.
+
+        Raises:
+            SettingError: A pool is wanted, and no photograph has the mask of a defect.
+        """
+        return replace(self, placer=placer(placement, seed, self.reader))
 
     def filled(self) -> Iterator[Path]:
         """The folders that the reader passes over because runs have their output there."""
         return self.reader.filled() if isinstance(self.reader, PhotoFolder) else iter(())
 
+    def remark(self) -> str | None:
+        """A line about a reader that knows more of the folder than this one does; None where there is none."""
+        folder = self.reader.path if isinstance(self.reader, FolderReader) else None
+        layout = layout_of(folder) if folder else None
+        return layout and f"{shown(folder)} is laid out as data={layout} reads it, with its classes and masks"
+
     def count(self) -> int:
         """How many there are, without opening a photograph (kolektor_sdd opens masks)."""
-        return sum(1 for _ in islice(self.reader, self.limit))
+        return sum(1 for _ in islice(self._wanted(), self.limit))
 
 
 def photos(
@@ -78,7 +124,9 @@ def photos(
     truth_path: str | Path | None = None,
     limit: int | None = None,
     fit: str = "resize",
-    region: str = "attention",
+    region: str = "auto",
+    margin: float = 8.0,
+    classes: Sequence[str] | None = None,
     **settings: Any,
 ) -> PhotoSource:
     """The photographs of a source. What is wrong with a single photograph comes when that is read.
@@ -91,8 +139,10 @@ def photos(
         truth_path: Masks of the photographs' own defects, in the same way.
         limit: Photographs at most; None is all.
         fit: resize stretches photographs to a size, letterbox keeps their aspect ratio.
-        region: What an edit may change where no mask says so: what attention finds, or the truth: the photograph's own
-            defect (attention where none is known).
+        region: What an edit may change where no mask says so: the truth, which is the photograph's own defect; auto,
+            the truth with a margin around it; or what attention finds. Where no defect is known, all three are that.
+        margin: Of auto, in pixels; below 1 a share of the photograph's shorter side.
+        classes: The classes whose photographs are wanted; None is all.
         settings: Further fields of the reader, such as `samples`, `recursive` or `good`; those that only other READERS
             have are passed over.
 
@@ -113,11 +163,17 @@ def photos(
         )
     else:
         reader = kind
-    source = PhotoSource(reader, limit, fit, region)
+    source = PhotoSource(reader, limit, fit, region, margin, classes)
+    if next(iter(source), None) is None and next(iter(reader), None) is not None:
+        there = ", ".join(sorted({photo.label or "none" for photo in islice(reader, MOST_LOOKED_AT)}))
+        problem = f"no photograph is of one of these classes; there are {shortened(there)}"
+        raise SettingError("classes", [*(classes or ())], problem)
     if next(iter(reader), None) is None:
         where = f"{shown(path)}: " if path else ""
         filled = next(source.filled(), None)
+        other = unreadable_file(Path(path)) if path and Path(path).is_dir() and not filled else None
         why = f"; {shown(filled)} is left out, because a run has its output there" if filled else ""
+        why = f"; {shown(other[0])} is {other[1]}" if other else why
         raise RLIError(f"{where}no photographs found; expected {reader.expects}{why}")
     return source
 
@@ -142,9 +198,15 @@ def _settings_of(reader: type[Reader]) -> set[str]:
 
 def _stamp(photo: Photo, fit: str, region: str) -> str:
     """Text that changes when a photograph's files do, or what is done with them."""
-    files = ("photo", photo.file), ("region", photo.region_file), ("truth", photo.truth_file)
+    masks = [("truth", marking.file) for marking in photo.markings if isinstance(marking, MaskFile)]
+    files = ("photo", photo.file), ("region", photo.region_file), *masks
     stamps = [f"{what} {_file_stamp(file)}" for what, file in files if file]
+    # Of an annotation what it says of this photograph: one file may speak of many.
+    if drawn := [marking for marking in photo.markings if not isinstance(marking, MaskFile)]:
+        stamps.append(f"truth {hashlib.sha256(repr(drawn).encode()).hexdigest()}")
     # A problem that has passed, such as a mask that could not be read, leaves nothing behind.
+    if photo.place is not None:
+        stamps.append(f"place {photo.place.stamp}")
     return " ".join([fit, region, *stamps, *([f"problem {photo.problem}"] if photo.problem else [])])
 
 

@@ -14,15 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from rli.errors import RLIError, SettingError, shown
-from rli.photos.naming import as_text, by_name, joined, numbered, stem
+from rli.images import kind_of
+from rli.photos.conventions import is_photo_folder
+from rli.photos.naming import as_text, by_name, joined, numbered
+from rli.photos.pairing import (
+    Truths,
+    is_annotation,
+    is_image,
+    mask_folders_among,
+    truths_beside,
+    truths_in,
+    with_truth,
+)
 from rli.photos.photo import Photo
 
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
-    *(".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm"),
+# Thumbnails, waste and metadata that network storage and operating systems lay beside people's files, in any case.
+SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler"}
+    | {"system volume information", "__macosx", "lost+found", "network trash folder", "temporary items"}
 )
-# What a photograph's stem is followed by in its mask's name, in any case.
-MASK_SUFFIXES = ("_mask", "_label", ".mask", "_gt")
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,19 @@ class Directory:
     name: str = ""
     # Device and inode of every folder that it lies in.
     above: frozenset[tuple[int, int]] = frozenset()
+    # Folders of masks or annotations that belong to it.
+    twins: tuple[Path, ...] = ()
 
-    def child(self, part: str, entry: str, above: frozenset[tuple[int, int]] = frozenset()) -> Directory:
-        """The folder `entry` in it, which is `part` of its photographs' names."""
-        return Directory(self.path / entry, (*self.parts, entry), joined(self.name, part), above)
+    def child(
+        self, part: str, entry: str, above: frozenset[tuple[int, int]] = frozenset(), masks: Iterable[str] = ()
+    ) -> Directory:
+        """The folder `entry` in it, which is `part` of its photographs' names; `masks` are the folders of masks beside
+        it."""
+        beside = [self.path / name for name in masks]
+        inner = self.twins if is_photo_folder(entry) else (*self.twins, *beside)
+        twins = [twin / entry if (twin / entry).is_dir() else twin for twin in inner]
+        twins += beside if is_photo_folder(entry) else []
+        return Directory(self.path / entry, (*self.parts, entry), joined(self.name, part), above, tuple(twins))
 
     def source(self, *entry: str) -> str:
         """The path of a file in it, relative to the layout's folder, as `Photo.source` has it."""
@@ -99,8 +118,10 @@ class Contents:
 
     # Photographs and sub-folders (with a / at their end), in the order of their names.
     entries: list[str] = field(default_factory=list)
-    # Masks that lie beside their photographs, by the photograph's stem.
-    masks: dict[str, str] = field(default_factory=dict)
+    # Masks and annotations that lie beside their photographs.
+    truths: Truths = field(default_factory=Truths)
+    # Sub-folders of masks or annotations, which are no folders of photographs.
+    mask_folders: tuple[str, ...] = ()
     # Why it could not be listed; "" where it was.
     problem: str = ""
 
@@ -115,6 +136,9 @@ class Contents:
 
 def check_folder(setting: str, path: Path) -> None:
     """Raises SettingError where there is no such folder."""
+    if path.is_file():
+        known = kind_of(path)
+        raise SettingError(setting, shown(path), f"it is {known}" if known else "it is a file; expected a folder")
     if not path.is_dir():
         raise SettingError(setting, shown(path), "there is no such folder")
 
@@ -154,16 +178,29 @@ def walk(start: Directory, *, recursive: bool, without: MaskFolders) -> Iterator
             raise RLIError(contents.problem)
         yield here, contents
         if recursive:
-            todo.append(_children(here, contents.folders(), here.above | {own}))
+            todo.append(_children(here, contents, here.above | {own}))
 
 
 def filled_folders(top: Path) -> Iterator[Path]:
     """The folders below `top` that `walk` leaves out because runs have their output there."""
     for folder, names, _ in os.walk(top):
-        visible = sorted(name for name in names if not name.startswith("."))
+        visible = sorted(name for name in names if not is_passed_over(name))
         filled = {name for name in visible if _is_run(Path(folder, name))}
         yield from (Path(folder, name) for name in visible if name in filled)
         names[:] = [name for name in visible if name not in filled]
+
+
+def unreadable_file(top: Path) -> tuple[Path, str] | None:
+    """A file below `top` that is no photograph that can be read, and what it is; None where none is known."""
+    for folder, names, files in os.walk(top):
+        names[:] = sorted(name for name in names if not is_passed_over(name))
+        for path in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
+            try:
+                if known := kind_of(path):
+                    return path, known
+            except OSError:
+                continue
+    return None
 
 
 def contents_of(here: Directory) -> Contents:
@@ -173,8 +210,13 @@ def contents_of(here: Directory) -> Contents:
             entries = [name for entry in found if (name := _name_of(entry))]
     except OSError as error:
         return Contents(problem=f"{shown(here.path)} cannot be listed: {error.strerror}")
-    masks = _masks_beside(entries)
-    return Contents(by_name(set(entries) - set(masks)), _by_photo(masks))
+    files = [name for name in entries if not name.endswith("/")]
+    truths = truths_beside(here.path, files)
+    photos = [name for name in files if is_image(name) and name not in truths.mask_names]
+    folders = [name[:-1] for name in entries if name.endswith("/")]
+    mask_folders = mask_folders_among(here.path, folders, photos)
+    kept = {*photos, *(f"{name}/" for name in folders if name not in mask_folders)}
+    return Contents(by_name(kept), truths, mask_folders)
 
 
 def folders_in(here: Directory) -> list[tuple[str, str]]:
@@ -189,86 +231,70 @@ def folders_in(here: Directory) -> list[tuple[str, str]]:
     return contents.folders()
 
 
+def categories(path: Path, *marks: str) -> Iterator[tuple[Directory, str]]:
+    """The folder of each category of a layout, with its name: `path` itself, or the folders in it.
+
+    Args:
+        path: The layout's folder.
+        marks: A category holds one of these paths.
+
+    Raises:
+        RLIError: The folder cannot be listed.
+    """
+
+    def is_category(folder: Path) -> bool:
+        return any((folder / mark).is_dir() for mark in marks)
+
+    start = Directory(path)
+    if is_category(path):
+        yield start, path.resolve().name
+        return
+    for part, entry in folders_in(start):
+        if is_category(path / entry):
+            yield start.child(part, entry), entry
+
+
 def photos_in(here: Directory, contents: Contents, masks: MaskFolders, **facts: Any) -> Iterator[Photo]:
     """The photographs that lie directly in a folder.
 
     Args:
         here: The folder.
         contents: What lies in it; where it could not be listed, one photograph comes with the problem.
-        masks: The folders of their masks. A truth that is not in `masks.truth` is looked for beside the photograph.
+        masks: The folders of their masks. A truth that is not in `masks.truth` is looked for in the folders of masks
+            that belong to this one, and beside the photograph.
         facts: Further fields of each Photo, such as its label.
     """
     if contents.problem:
         yield Photo(here.name, here.path, here.source(), problem=contents.problem)
         return
-    truths, regions = _masks_in(masks.truth), _masks_in(masks.region)
+    twins = (*here.twins, *(here.path / name for name in contents.mask_folders))
+    places = [truths_in(masks.truth), *map(truths_in, twins), contents.truths]
+    regions = truths_in(masks.region)
     for part, entry in contents.photos():
-        key, truth, region = stem(entry), None, None
-        if masks.truth and key in truths:
-            truth = masks.truth / truths[key]
-        elif key in contents.masks:
-            truth = here.path / contents.masks[key]
-        if masks.region and key in regions:
-            region = masks.region / regions[key]
-        yield Photo(joined(here.name, part), here.path / entry, here.source(entry), truth, region, **facts)
+        region = next(iter(regions.masks_of(entry)), None)
+        photo = Photo(joined(here.name, part), here.path / entry, here.source(entry), region_file=region, **facts)
+        yield with_truth(photo, entry, places)
 
 
-def mask_of(photo: Path, folder: Path | None = None) -> Path | None:
-    """A photograph's mask: in `folder`, of the same stem or of the stem with one of MASK_SUFFIXES; without a folder,
-    beside the photograph. None where there is none."""
-    masks = _masks_in(folder) if folder else contents_of(Directory(photo.parent)).masks
-    name = masks.get(stem(photo.name))
-    return (folder or photo.parent) / name if name else None
-
-
-def _children(
-    here: Directory, folders: Iterable[tuple[str, str]], above: frozenset[tuple[int, int]]
-) -> Iterator[Directory]:
-    return (here.child(part, entry, above) for part, entry in folders)
-
-
-def _masks_in(folder: Path | None) -> dict[str, str]:
-    """The masks in a folder of masks, by their photographs' stems; none where there is no such folder."""
-    try:
-        names = sorted(os.listdir(folder), reverse=True) if folder else []
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise RLIError(f"{shown(folder)}: the masks cannot be listed: {error.strerror}") from None
-    images = [name for name in names if _is_image(name)]
-    return {**_by_photo(images), **{stem(name): name for name in images}}
-
-
-def _masks_beside(names: Iterable[str]) -> list[str]:
-    """The masks among a folder's files, the first last; a file that no photograph is there for is no mask."""
-    marked = sorted((name for name in names if _is_image(name) and _base(stem(name))), reverse=True)
-    bases = {_base(stem(name)) for name in marked}
-    there = {key for name in names if _is_image(name) and (key := stem(name)) in bases}
-    return [name for name in marked if _base(stem(name)) in there]
-
-
-def _by_photo(masks: Iterable[str]) -> dict[str, str]:
-    """The masks with one of MASK_SUFFIXES, by their photographs' stems."""
-    return {base: name for name in masks if (base := _base(stem(name)))}
-
-
-def _base(mask: str) -> str:
-    """The stem of the photograph that a mask's stem belongs to; "" for a stem without one of MASK_SUFFIXES."""
-    return next((mask[: -len(suffix)] for suffix in MASK_SUFFIXES if mask.lower().endswith(suffix)), "")
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+def _children(here: Directory, contents: Contents, above: frozenset[tuple[int, int]]) -> Iterator[Directory]:
+    return (here.child(part, entry, above, contents.mask_folders) for part, entry in contents.folders())
 
 
 def _name_of(entry: os.DirEntry) -> str:
-    """The name of what may be a photograph, a folder's with a / at its end; "" for all else and for hidden files."""
+    """The name of what may be a photograph or an annotation, a folder's with a / at its end; "" for all else and for
+    hidden files."""
+    is_of_use = is_image(entry.name) or is_annotation(entry.name)
     try:
         if entry.is_dir():
-            return "" if entry.name.startswith(".") else f"{entry.name}/"
+            return "" if is_passed_over(entry.name) else f"{entry.name}/"
     except OSError:  # such as a ring of links: nobody knows what it is, and listing it will say why
-        return entry.name if _is_image(entry.name) else f"{entry.name}/"
-    return entry.name if _is_image(entry.name) else ""
+        return entry.name if is_image(entry.name) else f"{entry.name}/"
+    return entry.name if is_of_use else ""
+
+
+def is_passed_over(folder: str) -> bool:
+    """Whether a folder of this name is hidden, or one that a system keeps its own files in."""
+    return folder.startswith(".") or folder.lower() in SYSTEM_FOLDERS
 
 
 def _is_run(folder: Path) -> bool:

@@ -24,6 +24,7 @@ from rli.metrics.columns import (
     Column,
     of_kind,
 )
+from rli.reports.details import edit_worked_on, frames, map_place, shown, window_cards, worked_on
 from rli.reports.format import as_text, counted, is_missing, mean, number
 from rli.reports.pixels import (
     Inline,
@@ -36,7 +37,7 @@ from rli.reports.pixels import (
     outline,
     webp,
 )
-from rli.store.records import EditedPhoto, PhotoResult
+from rli.store.results import EditedPhoto, PhotoResult
 
 PIXELS = 200e6  # of all pictures of a page; 500 edits of 512 pixels a side with their photographs have fewer
 # What a picture is compared with, as its card says it, and the group of columns that measures it.
@@ -61,17 +62,18 @@ class Plan:
     every_word: bool = True
 
 
-def plan_of(frame: pd.DataFrame) -> Plan:
+def plan_of(frame: pd.DataFrame, largest: int = 0) -> Plan:
     """Lossless while the page stays small; then high, then good quality; beyond PIXELS reduced, so that it opens.
 
     A page shows a picture for each edit, a reconstruction for each job and photograph, and each photograph.
 
     Args:
         frame: rows with image, defect, resolution and job.
+        largest: how many pixels of a picture are shown at most, where that is more than the resolution's.
     """
     edits = frame["defect"] != ORIGINAL
-    shown = pd.concat([frame[edits], frame.drop_duplicates(["job", "image"]), frame.drop_duplicates(["image"])])
-    pixels = sum(map(_pixels, shown["resolution"]))
+    pictures = pd.concat([frame[edits], frame.drop_duplicates(["job", "image"]), frame.drop_duplicates(["image"])])
+    pixels = sum(max(_pixels(resolution), largest) for resolution in pictures["resolution"])
     plan = Plan(map_side=112, word_side=64, every_word=False) if edits.sum() > 48 else Plan()
     if pixels <= 8e6:
         return plan
@@ -79,7 +81,7 @@ def plan_of(frame: pd.DataFrame) -> Plan:
         return replace(plan, quality=90)
     if pixels <= PIXELS:
         return replace(plan, quality=82)
-    return replace(plan, side=max(160, math.isqrt(int(PIXELS / len(shown)))), quality=82)
+    return replace(plan, side=max(160, math.isqrt(int(PIXELS / len(pictures)))), quality=82)
 
 
 def _pixels(resolution: str) -> int:
@@ -181,7 +183,8 @@ def _add(section: _Section, photo: PhotoResult, numbers: Mapping[str, int], rows
     if taken not in section.inputs:
         section.inputs[taken] = {
             "id": f"input-{section.index}-{len(section.inputs)}",
-            "picture": inlined(photo.input, plan.side, plan.quality),
+            **shown(photo, photo.input, plan.side, plan.quality),
+            "frames": frames(photo),
             "size": f"{shape[1]}×{shape[0]}",
             "prompt": _source(photo),
         }
@@ -190,10 +193,11 @@ def _add(section: _Section, photo: PhotoResult, numbers: Mapping[str, int], rows
         section.reconstructions[made] = {
             "id": f"reconstruction-{section.index}-{len(section.reconstructions)}",
             "input": section.inputs[taken]["id"],
-            "picture": inlined(photo.reconstruction, plan.side, plan.quality),
+            **shown(photo, photo.reconstruction, plan.side, plan.quality),
             "references": _references(original, rows.columns),
             "ceiling": _shown("psnr_vae", original.get("psnr_vae")),
-            "maps": _differences(photo.input, photo.reconstruction, plan),
+            "maps": _differences(worked_on(photo).input, worked_on(photo).reconstruction, plan),
+            "map_place": map_place(photo),
             "chart": loss_chart(photo.losses),
             "rows": [],
             "originals": [],
@@ -244,7 +248,8 @@ def _edit(photo: PhotoResult, defect: str, edit: EditedPhoto, number: int, rows:
         "job": photo.job,
         "record": {"image": photo.name, "defect": defect, "job": photo.job, "file": file},
         "labels": rows.labels([number]),
-        "picture": inlined(edit.image, plan.side, plan.quality),
+        **shown(photo, edit.image, plan.side, plan.quality),
+        "frames": frames(photo),
         "outline": outline(edit.mask),
         "shape": edit.mask.shape,
         "prompt": _marked(_source(photo), photo.prompts.get(defect, "")),
@@ -255,7 +260,9 @@ def _edit(photo: PhotoResult, defect: str, edit: EditedPhoto, number: int, rows:
             *_known(f"recognised as {defect}:", _shown("named", row["named"])),
         ],
         "mask": inlined_mask(edit.mask, plan.side),
-        "maps": _differences(photo.input, edit.image, plan),
+        "maps": _differences(worked_on(photo).input, edit_worked_on(photo, defect), plan),
+        "map_place": map_place(photo),
+        "windows": window_cards(photo, edit.image, edit.mask, 2 * plan.map_side),
     }
 
 
@@ -300,9 +307,11 @@ def _add_strips(strips: dict[Any, dict[str, Any]], photo: PhotoResult, numbers: 
         ):
             key = kind, *((word.word, word.map.tobytes()) for word in maps)
             if key not in strips:
-                shown = [(k, word) for k, word in enumerate(maps) if plan.every_word or word.word in changed]
-                words = [_word(photo.input, word, f"{kind}-{k}", word.word in changed, plan) for k, word in shown]
-                strips[key] = {"kind": kind, "words": words, "rows": [], **label}
+                kept = [(k, word) for k, word in enumerate(maps) if plan.every_word or word.word in changed]
+                words = [
+                    _word(worked_on(photo).input, word, f"{kind}-{k}", word.word in changed, plan) for k, word in kept
+                ]
+                strips[key] = {"kind": kind, "words": words, "rows": [], "map_place": map_place(photo), **label}
             strips[key]["rows"].append(numbers[defect])
 
 

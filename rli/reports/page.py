@@ -18,7 +18,9 @@ from markupsafe import Markup
 
 from rli.files import whole_file
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
-from rli.reports.gallery import HEADINGS, digest, plan_of, rows_of, sections
+from rli.photos.look import Look
+from rli.reports.examples import shown_example
+from rli.reports.gallery import HEADINGS, Rows, digest, plan_of, rows_of, sections
 from rli.reports.page_tables import all_rows, comparisons, facts, headline, means, nested
 from rli.reports.pixels import EDGE_SCALE, PIXEL_SCALE, bar
 from rli.store.records import PhotoResult
@@ -41,40 +43,39 @@ def write_report(
     left_out: Sequence[str] = (),
     explore: Mapping[str, Any] | None = None,
     columns: Sequence[Column] = COLUMNS,
+    examples: Sequence[Look] = (),
+    largest: int = 0,
 ) -> None:
     """Writes the page, whole or not at all. An edit's card is called edit-<n>, n the number of its row in the frame.
 
     Args:
         path: the page's file.
-        photos: taken once and one after the other, so that memory does not limit their number; those of one name, from
-            several jobs, stand together.
-        frame: all rows; in a sweep also the column job, and a column for each of `knobs`.
+        photos: taken once and one by one, so that memory does not limit them; those of one name stand together.
+        frame: all rows; in a sweep also the column job, and one for each of `knobs`.
         comparison: the frame of `comparison.comparison`; it may be empty.
         settings: nested, any values.
         versions: name to version.
         title: the page's heading.
         knobs: the settings that differ between a sweep's jobs.
         failures: names and reasons of what could not be done.
-        total: how many results of a photograph there are, where `photos` may be only some of them.
-        left_out: what is wrong with photographs that are not among `photos`; read when these have been taken.
-        explore: what explore.html.j2 shows of a sweep; its `libraries` are texts of scripts that go before explore.js.
+        total: how many results of photographs there are, where `photos` may be some of them.
+        left_out: what is wrong with photographs that are not among `photos`; read after these.
+        explore: what explore.html.j2 shows of a sweep; its `libraries` are scripts' texts that go before explore.js.
         columns: the frame's.
+        examples: photographs that are shown with their masks, as they were read.
+        largest: pixels of a photograph that are shown at most, where these are more than the resolution's.
     """
     rows, environment = rows_of(frame, knobs, columns), _environment()
-    plan, scripts = plan_of(rows.frame), _scripts(environment, explore)
+    plan, scripts = plan_of(rows.frame, largest), _scripts(environment, explore)
     stream = environment.get_template("report.html.j2").stream(
-        title=title,
-        facts=facts(rows),
-        headline=headline(rows.frame),
+        **_top(title, rows),
         failures=list(failures),
-        summary=means(rows, columns),
-        rows=all_rows(rows.frame, columns),
-        comparisons=list(comparisons(comparison)),
+        **_tables(rows, columns, comparison),
         plan=plan,
         headings=HEADINGS,
-        edits=int((rows.frame["defect"] != ORIGINAL).sum()),
         total=total,
         left_out=left_out,
+        examples=[shown_example(seen) for seen in examples],
         sections=sections(photos, rows, plan),
         settings=nested(settings),
         versions=dict(versions),
@@ -86,6 +87,21 @@ def write_report(
     )
     with whole_file(Path(path)) as part:
         stream.dump(str(part), encoding="utf-8")
+
+
+def _top(title: str, rows: Rows) -> dict[str, Any]:
+    """What stands at the page's head."""
+    return {"title": title, "facts": facts(rows), "headline": headline(rows.frame)}
+
+
+def _tables(rows: Rows, columns: Sequence[Column], comparison: pd.DataFrame) -> dict[str, Any]:
+    """What the tables show."""
+    return {
+        "summary": means(rows, columns),
+        "rows": all_rows(rows.frame, columns),
+        "comparisons": list(comparisons(comparison)),
+        "edits": int((rows.frame["defect"] != ORIGINAL).sum()),
+    }
 
 
 def _legend() -> dict[str, Any]:

@@ -74,9 +74,14 @@ def heat(photo: np.ndarray, values: np.ndarray, side: int) -> np.ndarray:
 
 def outline(mask: np.ndarray) -> str:
     """The border of a mask (H,W) bool as the data of an SVG path, in pixels from the picture's upper left corner."""
-    # A rim of background closes the contours that touch the picture's edge.
-    contours = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
-    lines = (approximate_polygon(contour, 0.35) - 0.5 for contour in contours)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return ""
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # A rim of background closes the contours that touch the part's edge.
+    contours = find_contours(np.pad(part, 1).astype(np.float32), 0.5)
+    corner = np.array([rows[0], columns[0]]) - 0.5
+    lines = (approximate_polygon(contour, 0.35) + corner for contour in contours)
     return " ".join("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in line[:-1]) + "Z" for line in lines)
 
 
@@ -156,14 +161,16 @@ def contact_sheet(photos: Sequence[Sequence[Tile]], cell: int = CELL, columns: i
 
 
 def tiles(photo: PhotoResult, cell: int = CELL) -> list[Tile]:
-    """A photograph's pictures for `contact_sheet`, enlarged or reduced to `cell` pixels, with their labels."""
+    """A photograph's pictures for `contact_sheet`, enlarged or reduced to `cell` pixels, with their labels; of one with
+    windows what the first window shows."""
+    part = photo.parts[0].window.slices if photo.parts else ...
     pictures = {
         "input": photo.input,
         "reconstruction": photo.reconstruction,
         **{name: edit.image for name, edit in photo.edits.items() if name != ORIGINAL},
     }
-    size = fitted(photo.input.shape, cell, enlarge=True)
-    return [(name, Image.fromarray(p).resize(size, Image.Resampling.LANCZOS)) for name, p in pictures.items()]
+    size = fitted(photo.input[part].shape, cell, enlarge=True)
+    return [(name, Image.fromarray(p[part]).resize(size, Image.Resampling.LANCZOS)) for name, p in pictures.items()]
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,10 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
+from rli.photos.placement_settings import PLACEMENTS, Placement
 from rli.photos.sources import READERS, PhotoSource, photos
+from rli.photos.windows import WindowSettings
+from rli.runs.class_prompts import Prompts, read_prompts
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -35,12 +38,14 @@ if TYPE_CHECKING:
 # Pixels a side at which a photograph is tried.
 SMALL = 64
 
+# The share of fresh noise in a data set's edits unless edit.fresh says another (experiments/peers).
+DATASET_FRESH = 0.5
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
 NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
-ON_CARD = ("task", "relabel", "resolution", "defect", "inversion", "rli", "edit", "dataset")
+ON_CARD = ("task", "relabel", "resolution", "window", "placement", "defect", "inversion", "rli", "edit", "dataset")
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,12 @@ def read_config(cfg: Mapping[str, Any]) -> RunConfig:
 def job_of(cfg: Mapping[str, Any]) -> Job:
     """What is done to every photograph, as a checked record. Raises RLIError."""
     defect, runtime, size = cfg["defect"], cfg["runtime"], cfg["resolution"]
-    keys = {"height": "resolution.height", "width": "resolution.width", "target_batch": "runtime.target_batch"}
+    keys = {
+        "count": "dataset.variants.count",
+        "height": "resolution.height",
+        "width": "resolution.width",
+        "target_batch": "runtime.target_batch",
+    }
     selection = _selection(cfg["dataset"])
     with keyed("inversion", {**KEYS, **keys}):
         return Job(
@@ -129,17 +139,25 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             targets=() if cfg["task"] == "reconstruct" else _targets(defect),
             original=defect["original"] or cfg["task"] != "edit",
             inversion=_inversion(cfg),
-            edit=build(EditSettings, "edit", cfg["edit"]),
+            edit=_edit(cfg),
             cache=Path(runtime["cache"]),
             batch_size=cfg["inversion"]["batch_size"],
             target_batch=runtime["target_batch"],
             memory=_memory(runtime),
+            window=build(WindowSettings, "window", cfg["window"]),
+            good=_good_prompts(cfg),
+            by_class=_class_prompts(cfg),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
             weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
             f"{runtime['dtype']}",
         )
+
+
+def _edit(cfg: Mapping[str, Any]) -> EditSettings:
+    settings = build(EditSettings, "edit", cfg["edit"])
+    return replace(settings, fresh=DATASET_FRESH) if cfg["export"] and settings.fresh is None else settings
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
@@ -182,6 +200,36 @@ def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
     return tuple(targets)
 
 
+def _good_prompts(cfg: Mapping[str, Any]) -> Prompts | None:
+    """The prompts of good photographs that get a defect, of which {defect} is the name."""
+    source, target = cfg["defect"]["good_source"], cfg["defect"]["good_target"]
+    if cfg["placement"]["kind"] == "none" or source is None or target is None:
+        return None
+    names = [] if cfg["task"] == "reconstruct" else [one.name for one in _targets(cfg["defect"])]
+    return Prompts(source, tuple(Target(name, target.replace("{defect}", name)) for name in names))
+
+
+def _class_prompts(cfg: Mapping[str, Any]) -> dict[str, Prompts]:
+    """The prompts that a file says, by class and category."""
+    defect = cfg["defect"]
+    if defect["prompts"] is None:
+        return {}
+    with keyed("defect"):
+        prompts = read_prompts(Path(defect["prompts"]).expanduser(), Prompts(defect["source"], _targets(defect)))
+    if cfg["task"] == "reconstruct":
+        return {name: replace(own, targets=()) for name, own in prompts.items()}
+    return prompts
+
+
+def _placement(group: Mapping[str, Any]) -> Placement | None:
+    """Where photographs without a defect get one; None where nowhere."""
+    if group["kind"] == "none":
+        return None
+    kind = PLACEMENTS[group["kind"]]
+    names = {field.name for field in fields(kind)}
+    return build(kind, "placement", {name: value for name, value in group.items() if name in names})
+
+
 def _memory(runtime: Mapping[str, Any]) -> Memory:
     values = {name: runtime[name] for name in ("checkpointing", "vae_tiling")}
     keys = {"mode": "runtime.memory", "limit": "runtime.memory_gb"}
@@ -207,16 +255,19 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
     """The data set that is asked for; None where none is."""
     if not cfg["export"]:
         return None
-    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"]):
+    if cfg["task"] == "edit" and not (cfg["defect"]["all"] or cfg["defect"]["name"] or cfg["defect"]["prompts"]):
         raise RLIError(
             "export writes edits, and no defect is chosen; choose one with defect=…, or set task=reconstruct"
         )
     # Here, because a run without a data set need not wait for SciPy and PyArrow.
+    from rli.datasets.classes import fixed_classes
     from rli.datasets.dataset import Dataset
     from rli.datasets.review import read_review
 
     values = {name: value for name, value in cfg["dataset"].items() if name not in SELECTION_KEYS}
-    review = values.pop("review")
+    review, classes = values.pop("review"), values.pop("classes")
+    with keyed("dataset"):
+        fixed = fixed_classes(classes)
     return build(
         Dataset,
         "dataset",
@@ -227,6 +278,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
         review=read_review(review) if review else {},
+        classes=fixed,
     )
 
 
@@ -235,10 +287,13 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     reader = named_class("data", cfg["data"]["kind"], READERS)
     settings = {name: value for name, value in cfg["data"].items() if name != "kind"}
     source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
+    if (placement := _placement(cfg["placement"])) is not None:
+        source = source.placing(placement, cfg["runtime"]["seed"])
     first = [*islice(source, 2)]
     if len(first) == 1:
         first[0].read(SMALL, SMALL)  # whether it can be read does not depend on the size
-        first[0].region(job.height, job.width)
+        own = None if job.window.paste == "none" else first[0].size()
+        first[0].region(*(own or (job.height, job.width)))
     return source
 
 

@@ -34,7 +34,7 @@ def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, datas
         RLIError: Every photograph failed.
     """
     count, left = source.count(), sum(1 for _ in pending(job, source, folder))
-    edits = len(job.targets) * job.variants.count
+    edits = sum(len(job.edits(job.prompts(photo))) for photo in source)
     runner = Runner.open(job, spec)
     for photo in source:
         with tempfile.TemporaryDirectory() as place:
@@ -48,13 +48,13 @@ def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, datas
         raise RLIError(f"all {count} photographs failed")
     lines = [
         f"photographs: {count}, of which {left} are pending",
-        f"images: {count * edits} edits" + (f" and {count} reconstructions" if job.original else ""),
+        f"images: {edits} edits" + (f" and {count} reconstructions" if job.original else ""),
         f"time: {left * seconds / 3600:.3g} h, {seconds:.3g} s a photograph ({photo.name}, on this machine)",
         f"disk: {count * run_bytes / 2**30:.3g} GB in {folder}",
         f"      {count * cache_bytes / 2**30:.3g} GB in {job.cache}",
     ]
     if dataset is not None:
-        lines.append(f"data sets: {', '.join(dataset.formats)}, by links where the file system has them")
+        lines.append(f"data sets: {', '.join(dataset.formats)}; photographs in them: {dataset.originals}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 from rli.errors import RLIError, shortened, whole, within
 from rli.keys import key_of
 from rli.method.inversion.settings import InversionSettings
-from rli.method.prompts import check_prompt, check_target, tokenize
 from rli.method.records import EditSettings, Target
 from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
 from rli.photos.naming import undevice
 from rli.photos.sources import Photo
+from rli.photos.windows import WindowSettings
+from rli.runs.class_prompts import Prompts, found
 from rli.runs.memory_plan import Memory
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants, variant_name
@@ -25,9 +27,11 @@ RESERVED = (ORIGINAL, "input", "reconstruction", "truth")
 # Of a defect's name in bytes: what files add still fits into the 255 that file systems take.
 LONGEST_NAME = 100
 # Part of every result's key: raise it when the same job gives another result.
-VERSION = 2
+VERSION = 3
 # Fields that change a job's seconds and memory, and no result.
 COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
+# Fields of which a photograph's own prompts come.
+PROMPTS = ("source", "targets", "good", "by_class")
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,14 @@ class Selection:
     gate: Gate = field(default_factory=Gate)
     # How often a rejected edit is tried again with other settings.
     max_retries: int = 1
-    # The difference at which a pixel counts as changed, in grey levels of 255.
-    threshold: float = 8.0
+    # The difference of colour (CIEDE2000) at which a pixel counts as changed.
+    threshold: float = 5.0
     # The smallest piece of changed pixels that counts.
     smallest: int = 16
 
     def __post_init__(self) -> None:
         whole("max_retries", self.max_retries, 0, 100)
-        within("threshold", self.threshold, 0, 255)
+        within("threshold", self.threshold, 0, 100)
         whole("smallest", self.smallest, 0, 2**31 - 1)
 
 
@@ -73,36 +77,58 @@ class Job:
     memory: Memory = field(default_factory=Memory)
     # What else the results depend on, as text: which weights, and in what precision.
     weights: str = ""
+    # Which windows of a photograph are worked on, and how edits come back to it.
+    window: WindowSettings = field(default_factory=WindowSettings)
     # How many edits of each photograph to each target.
     variants: Variants = field(default_factory=Variants)
+    # The prompts of good photographs that get a defect (see `Photo.place`); None where they have those of all.
+    good: Prompts | None = None
+    # Prompts of some photographs, by class, category/class or category/*.
+    by_class: Mapping[str, Prompts] = field(default_factory=dict)
     # Which edits are good enough for a data set; None where all are.
     selection: Selection | None = None
 
     def __post_init__(self) -> None:
         check_size(self.model, self.height, self.width)
-        check_prompt(self.source)
-        for target in self.targets:
-            check_target(self.source, target, self.edit.method)
-        self._check_names()
+        for prompts in self.every_prompts:
+            prompts.check(self.edit.method)
+            self._check_names(prompts)
+        self.variants.check_differ(self.edit)
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 
-    def _check_names(self) -> None:
-        files = Counter(f"{name}{kind}".casefold() for name in self.edits for kind in ("", "_mask", "_change"))
-        for name in self.edits:
+    def _check_names(self, prompts: Prompts) -> None:
+        names = self.edits(prompts)
+        files = Counter(f"{name}{kind}".casefold() for name in names for kind in ("", "_mask", "_change"))
+        for name in names:
             if files[name.casefold()] > 1 or name.casefold() in RESERVED or not _is_file_name(name):
                 problem = "expected a unique, short name that is a plain file name"
                 raise RLIError(f"the defect name “{shortened(name)}” cannot be used; {problem}")
 
     @property
-    def edits(self) -> list[str]:
-        """The names of each photograph's edits: of every target, and of its variants."""
-        return [variant_name(target.name, k) for target in self.targets for k in range(self.variants.count)]
+    def every_prompts(self) -> list[Prompts]:
+        """The prompts that photographs may have, as they stand before a photograph's class is known."""
+        common = Prompts(self.source, self.targets)
+        return [common, *([self.good] if self.good else []), *self.by_class.values()]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes of the edits, each once."""
+        return list(dict.fromkeys(target.name for prompts in self.every_prompts for target in prompts.targets))
+
+    def prompts(self, photo: Photo) -> Prompts:
+        """What describes a photograph, and what is wanted of it; whether this can be is not checked."""
+        good = self.good if photo.place is not None else None
+        return (found(self.by_class, photo) or good or self.every_prompts[0]).of(photo)
+
+    def edits(self, prompts: Prompts) -> list[str]:
+        """The names of a photograph's edits: of every target, and of its variants."""
+        return [variant_name(target.name, k) for target in prompts.targets for k in range(self.variants.count)]
 
     def check_length(self, tokenizer: Any) -> None:
         """Raises RLIError where a prompt is longer than the text encoder of this tokenizer reads."""
-        for prompt in (self.source, *(target.prompt for target in self.targets)):
-            tokenize(tokenizer, prompt)
+        for prompts in self.every_prompts:
+            prompts.check_length(tokenizer)
 
     @property
     def resolution(self) -> str:
@@ -111,8 +137,8 @@ class Job:
 
     def key(self, photo: Photo) -> str:
         """Hash of everything that a photograph's result depends on; where it is unchanged, nothing is done again."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in COST_ONLY}
-        return key_of(VERSION, facts, photo.stamp)
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*COST_ONLY, *PROMPTS)}
+        return key_of(VERSION, facts | vars(self.prompts(photo)), photo.stamp)
 
 
 def _is_file_name(name: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from rli.errors import SettingError, within
 from rli.method.records import EditSettings
+from rli.metrics.image import mean_known, mean_psnr
 
 # What each limit may be.
 RANGES = (
@@ -64,6 +66,14 @@ class Scores:
     strength: float
     share: float
     difference: float
+
+    @classmethod
+    def pooled(cls, several: Sequence[Scores]) -> Scores:
+        """The scores of an edit in several windows of one size."""
+        if len(several) == 1:
+            return several[0]
+        values = {f.name: [getattr(one, f.name) for one in several] for f in fields(cls)}
+        return cls(**{n: (mean_psnr if n.endswith("psnr") else mean_known)(found) for n, found in values.items()})
 
 
 @dataclass(frozen=True)

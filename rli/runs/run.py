@@ -16,17 +16,21 @@ from typing import Any
 import yaml
 
 from rli.datasets.dataset import check_names, write_dataset
-from rli.errors import RLIError
+from rli.datasets.groups import check_group_rule
+from rli.errors import RLIError, shortened
 from rli.errors import shown as shown_path
 from rli.files import write_whole
 from rli.photos.sources import Photo
 from rli.progress import shown
+from rli.reports.examples import examples_of
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
+from rli.runs.class_prompts import without_prompts
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
-from rli.runs.groups import check_group
+from rli.runs.found import LONG, Found, find
+from rli.runs.groups import check_group, keyed
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
 from rli.runs.schema import GROUPS
@@ -58,11 +62,16 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     """
     folder = folder_of(config, folder)
     if config.dataset is not None:
-        classes = [target.name for target in config.job.targets]
-        check_names(config.source, config.job.edits, classes, config.dataset)
+        job = config.job
+        with keyed("dataset"):
+            check_group_rule(config.dataset.group, config.source)
+        check_names(config.source, lambda photo: job.edits(job.prompts(photo)), job.classes, config.dataset)
     for line in left_out(config):
         print(line, file=sys.stderr)
     if config.dry_run:
+        found = find(config.source, (config.job.height, config.job.width))
+        print(found.table, end="\n\n", flush=True)
+        warn_of(found)
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False
     if not config.shard.is_all and not (folder / CONFIG).exists():
@@ -100,11 +109,20 @@ def check_folder(photographs: str | None, folder: Path) -> None:
 
 
 def left_out(config: RunConfig) -> Iterator[str]:
-    """A line about the folders of photographs that are passed over because runs have their output there."""
+    """Lines about what is passed over: folders of photographs in which runs have their output, classes for which there
+    are no prompts, and a placement for which there is no photograph; and about a reader that knows more of the folder.
+    """
+    if config.job.by_class and (others := without_prompts(config.job.by_class, config.source)):
+        named = ", ".join(map(shortened, others[:MOST_NAMED])) + (" and others" if len(others) > MOST_NAMED else "")
+        yield f"no prompts of their own, so that they have those of defect=…: {named}"
+    if config.source.placer is not None and not any(photo.place for photo in config.source):
+        yield "nothing is placed: no photograph is labelled good, or without a label and a mask"
     filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
     if filled:
         named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
         yield f"left out, because runs have their output there: {named}"
+    if remark := config.source.remark():
+        yield remark
 
 
 def make(config: RunConfig, folder: Path) -> None:
@@ -120,12 +138,23 @@ def make(config: RunConfig, folder: Path) -> None:
         return config.shard.photos(config.source)
 
     total = sum(1 for _ in todo(without_damage(job, own(), folder)))
+    if total and config.shard.index == 0:
+        found = find(config.source, (job.height, job.width))
+        if total >= LONG:
+            print(found.table, file=sys.stderr, flush=True)
+        warn_of(found)
     if total and config.cluster:
         make_on_ray(config.cluster, job, config.model, shown(todo(own()), "photographs", total), folder)
     elif total > 1:
         Runner.open(job, config.model).make(shown(todo(own()), "photographs", total), folder)
     elif total:
         Runner.open(job, config.model).make(todo(own()), folder, shown)
+
+
+def warn_of(found: Found) -> None:
+    """Says what looks like a mistake."""
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
@@ -146,6 +175,7 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         failures=lost,
         settings=config.settings,
         title=f"{job.model}, {job.resolution} pixels",
+        examples=examples_of([photo for photo, _ in made], (job.height, job.width)),
     )
     write_outcome(
         folder, outcome_of_run, PUBLISHED, edits=config.edits_shown, floor_db=config.floor_db, tracker=tracker
@@ -206,7 +236,7 @@ def gather(settings: Mapping[str, Any], folder: Path) -> None:
 def tracked(config: RunConfig, folder: Path, group: str | None) -> Iterator[Tracker]:
     """The run's tracker; the runs of a sweep are a group of their own."""
     job = config.job
-    tags = [job.model, job.inversion.method.name, *(target.name for target in job.targets)]
+    tags = [job.model, job.inversion.method.name, *job.classes]
     name, kind = (f"{group}/{folder.name}", "job") if group else (None, "run")
     tracking = _tracking(config.settings, group, tags, name, kind)
     with open_tracker(folder=folder, config=config.settings, **tracking) as tracker:

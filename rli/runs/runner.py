@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from rli.errors import NonFiniteError, PassingError, RLIError, shown
@@ -18,13 +17,18 @@ from rli.models.diffusion import Model
 from rli.models.loading import tokenizer_at_hand
 from rli.photos.sources import Photo
 from rli.progress import Progress, quiet
+from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job
+from rli.runs.measure import measure
 from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
 from rli.runs.model_spec import ModelSpec
 from rli.runs.peak_memory import reset_peak_memory
-from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, measure, read_photo
+from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, read_photo
 from rli.store.failures import Failure, write_failure
 from rli.store.records import PhotoResult, write_photo
+
+# Photographs wait for others of the same prompts until there are so many times batch_size of them.
+BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -90,67 +94,77 @@ class Runner:
         Where memory runs out, the stage is done again with one more memory saving on, which stays on.
 
         Args:
-            photos: Read as they are needed, the job's batch_size at a time.
+            photos: Read as they are needed, the job's batch_size at a time, those with the same prompts together.
             progress: Shows how far each photograph's steps are.
 
         Yields:
-            The results in order. A photograph that failed gives a Failure, and the others go on.
+            The results, in order where all have the same prompts. A photograph that failed gives a Failure, and the
+            others go on.
         """
-        queue = iter(photos)
-        waiting = [*islice(queue, self.job.batch_size)]
-        if not waiting:
-            return
-        job, targets = self.job, min(self.job.target_batch, len(waiting) * len(self.job.targets))
-        memory = memory_manager(
-            self.model, job.memory, job.height, job.width, job.inversion, photos=len(waiting), targets=targets
+        memory, together = None, self.job.batch_size
+        for group in alike(photos, self.job.prompts, self.job.batch_size):
+            while group:
+                batch, group = group[:together], group[together:]
+                reset_peak_memory(self.model.device)
+                reads, failures = self._read(batch)
+                yield from failures
+                if reads:
+                    memory = memory or self._memory(reads)
+                    yield from self._batch(memory, reads, progress)
+                    together = min(self.job.batch_size, memory.plan.photos)
+
+    def _memory(self, reads: Sequence[ReadPhoto]) -> MemoryManager:
+        """The manager for a job that begins with these photographs."""
+        job, windows = self.job, sum(len(read.windows) for read in reads)
+        together = min(windows, max(job.batch_size, job.window.most))  # of tiles there may be hundreds
+        targets = min(job.target_batch, windows * max(len(prompts.targets) for prompts in job.every_prompts))
+        return memory_manager(
+            self.model, job.memory, job.height, job.width, job.inversion, photos=together, targets=targets
         )
-        while waiting:
-            batch, waiting = waiting[: memory.plan.photos], waiting[memory.plan.photos :]
-            yield from self._batch(memory, batch, progress)
-            waiting += islice(queue, max(0, memory.plan.photos - len(waiting)))
 
     def _batch(
-        self, memory: MemoryManager, photos: Sequence[Photo], progress: Progress
+        self, memory: MemoryManager, reads: Sequence[ReadPhoto], progress: Progress
     ) -> Iterator[PhotoResult | Failure]:
-        """The results of photographs that are inverted together; first the failures to read or invert them."""
-        reset_peak_memory(self.model.device)
-        reads, failures = self._read(photos)
-        images = [read.image for read in reads]
+        """The results of photographs that are inverted together."""
         try:
             inversions = memory.run_with_oom_retry(
-                INVERTING, lambda model, plan: invert_together(model, plan, self.job, images, progress)
+                INVERTING, lambda model, plan: invert_together(model, plan, self.job, reads, progress)
             )
         except (NonFiniteError, OutOfMemoryError) as error:
-            failures += [failure_of(read.photo, error) for read in reads]
-            inversions, reads = [], []
-        yield from failures
+            yield from (failure_of(read.photo, error) for read in reads)
+            return
         edited = self._edit(memory, reads, inversions, progress)
-        for read, inversion, done in zip(reads, inversions, edited, strict=True):
-            yield done if isinstance(done, Failure) else self._measure(memory, read, inversion, done)
+        for read, own, done in zip(reads, inversions, edited, strict=True):
+            yield done if isinstance(done, Failure) else self._measure(memory, read, own, done)
 
     def _read(self, photos: Sequence[Photo]) -> tuple[list[ReadPhoto], list[Failure]]:
         reads, failures = [], []
         for photo in photos:
             try:
-                reads.append(read_photo(self.job, photo))
+                read = read_photo(self.job, photo)
+                read.prompts.check_length(self.model.tokenizers[0])
+                reads.append(read)
             except (RLIError, OSError, MemoryError) as error:
                 failures.append(failure_of(photo, error))
+                continue
+            for remark in reads[-1].remarks:
+                warn(f"{photo.name}: {remark}")
         return reads, failures
 
     def _edit(
         self,
         memory: MemoryManager,
         reads: Sequence[ReadPhoto],
-        inversions: Sequence[Inversion],
+        inversions: Sequence[Sequence[Inversion]],
         progress: Progress,
     ) -> Sequence[EditsMade | Failure]:
         """All photographs together; each by itself where that fails, or where each has settings of its own."""
 
         def singly() -> list[EditsMade | Failure]:
             pairs = zip(reads, inversions, strict=True)
-            return [done for read, inversion in pairs for done in self._edit(memory, [read], [inversion], progress)]
+            return [done for read, own in pairs for done in self._edit(memory, [read], [own], progress)]
 
-        if not reads or (len(reads) > 1 and self.job.variants.ranges):
+        if len(reads) > 1 and self.job.variants.ranges:
             return singly()
         try:
             return memory.run_with_oom_retry(
@@ -160,15 +174,37 @@ class Runner:
             return [failure_of(reads[0].photo, error)] if len(reads) == 1 else singly()
 
     def _measure(
-        self, memory: MemoryManager, read: ReadPhoto, inversion: Inversion, done: EditsMade
+        self, memory: MemoryManager, read: ReadPhoto, inversions: Sequence[Inversion], done: EditsMade
     ) -> PhotoResult | Failure:
         try:
             return memory.run_with_oom_retry(
                 EDITING,
-                lambda model, plan: measure(model, self.job, read, inversion, done, self.lpips, self.judge),
+                lambda model, plan: measure(model, self.job, read, inversions, done, self.lpips, self.judge),
             )
-        except (NonFiniteError, OutOfMemoryError) as error:
+        except (RLIError, OSError, MemoryError) as error:  # the photograph is read again, too
             return failure_of(read.photo, error)
+
+
+def alike(photos: Iterable[Photo], prompts: Callable[[Photo], Prompts], size: int) -> Iterator[list[Photo]]:
+    """Photographs in groups of the same prompts.
+
+    Args:
+        photos: Read as they are needed: no more than BATCHES groups' worth wait for others.
+        prompts: Gives a photograph's.
+        size: Of a group, at most.
+
+    Yields:
+        The groups, whole ones as soon as they are.
+    """
+    waiting: dict[Prompts, list[Photo]] = {}
+    for photo in photos:
+        own = prompts(photo)
+        waiting.setdefault(own, []).append(photo)
+        if len(waiting[own]) == size:
+            yield waiting.pop(own)
+        elif sum(map(len, waiting.values())) >= BATCHES * size:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
 
 
 def failure_of(photo: Photo, error: Exception) -> Failure:

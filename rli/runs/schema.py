@@ -16,7 +16,9 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings
 from rli.method.solvers import SOLVERS
+from rli.photos.placement_settings import PLACEMENTS
 from rli.photos.sources import READERS, photos
+from rli.photos.windows import WindowSettings
 from rli.runs.groups import check_group, check_shared, keyed, named_class
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants
@@ -34,6 +36,8 @@ class Settings:
     resolution: Group
     defect: Group
     data: Group
+    window: Group
+    placement: Group
     inversion: Group
     rli: Group
     attention: Group
@@ -45,7 +49,7 @@ class Settings:
     report: Group
     task: str
     export: Sequence[str] | str | None
-    relabel: bool
+    relabel: Literal["auto"] | bool
     shard: str | None
     dry_run: bool
     retry_failed: bool
@@ -75,6 +79,9 @@ class Defect:
     target_word: str | None
     original: bool
     all: Mapping[str, str]
+    good_source: str | None
+    good_target: str | None
+    prompts: str | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,8 @@ class DatasetChoice:
     originals: str
     split: str | None
     keep_split: bool
+    group: str | None
+    classes: Sequence[str] | str
     variants: Group
     gate: Group
     max_retries: int
@@ -154,6 +163,7 @@ GROUPS: dict[str, type] = {
     "model": ModelChoice,
     "dataset": DatasetChoice,
     "report": Report,
+    "window": WindowSettings,
 }
 
 
@@ -172,6 +182,7 @@ def check_settings(cfg: Any) -> None:
     check_group(Gate, "dataset.gate", cfg["dataset"]["gate"])
     check_group(Variants, "dataset.variants", cfg["dataset"]["variants"])
     _check_data(cfg["data"])
+    _check_placement(cfg["placement"])
     _check_inversion(cfg["inversion"])
     _check_attention(cfg["attention"])
     one_of("task", cfg["task"], TASKS)
@@ -186,6 +197,14 @@ def _check_data(group: Any) -> None:
         raise RLIError("data.kind: the setting is missing")
     reader = named_class("data", group["kind"], READERS)
     check_shared((photos, reader, *READERS.values()), "data", group)
+
+
+def _check_placement(group: Any) -> None:
+    """A setting of another way of placing than the chosen one is not used, so that a sweep may set it."""
+    check_shared((*PLACEMENTS.values(),), "placement", group, ("kind",))
+    if "kind" not in group:
+        raise RLIError("placement.kind: the setting is missing")
+    one_of("placement", group["kind"], ("none", *PLACEMENTS))
 
 
 def _check_inversion(group: Any) -> None:

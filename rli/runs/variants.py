@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from rli.errors import SettingError, whole
 from rli.method.records import EditSettings
 
-DRAWN = ("eq", "cross", "replace", "threshold")
+DRAWN = ("eq", "cross", "replace", "threshold", "fresh")
 Range = Sequence[float] | None
 
 
@@ -26,20 +26,27 @@ class Variants:
     cross: Range = None
     replace: Range = None
     threshold: Range = None
+    fresh: Range = None
 
     def __post_init__(self) -> None:
         whole("count", self.count, 1, 10_000)
         for name, ends in self.ranges.items():
             _check_range(name, ends)
-        if self.count > 1 and all(low == high for low, high in self.ranges.values()):
-            raise SettingError(
-                "count", self.count, "without a range these edits would be equal; give one, such as eq=[1,3]"
-            )
 
     @property
     def ranges(self) -> dict[str, Sequence[float]]:
         """The settings that are drawn, each with its lowest and highest value."""
         return {name: ends for name in DRAWN if (ends := getattr(self, name)) is not None}
+
+    def check_differ(self, base: EditSettings) -> None:
+        """Whether the variants of edits with these settings differ: by a range, or by their noise.
+
+        Raises:
+            SettingError: They do not.
+        """
+        if self.count > 1 and not base.fresh and all(low == high for low, high in self.ranges.values()):
+            problem = "these edits would be equal; give them fresh noise (edit.fresh=0.5), or a range, such as eq=[1,3]"
+            raise SettingError("count", self.count, problem)
 
     def draw(self, base: EditSettings, seed: int, photo: str, k: int) -> EditSettings:
         """The settings of one variant; they depend on nothing but the arguments.

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rli.errors import RLIError
+from rli.images import read_picture
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,24 @@ class PictureFile:
         if path.stat().st_size != self.size or PictureFile.of(path.read_bytes()) != self:
             return f"{path.name} is damaged, or another's"
         return None
+
+    def rgb(self, path: Path, size: tuple[int, ...] | None = None) -> np.ndarray:
+        """The pixels of a file of any mode as (H,W,3) uint8, as a viewer shows them.
+
+        Args:
+            path: Of the file.
+            size: Height and width that it has to have; None allows any.
+
+        Raises:
+            RLIError: It is missing, or not what was written.
+            OSError: It is there, but cannot be read now.
+        """
+        if damage := self.damage(path):
+            raise RLIError(damage)
+        pixels = read_picture(path).rgb
+        if size not in (None, pixels.shape[:2]):
+            raise RLIError(f"{path.name} is not of the photograph's size")
+        return pixels
 
     def pixels(self, path: Path, mode: str, size: tuple[int, ...] | None = None) -> np.ndarray:
         """The file's pixels.

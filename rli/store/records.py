@@ -1,13 +1,14 @@
 """The files that a run writes for each photograph, and how they are read back.
 
-images/<name>/ holds the pictures; records/<name>.safetensors the rest: rows, prompts, losses, token maps, the key of
-the job that made them, and a digest of each picture. The record is written last.
+images/<name>/ holds the pictures, images/<name>/window/ and window-2/ … those of its windows as they were worked on;
+records/<name>.safetensors the rest: rows, prompts, losses, token maps, the key of the job that made them, and a digest
+of each picture. The record is written last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,72 +20,17 @@ from rli.files import write_whole
 from rli.images import png
 from rli.method.records import EditSettings, TokenMap
 from rli.metrics.columns import Row, row_read
+from rli.photos.windows import Size, View, Window
 from rli.store.failures import failure_path
 from rli.store.paths import inside
 from rli.store.pictures import PictureFile
+from rli.store.results import EditedPhoto, EditedWindow, EditRecord, PhotoResult, WindowResult
 from rli.store.sealed import read_sealed, write_sealed
 
 # An edit's token maps of the target and of the source prompt.
 BothMaps = tuple[tuple[TokenMap, ...], tuple[TokenMap, ...]]
 # What a record of another version, or one that was made up, raises.
 _UNLIKE = (KeyError, TypeError, ValueError, AttributeError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditRecord:
-    """What is known of an edit without its pictures."""
-
-    # The defect's class, which several variants may share.
-    label: str = ""
-    # What it was made with.
-    settings: EditSettings = field(default_factory=EditSettings)
-    # For a data set: what the quality gate measured, by name.
-    scores: dict[str, float] = field(default_factory=dict)
-    # For a data set: why the quality gate rejected it; None where it is kept.
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class EditedPhoto(EditRecord):
-    """An edit with its pictures."""
-
-    # (H,W,3) uint8.
-    image: np.ndarray
-    # (H,W) bool: where it may differ from the reconstruction.
-    mask: np.ndarray
-    # Token maps of the target prompt, and of the source prompt.
-    maps: tuple[TokenMap, ...] = ()
-    source_maps: tuple[TokenMap, ...] = ()
-    # For a data set: (H,W) bool, the pixels that visibly changed.
-    change: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class PhotoResult:
-    """One photograph's results with their pictures."""
-
-    name: str
-    # (H,W,3) uint8: the photograph as it was worked on, and as the inversion gives it back.
-    input: np.ndarray
-    reconstruction: np.ndarray
-    # By the defect's name, in the order of the rows.
-    edits: dict[str, EditedPhoto]
-    rows: tuple[Row, ...]
-    # Of the null embedding optimization: for each move at its start and after each iteration.
-    losses: tuple[tuple[float, ...], ...] = ()
-    # The source prompt as `original`, the target prompts by the defect's name.
-    prompts: dict[str, str] = field(default_factory=dict)
-    # The sweep's job that made it; "" in a run of its own.
-    job: str = ""
-    # Hash of everything that it depends on.
-    key: str = ""
-    # The model, its hash and the version that made it.
-    made: dict[str, str] = field(default_factory=dict)
-    # As the photograph's own (see `Photo`); sha256 is "" where no data set is wanted.
-    source: str = ""
-    sha256: str = ""
-    # For a data set: (H,W) bool, where the photograph's own defect is; None where nothing says it.
-    truth: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +51,11 @@ class PhotoRecord:
     made: dict[str, str]
     source: str
     sha256: str
-    # By their stems, such as `input`, `truth`, `rust` or `rust_change`.
+    # Height and width of its pictures, those of windows left out.
+    size: Size
+    # Where its windows lie; none where it was not worked on in windows.
+    windows: tuple[View, ...]
+    # By their stems, such as `input`, `truth`, `rust`, `rust_change` or `window/rust`.
     pictures: dict[str, PictureFile]
 
     @property
@@ -136,12 +86,12 @@ class PhotoRecord:
         try:
             facts, tensors = _read(self.folder, self.name)
             maps = {defect: _maps(tensors, facts["words"], defect) for defect in self.edits}
-            photo = self._pixels("input", "RGB")
+            photo = self._rgb("input")
             size = photo.shape[:2]
             return PhotoResult(
                 name=self.name,
                 input=photo,
-                reconstruction=self._pixels("reconstruction", "RGB", size),
+                reconstruction=self._rgb("reconstruction", size),
                 edits={defect: self._edit(defect, size, maps[defect]) for defect in self.edits},
                 rows=self.rows,
                 losses=_losses(facts),
@@ -151,7 +101,8 @@ class PhotoRecord:
                 made=self.made,
                 source=self.source,
                 sha256=self.sha256,
-                truth=self._pixels("truth", "L", size) > 0 if self.has_truth else None,
+                truth=self._mask("truth", size) if self.has_truth else None,
+                windows=tuple(self._window(k, view) for k, view in enumerate(self.windows)),
             )
         except _UNLIKE as error:
             raise _not_whole(self.folder, self.name, str(error)) from None
@@ -159,27 +110,39 @@ class PhotoRecord:
     def _edit(self, defect: str, size: tuple[int, ...], maps: BothMaps) -> EditedPhoto:
         change, (of_target, of_source) = f"{defect}_change", maps
         return EditedPhoto(
-            image=self._pixels(defect, "RGB", size),
-            mask=self._pixels(f"{defect}_mask", "L", size) > 0,
+            image=self._rgb(defect, size),
+            mask=self._mask(f"{defect}_mask", size),
             maps=of_target,
             source_maps=of_source,
-            change=self._pixels(change, "L", size) > 0 if change in self.pictures else None,
+            change=self._mask(change, size) if change in self.pictures else None,
             **vars(self.edits[defect]),
         )
 
-    def _pixels(self, stem: str, mode: str, size: tuple[int, ...] | None = None) -> np.ndarray:
-        return self.pictures[stem].pixels(self.picture(stem), mode, size)
+    def _window(self, k: int, view: View) -> WindowResult:
+        place, size = window_folder(k), view.size
+
+        def worked_on(stem: str) -> np.ndarray:
+            return self.pictures[f"{place}/{stem}"].pixels(self.picture(f"{place}/{stem}"), "RGB", size)
+
+        edits = {d: EditedWindow(worked_on(d), self._mask(f"{place}/{d}_mask", size)) for d in self.edits}
+        return WindowResult(view, worked_on("input"), worked_on("reconstruction"), edits)
+
+    def _rgb(self, stem: str, size: tuple[int, ...] | None = None) -> np.ndarray:
+        """A picture of the photograph's size; with windows it is in the photograph's own mode."""
+        file, path = self.pictures[stem], self.picture(stem)
+        return file.rgb(path, size) if self.windows else file.pixels(path, "RGB", size)
+
+    def _mask(self, stem: str, size: tuple[int, ...]) -> np.ndarray:
+        return self.pictures[stem].pixels(self.picture(stem), "L", size) > 0
 
 
 def write_photo(folder: Path, result: PhotoResult) -> None:
     """Writes a photograph's pictures, images/<name>/: input.png, reconstruction.png, <defect>.png, <defect>_mask.png,
-    for a data set truth.png and <defect>_change.png; then its record."""
-    arrays = {"input": result.input, "reconstruction": result.reconstruction, "truth": result.truth}
-    for defect, edited in result.edits.items():
-        arrays |= {defect: edited.image, f"{defect}_mask": edited.mask, f"{defect}_change": edited.change}
-    pictures = {stem: png(array) for stem, array in arrays.items() if array is not None}
-    for stem, data in pictures.items():
+    for a data set truth.png and <defect>_change.png, and of windows the same below window/; then its record."""
+    pictures = {}
+    for stem, data in _encoded(result):
         write_whole(_picture(folder, result.name, stem), data)
+        pictures[stem] = PictureFile.of(data)
     maps: dict[str, torch.Tensor] = {}
     words: dict[str, list[str]] = {}
     for defect, edited in result.edits.items():
@@ -196,10 +159,32 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
         "made": result.made,
         "source": result.source,
         "sha256": result.sha256,
-        "pictures": {stem: asdict(PictureFile.of(data)) for stem, data in pictures.items()},
+        "size": result.input.shape[:2],
+        "windows": [asdict(window.view) for window in result.windows if window.view],
+        "pictures": {stem: asdict(file) for stem, file in pictures.items()},
     }
     write_sealed(record_path(folder, result.name), maps, facts)
     failure_path(folder, result.name).unlink(missing_ok=True)
+
+
+def window_folder(k: int) -> str:
+    """Below a photograph's folder, where the pictures of its window k lie, from 0."""
+    return f"window-{k + 1}" if k else "window"
+
+
+def _encoded(result: PhotoResult) -> Iterator[tuple[str, bytes]]:
+    """Every picture's stem and file, one after the other."""
+    arrays = {"input": result.input, "reconstruction": result.reconstruction, "truth": result.truth}
+    for defect, edited in result.edits.items():
+        arrays |= {defect: edited.image, f"{defect}_mask": edited.mask, f"{defect}_change": edited.change}
+    for k, window in enumerate(result.windows):
+        of_window = {"input": window.input, "reconstruction": window.reconstruction}
+        for defect, made in window.edits.items():
+            of_window |= {defect: made.image, f"{defect}_mask": made.mask}
+        arrays |= {f"{window_folder(k)}/{stem}": array for stem, array in of_window.items()}
+    for stem, array in arrays.items():
+        if array is not None:
+            yield stem, result.own[stem].png() if stem in result.own else png(array)
 
 
 def _half(array: np.ndarray) -> torch.Tensor:
@@ -208,7 +193,13 @@ def _half(array: np.ndarray) -> torch.Tensor:
 
 def _facts_of(edited: EditedPhoto) -> dict[str, Any]:
     settings = asdict(edited.settings)
-    return {"label": edited.label, "settings": settings, "scores": edited.scores, "reason": edited.reason}
+    return {
+        "label": edited.label,
+        "settings": settings,
+        "scores": edited.scores,
+        "reason": edited.reason,
+        "covered": edited.covered,
+    }
 
 
 def read_record(folder: Path, name: str, key: str | None = None, job: str = "") -> PhotoRecord | None:
@@ -248,7 +239,9 @@ def read_record(folder: Path, name: str, key: str | None = None, job: str = "") 
             made=_each(_text, facts["made"]),
             source=_text(facts["source"]),
             sha256=_text(facts["sha256"]),
-            pictures=_pictures(facts["pictures"], edits),
+            size=_size(facts["size"]),
+            windows=(windows := tuple(map(_view, facts["windows"]))),
+            pictures=_pictures(facts["pictures"], edits, len(windows)),
         )
     except _UNLIKE:
         return None
@@ -285,15 +278,28 @@ def _edit_record(facts: Mapping[str, Any]) -> EditRecord:
         settings=EditSettings(**facts["settings"]),
         scores=_each(_number, facts["scores"]),
         reason=None if facts["reason"] is None else _text(facts["reason"]),
+        covered=None if facts["covered"] is None else _number(facts["covered"]),
     )
 
 
-def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord]) -> dict[str, PictureFile]:
-    """What is known of each picture. Raises KeyError where one is missing that every photograph or edit has."""
+def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord], windows: int) -> dict[str, PictureFile]:
+    """What is known of each picture. Raises KeyError where one is missing that every photograph, edit or window has."""
     pictures = {str(stem): PictureFile(int(of["size"]), _text(of["sha256"])) for stem, of in facts.items()}
     for stem in ("input", "reconstruction", *edits, *(f"{defect}_mask" for defect in edits)):
         pictures[stem]
+        for k in range(windows):
+            pictures[f"{window_folder(k)}/{stem}"]
     return pictures
+
+
+def _view(facts: Mapping[str, Any]) -> View:
+    window, place = (Window(**_each(_number, facts[name])) for name in ("window", "place"))
+    return View(window, place, _size(facts["size"]), bool(facts["mirrors"]))
+
+
+def _size(values: Any) -> Size:
+    height, width = values
+    return int(height), int(width)
 
 
 def _maps(tensors: Mapping[str, torch.Tensor], words: Mapping[str, Any], defect: str) -> BothMaps:

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,8 +21,9 @@ from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
 from rli.datasets.formats.segmentation import Segmentation
 from rli.datasets.formats.writer import Writer, folder_name, load, put_image, write_text
+from rli.datasets.formats.written import MARK, Kept, keep_changes, list_files
 from rli.datasets.formats.yolo import Yolo
-from rli.errors import RLIError, one_of
+from rli.errors import RLIError, one_of, shortened
 from rli.photos.photo import GOOD
 
 __all__ = ["FORMATS", "ORIGINALS", "Count", "check_classes", "write"]
@@ -34,12 +36,12 @@ FORMATS: dict[str, type[Writer]] = {
     "yolo": Yolo,
     "coco": Coco,
 }
-# What becomes of photographs: hard links (copies where there can be none), copies, or nothing.
-ORIGINALS = ("link", "copy", "none")
-# Marks a folder that an export made, so that the next export may replace it.
-MARK = "export.json"
+# What becomes of photographs: copies, hard links (copies where there can be none), or nothing.
+ORIGINALS = ("copy", "link", "none")
 # Of a file's name, in bytes; what formats add still fits into the 255 that file systems take.
 _LONGEST = 200
+# Of a class's folder in bytes: file systems take 255.
+_LONGEST_CLASS = 200
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,24 @@ def write(
     items: Iterable[Item],
     out: Path,
     *,
-    originals: str = "link",
+    originals: str = "copy",
     classes: Sequence[str],
     is_own: bool = False,
 ) -> dict[str, Count]:
     """Writes out/<format>/ for each format, in one pass over the items.
 
     An image that not every consumer reads alike (rotated by EXIF, 16 bits, transparent, GIF) is written as an 8-bit
-    PNG. Memory holds one image's masks, and the items' names. The same items give the same bytes. The export is built
-    beside `out` and replaces it at the end: an interrupted one leaves the old one as it was.
+    PNG. Memory holds one image's masks, and the names of items and of an earlier export's files. The same items give
+    the same bytes, but what somebody changed in an earlier export since it was written is kept, and said on stderr. The
+    export is built beside `out` and replaces it at the end: an interrupted one leaves the old one as it was.
 
     Args:
         formats: Names of FORMATS.
         items: The images.
         out: The folder to write; an earlier export in it is replaced.
         originals: What becomes of photographs, one of ORIGINALS. Of a hard link, changing the file changes the
-            photograph. Reconstructions and edits are always linked.
+            photograph, and some trainers do: ultralytics repairs JPEG files in their place. Reconstructions and edits
+            are always linked.
         classes: The defects' names in the order of their indices; images and regions have no others.
         is_own: Whether `out` is an earlier export in any case, also where the file that says so is lost.
 
@@ -103,12 +107,26 @@ def write(
     try:
         chosen = (item for item in items if item.kind != "original" or originals != "none")
         counts = _fill(part, list(dict.fromkeys(formats)), chosen, copy_originals=originals == "copy", classes=classes)
-        contents = {"formats": {name: asdict(count) for name, count in counts.items()}, "classes": list(classes)}
-        write_text(part / MARK, json.dumps(contents, indent=1) + "\n")
+        write_text(part / MARK, _contents(counts, classes))
+        list_files(part)
+        kept = keep_changes(out, part) if out.exists() else Kept()
         _swap(part, out, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    for line in kept.lines(out):
+        print(line, file=sys.stderr, flush=True)
     return counts
+
+
+def _contents(counts: Mapping[str, Count], classes: Sequence[str]) -> str:
+    """What an export says of itself."""
+    contents = {
+        "formats": {name: asdict(count) for name, count in counts.items()},
+        "classes": list(classes),
+        # What folders are named after classes that no file system takes as they are.
+        "folders": {label: folder_name(label) for label in classes},
+    }
+    return json.dumps(contents, indent=1) + "\n"
 
 
 def _fill(
@@ -183,12 +201,14 @@ def stem_of(name: str) -> str:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Raises RLIError where two classes would be the same in some format."""
+    """Raises RLIError where a class has no folder's name, or two would be the same in some format."""
     if len(classes) >= IGNORE:
         raise too_many_classes(len(classes))
     taken = {GOOD}
     for label in classes:
         folder = folder_name(label).casefold()
+        if len(folder.encode()) > _LONGEST_CLASS:
+            raise RLIError(f"the class “{shortened(label)}” is too long for a folder's name; rename it")
         if folder in taken or not folder or not label.isprintable():
             raise RLIError(
                 f"the class “{label}” would have the same folder name as “{GOOD}” or another class; rename it"

@@ -18,7 +18,7 @@ from rli.cells import harmless
 from rli.datasets.annotations import Item, pieces, position
 from rli.datasets.polygons import polygon
 from rli.errors import RLIError
-from rli.images import read_image, read_mask, to_uint8, write_png
+from rli.images import read_image, to_uint8, write_png
 from rli.photos.naming import undevice
 from rli.photos.photo import GOOD
 
@@ -65,8 +65,8 @@ class Sample:
 
     @property
     def located(self) -> bool:
-        """False for a defective image without a mask."""
-        return not self.defective or bool(self.masks)
+        """False for a defective image without a mask, or with a mask that leaves out a defect."""
+        return not self.defective or (bool(self.masks) and not self.item.shows_more)
 
     @property
     def suffix(self) -> str:
@@ -133,7 +133,7 @@ def load(item: Item, stem: str, classes: Sequence[str]) -> Sample:
     masks: list[tuple[str, np.ndarray]] = []
     for region in item.regions:
         position(region.label, classes)
-        mask = read_mask(region.mask, height, width, photo_size=(width, height))
+        mask = region.pixels(height, width)
         if region.relabels:
             masks = [(label, other & ~mask) for label, other in masks]
         masks.append((region.label, mask))

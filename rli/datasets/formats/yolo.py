@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import yaml
 
 from rli.datasets.formats.writer import PutImage, Sample, write_text
 from rli.photos.photo import SPLITS
@@ -47,6 +49,10 @@ def data_yaml(splits: Iterable[str], names: Sequence[str]) -> str:
     stand_in = next((split for split in ("val", "test", "train") if split in found), "val")
     folders = {"train": "train", "val": stand_in} | {split: split for split in found if split == "test"}
     lines = [f"{key}: images/{split}" for key, split in folders.items()]
-    # A JSON string is a YAML string whatever is in it.
-    lines += ["names:", *(f"  {k}: {json.dumps(name)}" for k, name in enumerate(names))]
+    lines += ["names:", *(f"  {k}: {_quoted(name)}" for k, name in enumerate(names))]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(name: str) -> str:
+    """A name in YAML, in ASCII: quoted, for no, null and 1e3 are no texts without."""
+    return yaml.dump(name, default_style='"', width=math.inf).rstrip("\n")

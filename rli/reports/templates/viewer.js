@@ -2,16 +2,17 @@
 
 const LARGEST = 48; // screen pixels for a picture's pixel
 const THUMB = 36; // width of the slider's thumb, as in viewer.css
+const WHOLE = "img:not(.detail)"; // pictures, and not their parts that lie over them
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 // What can be seen of a card, as [key, label, image] in groups.
 function layersOf(card) {
   const section = card.closest(".photo");
   const entry = (image) => [image.dataset.key, image.dataset.label, image];
-  const source = (name) => [...(document.getElementById(card.dataset[name])?.querySelectorAll("img") ?? [])];
+  const source = (name) => [...(document.getElementById(card.dataset[name])?.querySelectorAll(WHOLE) ?? [])];
   const row = card.id.replace("edit-", "");
   const strips = [...section.querySelectorAll(`.strip[data-rows~="${row}"] img`)];
-  const own = card.matches(".edit") ? [...card.querySelectorAll("img")] : [];
+  const own = card.matches(".edit") ? [...card.querySelectorAll(WHOLE)] : [];
   const [reconstruction, ...differences] = source("reconstruction");
   const others = [...section.querySelectorAll(".edit")].filter((other) => other !== card);
   return {
@@ -49,6 +50,15 @@ function createViewer(dialog, gallery, review) {
     return length <= room ? (room - length) / 2 : within(at, room - length, 0);
   }
 
+  // A side's picture and the parts that lie over it, with their places in the photograph's pixels.
+  function pieces(side) {
+    return [side.image, ...side.layer.querySelectorAll(".detail")].map((image) => {
+      const [x, y, width, height] = (image.dataset.place || "0 0 1 1").split(" ").map(Number);
+      const [across, down] = [view.width, view.height];
+      return { image, x: x * across, y: y * down, width: width * across, height: height * down };
+    });
+  }
+
   function draw() {
     const [room, tall] = [stage.clientWidth, stage.clientHeight];
     if (view.whole) view.scale = fit();
@@ -57,10 +67,10 @@ function createViewer(dialog, gallery, review) {
     const low = Math.max(0, view.x);
     const high = Math.min(room, view.x + view.width * view.scale);
     const border = low + ((high - low) * slider.value) / 100;
-    for (const { image } of sides) {
-      image.style.width = `${view.width}px`;
-      image.style.height = `${view.height}px`;
-      image.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    for (const { image, x, y, width, height } of sides.flatMap(pieces)) {
+      image.style.width = `${width}px`;
+      image.style.height = `${height}px`;
+      image.style.transform = `translate(${view.x + x * view.scale}px, ${view.y + y * view.scale}px) scale(${view.scale})`;
     }
     sides[0].layer.style.clipPath = `inset(0 ${room - border}px 0 0)`;
     sides[1].layer.style.clipPath = `inset(0 0 0 ${border}px)`;
@@ -91,6 +101,14 @@ function createViewer(dialog, gallery, review) {
     const [label, image] = view.layers.get(side.select.value);
     side.image.src = image.src;
     side.image.alt = label;
+    side.image.dataset.place = image.dataset.place ?? "";
+    for (const part of side.layer.querySelectorAll(".detail")) part.remove();
+    for (const part of image.parentElement.querySelectorAll(".detail")) {
+      const { className, src, dataset: { place } } = part;
+      const copy = Object.assign(new Image(), { className, src, alt: "", draggable: false });
+      copy.dataset.place = place;
+      side.layer.append(copy);
+    }
     side.tag.textContent = label;
   }
 
@@ -98,6 +116,7 @@ function createViewer(dialog, gallery, review) {
     side.wanted = key;
     side.select.value = key;
     put(side);
+    draw();
   }
 
   // What one side showed of the last card, the other shows of this one, too; `fallback` where this one has no such.
@@ -117,8 +136,10 @@ function createViewer(dialog, gallery, review) {
     const entries = Object.values(groups).flat();
     view.card = card;
     view.layers = new Map(entries.map(([key, label, image]) => [key, [label, image]]));
-    // The attributes are the picture's own size; the properties would be what the card makes of it.
-    const [width, height] = ["width", "height"].map((name) => Number(card.querySelector("img").getAttribute(name)));
+    // The attributes are the picture's own size (or that of what it shows scaled down); the properties would be what the
+    // card makes of it.
+    const main = card.querySelector("img");
+    const [width, height] = ["width", "height"].map((name) => Number(main.dataset[name] ?? main.getAttribute(name)));
     Object.assign(view, { width, height });
     fill(sides[0], groups, entries[0][0]);
     fill(sides[1], groups, view.layers.has("edit") ? "edit" : entries.at(-1)[0]);
@@ -145,9 +166,22 @@ function createViewer(dialog, gallery, review) {
     dialog.showModal();
     dialog.querySelector("input[type=range]").focus();
     const own = card.matches(".edit") ? "edit" : "reconstruction";
-    sides[0].wanted = image && image.dataset.key !== own ? image.dataset.key : "input";
+    const isWindow = image?.dataset.key.startsWith("window");
+    sides[0].wanted = image && image.dataset.key !== own && !isWindow ? image.dataset.key : "input";
     sides[1].wanted = own;
     show(card);
+    if (image?.dataset.place) look(image.dataset.place);
+  }
+
+  // Zooms to a part of the photograph.
+  function look(place) {
+    const [left, top, across, down] = place.split(" ").map(Number);
+    const [width, height] = [across * view.width, down * view.height];
+    const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height, LARGEST);
+    view.x = stage.clientWidth / 2 - (left * view.width + width / 2) * scale;
+    view.y = stage.clientHeight / 2 - (top * view.height + height / 2) * scale;
+    Object.assign(view, { scale, whole: scale <= fit() });
+    draw();
   }
 
   function go(step) {
@@ -248,8 +282,11 @@ function createViewer(dialog, gallery, review) {
   function read([atX, atY]) {
     const [x, y] = [Math.floor((atX - view.x) / view.scale), Math.floor((atY - view.y) / view.scale)];
     const inside = x >= 0 && y >= 0 && x < view.width && y < view.height;
-    const values = sides.map(({ image }) => {
-      sample.drawImage(image, -x, -y, view.width, view.height);
+    const values = sides.map((side) => {
+      sample.clearRect(0, 0, 1, 1);
+      for (const { image, x: left, y: top, width, height } of pieces(side)) {
+        sample.drawImage(image, left - x, top - y, width, height);
+      }
       return [...sample.getImageData(0, 0, 1, 1).data.slice(0, 3)].join(" ");
     });
     part(".pixel").textContent = inside ? `x ${x}, y ${y} · left ${values[0]} · right ${values[1]}` : "";
