@@ -154,8 +154,7 @@ def strokes(grid: Grid, lines: Sequence[Stroke], sharpness: int = 4) -> np.ndarr
             pen.line((x0, y0, x1, y1), 255, max(1, round(2 * half)))
             if half >= 1:
                 pen.ellipse((x1 - half, y1 - half, x1 + half, y1 + half), 255)
-    cover = np.asarray(canvas, np.float32).reshape(height, sharpness, width, sharpness).mean((1, 3))
-    return cover / 255
+    return np.asarray(canvas.reduce(sharpness), np.float32) / 255
 
 
 def shifted(field: np.ndarray, grid: Grid, light: float, by: float) -> np.ndarray:
