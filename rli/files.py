@@ -59,21 +59,27 @@ def look_at(path: str | Path, most: int | None = None) -> os.stat_result:
 
 
 @contextmanager
-def locked(path: Path, why: str) -> Iterator[None]:
+def locked(path: Path, why: str | None) -> Iterator[bool]:
     """Holds a lock, which is the operating system's: a process that dies releases it.
 
     Args:
         path: The lock's file.
-        why: What another process does while it holds it; said where it has to be waited for.
+        why: What another process does while it holds it, said where it has to be waited for; None does not wait.
+
+    Yields:
+        Whether it is held: always, but for a lock that is not waited for.
     """
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        if why is None:
+            yield False
+            return
         print(f"waiting: {why}", file=sys.stderr, flush=True)
         lock.acquire()
     try:
-        yield
+        yield True
     finally:
         lock.release()
 

@@ -93,9 +93,21 @@ def test_a_change_is_inside_the_mask_strong_and_no_speck():
     assert changed.sum() <= 24 * 24
     assert not change_mask(source, source, mask).any()
     assert not change_mask(edit, source, mask, smallest=10_000).any()
-    assert change_mask(edit, source, mask, threshold=3)[42:48, 22:28].all()
+    assert change_mask(edit, source, mask, threshold=1)[42:48, 22:28].all()
     with pytest.raises(RLIError, match="threshold"):
         change_mask(edit, source, mask, threshold=-1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_halo_that_is_hardly_seen_is_no_label(seed):
+    bare = surface(seed, (), 128, 128).image
+    around = ndimage.gaussian_filter(blobs(seed, 128)[:, :128].astype(float), 5)  # all of it differs a little
+    cover = np.clip(around, 0, 1)[..., None]
+    rusty = np.rint(bare * (1 - cover) + np.array((150, 70, 30)) * cover).astype(np.uint8)
+    changed = change_mask(rusty, bare, None)
+    redder = (rusty.astype(int) - bare)[..., 0] - (rusty.astype(int) - bare)[..., 1] > 10
+    assert redder[changed].mean() > 0.85
+    assert changed[around > 0.5].all() and not changed[around < 0.02].any()
 
 
 def test_drawn_defects_are_found_where_they_were_drawn():

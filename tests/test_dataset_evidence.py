@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.datasets import batch, evidence, gate, masks, overhead
+from experiments.datasets import batch, changes, evidence, gate, masks, overhead
 from rli.models.mini.surfaces import surface
 
 pytestmark = pytest.mark.integration
@@ -62,18 +62,27 @@ def test_batch(small, tmp_path, monkeypatch):
 def test_masks_and_gate_share_their_pictures(small, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", small)
     masks.main()
-    under, changes = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("masks", "changes"))
-    assert len(under) == 2 * (2 + 2 * len(evidence.WORDS)) and len(changes) == 2 * 2 * len(evidence.WORDS)
+    under = pd.read_csv(tmp_path / "masks.csv")
+    assert len(under) == 2 * (2 + 2 * len(evidence.WORDS))
     photographs = under[under["what"] == "photograph"]
     assert (photographs[["photograph", "still_dark"]] == 1).all(None) and (photographs["crack_moved"] == 0).all()
-    assert (changes["any_outside"] == 0).all()  # outside the blend mask an edit is the reconstruction
     monkeypatch.setattr(gate, "SETTINGS", evidence.EDITS)
     monkeypatch.setattr(gate, "again", lambda *_: pd.DataFrame(columns=["named", "reason"]))
     monkeypatch.setattr(evidence.Runner, "make", lambda runner, todo, *_: _none(todo))
     gate.main()
     rows = pd.read_csv(tmp_path / "gate.csv")
-    assert (rows["gate"] == gate.DEFAULT).sum() == len(changes) and set(rows["settings"]) == set(evidence.EDITS)
+    assert (rows["gate"] == gate.DEFAULT).sum() == 2 * 2 * len(evidence.WORDS) and set(rows["settings"]) == set(
+        evidence.EDITS
+    )
     assert "rejected" in told(tmp_path) and (tmp_path / "gate.png").is_file()
+
+
+def test_changes(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", small)
+    changes.main()
+    rows = pd.read_csv(tmp_path / "changes.csv")
+    assert len(rows) == 2 * 2 * len(evidence.WORDS) and "grey levels | rust" in told(tmp_path)
+    assert (rows["outside"] == 0).all()  # outside the blend mask an edit is the reconstruction
 
 
 def _none(todo):

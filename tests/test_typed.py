@@ -1,7 +1,7 @@
 """What is typed reaches Hydra as it was meant."""
 
 import pytest
-from command import composed
+from command import composed, run
 from omegaconf import OmegaConf
 
 from rli.cli.typed import TEXT_GROUPS, TEXTS, as_hydra_reads, quoted
@@ -34,6 +34,18 @@ def test_texts_are_quoted_where_they_are_not(typed, read):
 def test_in_a_sweep_commas_separate_and_grammar_is_the_user_s():
     typed = ["a=1", "defect.name=7,8", "defect.target=choice(a,b)", "-m"]
     assert as_hydra_reads(typed) == ["-m", "a=1", "defect.name='7','8'", "defect.target=choice(a,b)"]
+
+
+@pytest.mark.parametrize("argument", ["resolution=[512,640]", "defect=[rust,dent]", "data=[]", "model=['mini','sd15']"])
+def test_a_list_of_options_is_refused_where_one_is_expected(argument):
+    line = run(argument).error
+    assert line.startswith(f"error: {argument}: a list, where one option is expected; -m ")
+    assert ("resolution.height=…" in line) == argument.startswith("resolution")
+
+
+def test_lists_stay_lists_where_several_are_meant():
+    lists = ["experiment=[a,b]", "export=[coco,yolo]", "data.samples=[brick]", "tracking.tags=[a]"]
+    assert as_hydra_reads(lists) == lists
 
 
 def test_every_free_text_of_the_configuration_is_one():

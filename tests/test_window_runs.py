@@ -12,6 +12,7 @@ from command import QUICK, SMALL, run
 from PIL import Image
 from scipy import ndimage
 
+from rli.datasets.annotations import change_mask
 from rli.images import read_picture, write_png
 from rli.store.records import read_photo
 
@@ -74,7 +75,9 @@ def test_outside_the_mask_an_edit_is_its_photograph_to_the_bit_and_of_the_same_k
     result = read_photo(folder, f"pit/{name}")
     assert len(result.windows) == places
     assert {window.input.shape for window in result.windows} == {(64, 64, 3)}
-    assert np.array_equal(result.edits["rust"].image, edit.rgb) and np.array_equal(result.input, own.rgb)
+    made_here = result.edits["rust"]
+    assert np.array_equal(made_here.image, edit.rgb) and np.array_equal(result.input, own.rgb)
+    assert np.array_equal(made_here.change, change_mask(edit.rgb, own.rgb, mask, smallest=0)) and made_here.change.any()
 
 
 def test_every_image_of_a_data_set_has_its_photographs_size_and_so_have_its_boxes(made):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,15 +23,15 @@ from experiments.datasets.runs import command, differences, environment, prepare
 from experiments.harness import markdown
 
 
-def undisturbed(place: Path) -> tuple[int, int]:
+def undisturbed(place: Path, also: Sequence[str] = ()) -> tuple[int, int]:
     """How many files a run writes of photographs, and in all."""
     with (place / "log.txt").open("w") as log:
-        subprocess.run(command(), cwd=place, env=environment(), stdout=log, stderr=log, check=True)
+        subprocess.run(command(*also), cwd=place, env=environment(), stdout=log, stderr=log, check=True)
     run = place / "run"
     return written(run / "images") + written(run / "records"), written(run)
 
 
-def disturbed(place: Path, kills: int, seed: int, made: int, files: int) -> list[str]:
+def disturbed(place: Path, kills: int, seed: int, made: int, files: int, also: Sequence[str] = ()) -> list[str]:
     """What each kill met; at last the run may end. Half the moments are drawn evenly over the photographs' files, half
     over all that follow; the kill comes up to 0.3 seconds later."""
     draw = random.Random(seed)
@@ -38,7 +39,7 @@ def disturbed(place: Path, kills: int, seed: int, made: int, files: int) -> list
     met = []
     with (place / "log.txt").open("w") as log:
         for moment in moments:
-            process = subprocess.Popen(command(), cwd=place, env=environment(), stdout=log, stderr=log)
+            process = subprocess.Popen(command(*also), cwd=place, env=environment(), stdout=log, stderr=log)
             while process.poll() is None and written(place / "run") < moment:
                 time.sleep(0.02)
             with suppress(subprocess.TimeoutExpired):
@@ -48,7 +49,7 @@ def disturbed(place: Path, kills: int, seed: int, made: int, files: int) -> list
                 met.append("photographs were made" if moment < made else "tables, page and data set were written")
             else:
                 met.append("nothing: it had ended")
-        subprocess.run(command(), cwd=place, env=environment(), stdout=log, stderr=log, check=True)
+        subprocess.run(command(*also), cwd=place, env=environment(), stdout=log, stderr=log, check=True)
     return met
 
 
@@ -61,10 +62,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--photos", type=int, default=12, help="cracked photographs")
+    parser.add_argument("--also", nargs="*", default=(), help="further settings, such as placement=pool")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         calm, wild = (prepare(Path(folder, name), args.photos) for name in ("calm", "wild"))
-        met = disturbed(wild, args.kills, args.seed, *undisturbed(calm))
+        met = disturbed(wild, args.kills, args.seed, *undisturbed(calm, args.also), args.also)
         left = [*(wild / "run").rglob(".part-*")]
         for path in left:
             path.unlink()  # what runs do themselves when these are ten minutes old

@@ -2,8 +2,7 @@
 
 Cracked surfaces whose mask is known exactly, reconstructed and edited on the miniature. The carried mask is the
 photograph's own, so the question is whether the crack still lies under it: one rule finds the crack in the photograph,
-the reconstruction and the edit, as what is darker than the same surface drawn without it. The change mask is held
-against the pixels that differ.
+the reconstruction and the edit, as what is darker than the same surface drawn without it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from experiments.harness import markdown
 from rli.metrics.columns import Judge
 from rli.models.loading import load
 from rli.models.mini.classifier import judge_of, load_classifier
-from rli.store.records import EditedPhoto, PhotoResult
+from rli.store.records import PhotoResult
 
 NEAR = 10  # pixels from the true mask within which the rule looks for the crack
 RIM = 2  # pixels that the true mask takes beyond the dark core: what softens it, and the lip that catches the light
@@ -102,20 +101,6 @@ def carried(result: PhotoResult, bare: np.ndarray, judge: Judge) -> list[dict]:
     return rows
 
 
-def change(edited: EditedPhoto, back: np.ndarray, threshold: float) -> dict[str, float]:
-    """The change mask against the pixels that differ from the reconstruction by more than the threshold."""
-    difference = np.abs(edited.image.astype(int) - back).max(-1)
-    raw = difference > threshold
-    return {
-        "iou": iou(edited.change, raw),
-        "precision": float((edited.change & raw).sum() / max(1, edited.change.sum())),
-        "recall": float((edited.change & raw).sum() / max(1, raw.sum())),
-        "in_blend": float((raw & edited.mask).sum() / max(1, raw.sum())),
-        "any_outside": float(((difference > 0) & ~edited.mask).mean()),
-        "share": float(edited.change.mean()),
-    }
-
-
 def one_pixel(masks: Iterable[np.ndarray]) -> float:
     """What a move by one pixel would cost: mean IoU of the masks with themselves moved to the right."""
     return float(np.mean([iou(mask, np.roll(mask, 1, 1)) for mask in masks]))
@@ -153,38 +138,9 @@ def carried_table(rows: pd.DataFrame, scale: float, moves: Sequence[float]) -> s
     return f"{markdown(head, lines, words=2)}\n\n{scaled}"
 
 
-def change_table(rows: pd.DataFrame) -> str:
-    head = (
-        "Settings",
-        "Defect",
-        "IoU with the pixels that differ",
-        "worst",
-        "precision",
-        "recall",
-        "differing pixels in the blend mask",
-        "pixels that differ at all outside it",
-        "share of the image",
-    )
-    lines = [
-        [
-            settings,
-            defect,
-            f"{group['iou'].mean():.3f}",
-            f"{group['iou'].min():.3f}",
-            f"{group['precision'].mean():.3f}",
-            f"{group['recall'].mean():.3f}",
-            f"{group['in_blend'].mean():.2%}",
-            f"{group['any_outside'].max():.2%}",
-            f"{group['share'].mean():.1%}",
-        ]
-        for (settings, defect), group in rows.groupby(["settings", "defect"], sort=False)
-    ]
-    return markdown(head, lines, words=2)
-
-
 def main() -> None:
     asked = options(__doc__, 20).parse_args()
-    model, judge, under, changes = load("mini"), judge_of(load_classifier()), [], []
+    model, judge, under = load("mini"), judge_of(load_classifier()), []
     for label, edit in EDITS.items():
         work = job(asked.cache, edit, OPEN, asked.steps)
         done = [*results(model, work, [photo(k) for k in range(asked.surfaces)], asked.work / label)]
@@ -193,19 +149,9 @@ def main() -> None:
             rows = carried(result, clean(k), judge)
             first = [{"settings": "", **row} for row in rows[:2]] if label == next(iter(EDITS)) else []
             under += [*first, *({"settings": label, **row} for row in rows[2:])]
-            changes += [
-                {
-                    "settings": label,
-                    "image": result.name,
-                    "defect": name,
-                    **change(edited, result.reconstruction, work.selection.threshold),
-                }
-                for name, edited in result.edits.items()
-            ]
     moves = [moved(result.reconstruction, result.input) for result in done]
     scale = one_pixel(drawn(k).mask for k in range(asked.surfaces))
     publish(asked.out, "masks", pd.DataFrame(under), carried_table(pd.DataFrame(under), scale, moves))
-    publish(asked.out, "changes", pd.DataFrame(changes), change_table(pd.DataFrame(changes)))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,12 @@ def command(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments and arguments[0] in TOOLS:
         return import_module(TOOLS[arguments[0]]).main(arguments[1:])
-    # Hydra reads the command line itself.
-    sys.argv[1:] = as_hydra_reads(arguments)
+    try:
+        # Hydra reads the command line itself.
+        sys.argv[1:] = as_hydra_reads(arguments)
+    except RLIError as error:
+        print_error(str(error))
+        return 2
     with errors_pass_through_hydra():
         return _runs()
 

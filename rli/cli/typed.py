@@ -11,10 +11,14 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from rli.errors import SettingError
+from rli.package_files import resource_folder
+
 MULTIRUN = ("-m", "--multirun")
 # The settings that are free texts: prompts, names, paths. Those that take one of a few words are as Hydra reads them.
 TEXTS = {
     *("defect.name", "defect.source", "defect.target", "defect.source_word", "defect.target_word"),
+    *("defect.good_source", "defect.good_target", "defect.prompts", "placement.part"),
     *("data.path", "data.mask_path", "data.truth_path"),
     *("model.weights", "model.vae", "model.resolutions", "runtime.cache", "runtime.address", "runtime.device"),
     *("tracking.project", "tracking.group"),
@@ -25,6 +29,8 @@ TEXTS = {
 TEXTS_OR_LISTS = {"dataset.classes"}
 # Below these every key is a text.
 TEXT_GROUPS = ("defect.all.",)
+# Groups of which several options may be taken together, in Hydra's way: group=[one,other].
+SEVERAL = ("experiment", "sweep")
 # What is quoted already, by the rules of Hydra.
 QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 # In a sweep's values these are grammar: lists, functions, quotes.
@@ -36,7 +42,12 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
 
     A text is quoted where it is not. In a multirun a comma separates values; where one value holds it, the user quotes.
     null stays null, and so does ${…}, which takes another setting's value.
+
+    Raises:
+        SettingError: A group of which one option is taken is given a list.
     """
+    for argument in arguments:
+        _check_option(argument)
     sweep = [argument for argument in arguments if argument in MULTIRUN]
     # Hydra reads no settings after a flag that comes between settings.
     return [*sweep, *(quoted(argument, bool(sweep)) for argument in arguments if argument not in MULTIRUN)]
@@ -60,6 +71,16 @@ def quoted(argument: str, is_sweep: bool = False) -> str:
     if is_sweep and GRAMMAR.search(value):
         return argument
     return f"{key}=" + ",".join(map(_text, value.split(",") if is_sweep else [value]))
+
+
+def _check_option(argument: str) -> None:
+    """Hydra would lay the options of a list over each other, so that the last one holds."""
+    name, _, value = argument.partition("=")
+    if value.startswith("[") and name not in SEVERAL and (resource_folder("conf") / name).is_dir():
+        ways = f"-m {name}={value.strip('[]')} makes a run of each"
+        if name == "resolution":
+            ways += "; resolution.height=… resolution.width=… give a size"
+        raise SettingError(name, value, f"a list, where one option is expected; {ways}")
 
 
 def _text(value: str) -> str:

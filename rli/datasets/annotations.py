@@ -26,6 +26,8 @@ STILL_THERE = 0.5
 # How far around a defect its pattern is looked at, and the standard deviation of the Gaussian that takes away what is
 # broader than it, in pixels.
 AROUND, BROAD = 2, 4.0
+# Pixels whose colours are compared at once.
+PIXELS_AT_ONCE = 2**18
 # The class index of pixels that nobody may learn from or be judged by.
 IGNORE = 255
 
@@ -95,19 +97,19 @@ def change_mask(
     reconstruction: np.ndarray,
     mask: np.ndarray | None,
     *,
-    threshold: float = 8.0,
+    threshold: float = 5.0,
     smallest: int = 16,
 ) -> np.ndarray:
-    """The pixels that an edit visibly changed: measurably different, and inside the blend mask that held it.
+    """The pixels that an edit visibly changed: of another colour to the eye, and inside the blend mask that held it.
 
-    Of the absolute difference the strongest channel counts, for rust may show in one alone; it is smoothed by a
-    Gaussian of one pixel before it is compared.
+    Colours are compared as eyes see them (CIEDE2000), after a Gaussian of one pixel. Around a new defect lies a halo
+    that can be measured and is not seen; the same step of grey levels may be seen in red and not in blue.
 
     Args:
         edit: (H,W,3) uint8.
         reconstruction: (H,W,3) uint8.
         mask: (H,W) bool, the blend mask; None where the edit was free to change the whole image.
-        threshold: In grey levels of 255.
+        threshold: A CIEDE2000 difference: 2.3 is just noticeable side by side; from 5 on one sees two colours.
         smallest: Connected pieces of fewer pixels are removed.
 
     Returns:
@@ -116,14 +118,26 @@ def change_mask(
     Raises:
         SettingError: A bad threshold or smallest piece.
     """
-    within("threshold", threshold, 0, 255)
+    within("threshold", threshold, 0, 100)
     whole("smallest", smallest, 0, 2**31 - 1)
-    difference = np.abs(edit.astype(np.int16) - reconstruction).max(-1).astype(np.float32)
-    changed = ndimage.gaussian_filter(difference, 1.0) > threshold
-    if mask is not None:
-        changed &= mask
+    inside = np.ones(edit.shape[:2], bool) if mask is None else mask
+    changed = np.zeros_like(inside)
+    changed[inside] = _colour_difference(_smooth(edit)[inside], _smooth(reconstruction)[inside]) > threshold
     labels, _ = ndimage.label(changed, _NEIGHBOURS)
     return changed & (np.bincount(labels.ravel())[labels] >= smallest)
+
+
+def _smooth(image: np.ndarray) -> np.ndarray:
+    """(H,W,3) uint8 as float32 in [0,1], after a Gaussian of one pixel."""
+    return ndimage.gaussian_filter(image.astype(np.float32) / 255, (1.0, 1.0, 0.0))
+
+
+def _colour_difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """CIEDE2000 between the colours (N,3) in [0,1]: (N,). Piece by piece, for it takes a lot of memory."""
+    from skimage.color import deltaE_ciede2000, rgb2lab  # here, because a run without data set needs no scikit-image
+
+    pieces_of = (np.array_split(colours, len(colours) // PIXELS_AT_ONCE + 1) for colours in (one, other))
+    return np.concatenate([deltaE_ciede2000(rgb2lab(a), rgb2lab(b)) for a, b in zip(*pieces_of, strict=True)])
 
 
 def remains(edit: np.ndarray, photo: np.ndarray, truth: np.ndarray) -> float | None:

@@ -47,7 +47,9 @@ class KolektorSddReader(PhotoFolder):
 
 
 def _labelled(photo: Photo) -> Photo:
-    """The photograph with the label that its mask gives it."""
+    """The photograph with the label that its mask gives it; an annotation gives it itself."""
+    if photo.truths:
+        return photo
     if photo.truth_file is None:
         return replace(photo, label="")
     try:

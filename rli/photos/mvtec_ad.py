@@ -81,8 +81,9 @@ def _classes(category_folder: Path) -> dict[int, str]:
 
 def _classed(photo: Photo, classes: Mapping[int, str]) -> Photo:
     """A photograph whose masks have the classes that their pixels' values say; it has that of the first."""
+    masks = [marking.file for marking in photo.markings if isinstance(marking, MaskFile)]
     try:
-        named = tuple(MaskFile(mask.file, classes.get(_value(mask.file), "")) for mask in photo.markings)
+        named = tuple(MaskFile(mask, classes.get(_value(mask), "")) for mask in masks)
     except RLIError as error:
         return replace(photo, problem=str(error))
     labels = [mask.label for mask in named if mask.label]

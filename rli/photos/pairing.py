@@ -7,7 +7,7 @@ it is the one that is black and holds hardly any other values.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,8 @@ ANNOTATION_SUFFIXES = (".json", ".xml", ".txt")
 LOSSLESS_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".pbm")
 # A mask has this share of its pixels in so few values, black among them; the rest is the softness of its edges.
 MASK_SHARE, MASK_VALUES, MOST_VALUES = 0.9, 8, 1024
+# How many pictures of a folder are looked at before the rest is taken to be like them.
+LOOKS = 20
 # Bytes of the longest annotation of one photograph.
 MOST = 64_000_000
 
@@ -100,10 +102,10 @@ def truths_beside(folder: Path, names: Collection[str]) -> Truths:
         by_stem.setdefault(stem(name), []).append(name)
     marked = {name: base for same in by_stem.values() for name in same if (base := marked_photo(name))}
     paired = {name: base for name, base in marked.items() if base in by_stem or base in names}
-    for own, same in by_stem.items():
-        candidates = [name for name in same if name not in paired]
-        if own in names or len(candidates) > 1:  # part.jpg and part.png, or part.jpg.png
-            paired |= dict.fromkeys(_masks_among(folder, candidates, has_photo=own in names), own)
+    left = ((own, [name for name in same if name not in paired]) for own, same in by_stem.items())
+    # part.jpg and part.png, or part.jpg.png.
+    unclear = [(own, same, own in names) for own, same in left if own in names or len(same) > 1]
+    paired |= {name: own for own, found in _looked_at(folder, unclear) for name in found}
     masks: dict[str, tuple[str, ...]] = {}
     for name, base in sorted(paired.items()):
         masks[base] = (*masks.get(base, ()), name)
@@ -233,6 +235,27 @@ def _is_of_masks(folder: Path) -> bool:
         if images := sorted(filter(is_image, files)):
             return looks_like_mask(Path(place, images[0]))
     return True
+
+
+def _looked_at(folder: Path, unclear: Iterable[tuple[str, Sequence[str], bool]]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Which pictures are masks where names leave it open. Where the first LOOKS have one mask each, of one suffix, so
+    have the others: large folders are not read through.
+
+    Args:
+        folder: The folder.
+        unclear: Stems with the pictures that have it, and whether their photograph is another.
+
+    Yields:
+        A stem and its masks.
+    """
+    suffixes: set[str] = set()
+    for k, (own, same, has_photo) in enumerate(unclear):
+        if k >= LOOKS and len(suffixes) == 1 and "" not in suffixes:
+            yield own, [name for name in same if Path(name).suffix in suffixes]
+            continue
+        found = _masks_among(folder, same, has_photo=has_photo)
+        suffixes.add(Path(found[0]).suffix if len(found) == 1 else "")
+        yield own, found
 
 
 def _masks_among(folder: Path, same: Collection[str], *, has_photo: bool) -> list[str]:

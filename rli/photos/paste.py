@@ -11,15 +11,18 @@ import torch.nn.functional as F
 from PIL import Image
 
 from rli.images import resized_mask
+from rli.images.picture import LUMINANCE
 from rli.photos.windows import FEATHER, View
 
-# How far around a mask the photograph's texture is measured, in working pixels.
+# How far around a mask the photograph's texture is measured, in the photograph's pixels.
 AROUND = 12
+# The noise in grey levels that rounding to whole ones adds.
+ROUNDING = 0.35
 # The difference of two Laplacians, which finds noise.
 LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 # The change in grey levels from which on texture is brought to the strength that it has around the mask, and the
 # smallest and the largest factor.
-MUCH, WEAKEST, STRONGEST = 8.0, 0.5, 2.0
+MUCH, WEAKEST, STRONGEST = 8.0, 0.4, 2.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def pasted(photo: np.ndarray, patches: Sequence[Patch], way: Way) -> tuple[np.nd
     weights = np.zeros(photo.shape[:2], np.float32)
     for patch in patches:
         inside, radius = _within_window(patch, photo.shape[:2]), _in_photo(FEATHER, patch.view)
-        box = bounds(inside, _in_photo(AROUND, patch.view))
+        box = bounds(inside, AROUND)
         if box is None:
             continue
         window = patch.view.window
@@ -132,19 +135,23 @@ def texture(photo: np.ndarray, edit: np.ndarray, back: np.ndarray, inside: np.nd
 
     lost = photo - back
     much = _smooth_step(ndimage.gaussian_filter(np.abs(edit - back).max(-1), 1.0) / MUCH)
-    new, around = inside & (much > 0.5), ~ndimage.binary_dilation(inside, iterations=2)
+    far = ndimage.distance_transform_edt(~inside)
+    new, around = inside & (much > 0.5), (far > 2) & (far <= AROUND)
     if not new.any() or not around.any():
         return edit + lost
     wanted, own, comes = (_texture_of(*pair) for pair in ((photo, around), (edit, new), (lost, new)))
-    factor = np.clip(np.sqrt(max(0.0, wanted**2 - own**2)) / max(comes, 1e-3), WEAKEST, STRONGEST)
+    missing = max(0.0, wanted**2 - own**2 - ROUNDING**2)
+    factor = np.clip(np.sqrt(missing) / max(comes, 1e-3), WEAKEST, STRONGEST)
     return edit + lost * (1 + much * (factor - 1))[..., None]
 
 
 def _texture_of(values: np.ndarray, where: np.ndarray) -> float:
-    """Mean strength of what changes from pixel to pixel, edges and slopes left out (Immerkær 1996)."""
+    """How much the luminance changes from pixel to pixel, edges and slopes left out (Immerkær 1996): the standard
+    deviation of noise of that strength, in grey levels."""
     from scipy import ndimage
 
-    return float(np.abs(ndimage.convolve(values.mean(-1), LAPLACIANS))[where].mean())
+    found = np.abs(ndimage.convolve(values @ LUMINANCE, LAPLACIANS))[where]
+    return float(found.mean() * np.sqrt(np.pi / 2) / 6)
 
 
 # How an edit is laid back: photograph, edit and reconstruction, (h,w,3) float32, and the mask (h,w) bool, give what the

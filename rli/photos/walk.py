@@ -184,7 +184,7 @@ def walk(start: Directory, *, recursive: bool, without: MaskFolders) -> Iterator
 def filled_folders(top: Path) -> Iterator[Path]:
     """The folders below `top` that `walk` leaves out because runs have their output there."""
     for folder, names, _ in os.walk(top):
-        visible = sorted(name for name in names if not _is_passed_over(name))
+        visible = sorted(name for name in names if not is_passed_over(name))
         filled = {name for name in visible if _is_run(Path(folder, name))}
         yield from (Path(folder, name) for name in visible if name in filled)
         names[:] = [name for name in visible if name not in filled]
@@ -193,7 +193,7 @@ def filled_folders(top: Path) -> Iterator[Path]:
 def unreadable_file(top: Path) -> tuple[Path, str] | None:
     """A file below `top` that is no photograph that can be read, and what it is; None where none is known."""
     for folder, names, files in os.walk(top):
-        names[:] = sorted(name for name in names if not _is_passed_over(name))
+        names[:] = sorted(name for name in names if not is_passed_over(name))
         for path in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
             try:
                 if known := kind_of(path):
@@ -286,13 +286,13 @@ def _name_of(entry: os.DirEntry) -> str:
     is_of_use = is_image(entry.name) or is_annotation(entry.name)
     try:
         if entry.is_dir():
-            return "" if _is_passed_over(entry.name) else f"{entry.name}/"
+            return "" if is_passed_over(entry.name) else f"{entry.name}/"
     except OSError:  # such as a ring of links: nobody knows what it is, and listing it will say why
         return entry.name if is_image(entry.name) else f"{entry.name}/"
     return entry.name if is_of_use else ""
 
 
-def _is_passed_over(folder: str) -> bool:
+def is_passed_over(folder: str) -> bool:
     """Whether a folder of this name is hidden, or one that a system keeps its own files in."""
     return folder.startswith(".") or folder.lower() in SYSTEM_FOLDERS
 

@@ -136,6 +136,12 @@ def views_of(
     return [(view, mask[view.window.slices]) for view in views]
 
 
+def parts_of(views: Sequence[View], photo: Size) -> tuple[View, ...]:
+    """The views that show a part of a photograph (height and width); none where they show all of it, as tiles do."""
+    area = sum(view.window.height * view.window.width for view in views)
+    return tuple(views) if area < photo[0] * photo[1] else ()
+
+
 def whole_view(photo: Size, size: Size, fit: str = "resize") -> View:
     """The whole photograph in one picture.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rli.photos.windows import View, Window
+from rli.photos.windows import Size, View, Window, parts_of
 from rli.reports.pixels import inlined, outline
 from rli.store.results import PhotoResult, WindowResult
 
@@ -92,9 +92,9 @@ def frames(photo: PhotoResult) -> str:
     return " ".join(f"M{b.left} {b.top}h{b.width}v{b.height}h{-b.width}Z" for b in boxes)
 
 
-def pixels_shown(size: Sequence[int], views: Sequence[View]) -> int:
+def pixels_shown(size: Size, views: Sequence[View]) -> int:
     """How many pixels of a photograph's picture a page shows at most."""
     scale = min(1.0, SIDE / max(size)) if views else 1.0
     whole = int(size[0] * scale) * int(size[1] * scale)
-    parts = sum(view.window.height * view.window.width for view in views if view.window.size != tuple(size))
-    return whole + (parts if scale < 1 else 0)
+    parts = parts_of(views, size) if scale < 1 else ()
+    return whole + sum(view.window.height * view.window.width for view in parts)

@@ -15,6 +15,7 @@ from rli.cells import harmless
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import write_png
+from rli.photos.look import Look
 from rli.reports.comparison import comparison, heading, write_comparison
 from rli.reports.details import pixels_shown
 from rli.reports.page import write_report
@@ -45,6 +46,8 @@ class Outcome:
     title: str
     # The settings that differ between a sweep's jobs.
     knobs: Sequence[str] = ()
+    # Photographs that the page shows with their masks, as they were read.
+    examples: Sequence[Look] = ()
 
     @property
     def largest(self) -> int:
@@ -67,12 +70,11 @@ def write_outcome(
     tracker: Tracker | None = None,
 ) -> None:
     """Writes and tracks what a run and a sweep end with: results.csv, failed.csv where something failed, comparison.csv
-    and comparison.md, overview.png, report.html, and for a sweep tradeoff.png; without rows failed.csv alone. Every
-    photograph's files are read once.
+    and comparison.md, overview.png, report.html, and for a sweep tradeoff.png; without rows failed.csv alone.
 
     Args:
         folder: where the files go.
-        outcome: what they are about.
+        outcome: what they are about; every photograph's files are read once.
         published: the published table, as `comparison.comparison` reads it.
         edits: about how many the page, the overview and the tracker show at most: those of the first photographs.
         floor_db: the background PSNR that the page asks of a good setting, in dB.
@@ -85,8 +87,7 @@ def write_outcome(
     write_results(outcome.rows, folder / "results.csv", outcome.knobs)
     write_comparison(table := comparison(outcome.rows, published), folder, heading(outcome.rows))
     overview: list[list[Tile]] = []
-    thumbnails: dict[tuple[str, str], Thumbnails] = {}
-    left_out: list[str] = []
+    thumbnails, left_out = dict[tuple[str, str], Thumbnails](), list[str]()
 
     def photographs() -> Iterator[PhotoResult]:
         """One after the other; the overview and the tracker take what they need on the way to the page."""
@@ -109,11 +110,12 @@ def write_outcome(
         total=len(outcome.records),
         left_out=left_out,
         explore=_explored(outcome, folder / TRADEOFF, floor_db) if outcome.is_sweep else None,
+        examples=outcome.examples,
         largest=outcome.largest,
     )
     write_png(folder / "overview.png", contact_sheet(overview))
     if outcome.is_sweep:
-        plot = folder / TRADEOFF if (folder / TRADEOFF).is_file() else None
+        plot = next(folder.glob(TRADEOFF), None)
         tracker.log_sweep(table, outcome.rows, thumbnails, plot, outcome.failures)
     else:
         tracker.log(outcome.rows, thumbnails)

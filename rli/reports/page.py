@@ -18,6 +18,8 @@ from markupsafe import Markup
 
 from rli.files import whole_file
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
+from rli.photos.look import Look
+from rli.reports.examples import shown_example
 from rli.reports.gallery import HEADINGS, Rows, digest, plan_of, rows_of, sections
 from rli.reports.page_tables import all_rows, comparisons, facts, headline, means, nested
 from rli.reports.pixels import EDGE_SCALE, PIXEL_SCALE, bar
@@ -41,6 +43,7 @@ def write_report(
     left_out: Sequence[str] = (),
     explore: Mapping[str, Any] | None = None,
     columns: Sequence[Column] = COLUMNS,
+    examples: Sequence[Look] = (),
     largest: int = 0,
 ) -> None:
     """Writes the page, whole or not at all. An edit's card is called edit-<n>, n the number of its row in the frame.
@@ -59,6 +62,7 @@ def write_report(
         left_out: what is wrong with photographs that are not among `photos`; read after these.
         explore: what explore.html.j2 shows of a sweep; its `libraries` are scripts' texts that go before explore.js.
         columns: the frame's.
+        examples: photographs that are shown with their masks, as they were read.
         largest: pixels of a photograph that are shown at most, where these are more than the resolution's.
     """
     rows, environment = rows_of(frame, knobs, columns), _environment()
@@ -66,14 +70,12 @@ def write_report(
     stream = environment.get_template("report.html.j2").stream(
         **_top(title, rows),
         failures=list(failures),
-        summary=means(rows, columns),
-        rows=all_rows(rows.frame, columns),
-        comparisons=list(comparisons(comparison)),
+        **_tables(rows, columns, comparison),
         plan=plan,
         headings=HEADINGS,
-        edits=int((rows.frame["defect"] != ORIGINAL).sum()),
         total=total,
         left_out=left_out,
+        examples=[shown_example(seen) for seen in examples],
         sections=sections(photos, rows, plan),
         settings=nested(settings),
         versions=dict(versions),
@@ -90,6 +92,16 @@ def write_report(
 def _top(title: str, rows: Rows) -> dict[str, Any]:
     """What stands at the page's head."""
     return {"title": title, "facts": facts(rows), "headline": headline(rows.frame)}
+
+
+def _tables(rows: Rows, columns: Sequence[Column], comparison: pd.DataFrame) -> dict[str, Any]:
+    """What the tables show."""
+    return {
+        "summary": means(rows, columns),
+        "rows": all_rows(rows.frame, columns),
+        "comparisons": list(comparisons(comparison)),
+        "edits": int((rows.frame["defect"] != ORIGINAL).sum()),
+    }
 
 
 def _legend() -> dict[str, Any]:

@@ -41,14 +41,14 @@ class Selection:
     gate: Gate = field(default_factory=Gate)
     # How often a rejected edit is tried again with other settings.
     max_retries: int = 1
-    # The difference at which a pixel counts as changed, in grey levels of 255.
-    threshold: float = 8.0
+    # The difference of colour (CIEDE2000) at which a pixel counts as changed.
+    threshold: float = 5.0
     # The smallest piece of changed pixels that counts.
     smallest: int = 16
 
     def __post_init__(self) -> None:
         whole("max_retries", self.max_retries, 0, 100)
-        within("threshold", self.threshold, 0, 255)
+        within("threshold", self.threshold, 0, 100)
         whole("smallest", self.smallest, 0, 2**31 - 1)
 
 
@@ -119,7 +119,7 @@ class Job:
     def prompts(self, photo: Photo) -> Prompts:
         """What describes a photograph, and what is wanted of it; whether this can be is not checked."""
         good = self.good if photo.place is not None else None
-        return (found(self.by_class, photo) or good or self.every_prompts[0]).filled(photo)
+        return (found(self.by_class, photo) or good or self.every_prompts[0]).of(photo)
 
     def edits(self, prompts: Prompts) -> list[str]:
         """The names of a photograph's edits: of every target, and of its variants."""

@@ -22,12 +22,14 @@ from rli.errors import shown as shown_path
 from rli.files import write_whole
 from rli.photos.sources import Photo
 from rli.progress import shown
+from rli.reports.examples import examples_of
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
 from rli.runs.class_prompts import without_prompts
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
+from rli.runs.found import LONG, Found, find
 from rli.runs.groups import check_group, keyed
 from rli.runs.ray_cluster import make_on_ray
 from rli.runs.runner import Runner
@@ -67,6 +69,9 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
     for line in left_out(config):
         print(line, file=sys.stderr)
     if config.dry_run:
+        found = find(config.source, (config.job.height, config.job.width))
+        print(found.table, end="\n\n", flush=True)
+        warn_of(found)
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False
     if not config.shard.is_all and not (folder / CONFIG).exists():
@@ -133,12 +138,23 @@ def make(config: RunConfig, folder: Path) -> None:
         return config.shard.photos(config.source)
 
     total = sum(1 for _ in todo(without_damage(job, own(), folder)))
+    if total and config.shard.index == 0:
+        found = find(config.source, (job.height, job.width))
+        if total >= LONG:
+            print(found.table, file=sys.stderr, flush=True)
+        warn_of(found)
     if total and config.cluster:
         make_on_ray(config.cluster, job, config.model, shown(todo(own()), "photographs", total), folder)
     elif total > 1:
         Runner.open(job, config.model).make(shown(todo(own()), "photographs", total), folder)
     elif total:
         Runner.open(job, config.model).make(todo(own()), folder, shown)
+
+
+def warn_of(found: Found) -> None:
+    """Says what looks like a mistake."""
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
@@ -159,6 +175,7 @@ def finish(config: RunConfig, folder: Path, tracker: Tracker) -> None:
         failures=lost,
         settings=config.settings,
         title=f"{job.model}, {job.resolution} pixels",
+        examples=examples_of([photo for photo, _ in made], (job.height, job.width)),
     )
     write_outcome(
         folder, outcome_of_run, PUBLISHED, edits=config.edits_shown, floor_db=config.floor_db, tracker=tracker

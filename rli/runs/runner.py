@@ -116,9 +116,10 @@ class Runner:
     def _memory(self, reads: Sequence[ReadPhoto]) -> MemoryManager:
         """The manager for a job that begins with these photographs."""
         job, windows = self.job, sum(len(read.windows) for read in reads)
+        together = min(windows, max(job.batch_size, job.window.most))  # of tiles there may be hundreds
         targets = min(job.target_batch, windows * max(len(prompts.targets) for prompts in job.every_prompts))
         return memory_manager(
-            self.model, job.memory, job.height, job.width, job.inversion, photos=windows, targets=targets
+            self.model, job.memory, job.height, job.width, job.inversion, photos=together, targets=targets
         )
 
     def _batch(

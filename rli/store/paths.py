@@ -7,9 +7,8 @@ import time
 from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
-from filelock import FileLock, Timeout
-
 from rli.errors import RLIError, shown
+from rli.files import locked
 
 # Seconds after which nobody is writing a file that still has its temporary name, or holds a lock.
 STALE = 600
@@ -44,10 +43,11 @@ def remove_leftovers(folder: Path) -> None:
             if _is_stale(part):
                 part.unlink()
     for lock in folder.glob("*.lock"):
-        with suppress(FileNotFoundError, Timeout):
+        with suppress(FileNotFoundError):
             if _is_stale(lock):
-                with FileLock(lock, timeout=0):
-                    lock.unlink(missing_ok=True)
+                with locked(lock, why=None) as is_ours:
+                    if is_ours:
+                        lock.unlink(missing_ok=True)
 
 
 def _is_stale(path: Path) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from rli.images import Picture
 from rli.method.records import EditSettings, TokenMap
 from rli.metrics.columns import Row
-from rli.photos.windows import View
+from rli.photos.windows import View, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,5 @@ class PhotoResult:
 
     @property
     def parts(self) -> tuple[View, ...]:
-        """The windows that show a part of the photograph, and not all of it."""
-        views = [window.view for window in self.windows if window.view is not None]
-        return tuple(view for view in views if view.window.size != self.input.shape[:2])
+        """Its windows where they show a part of the photograph; see `parts_of`."""
+        return parts_of([window.view for window in self.windows if window.view is not None], self.input.shape[:2])
