@@ -15,7 +15,6 @@ from rli.method.records import EditSettings
 from rli.models.diffusion import Model
 from rli.models.loading import load
 from rli.photos.photo import Photo
-from rli.photos.windows import WindowSettings
 from rli.runs.job import Job, Selection
 from rli.runs.runner import Runner
 from rli.store.records import EditedPhoto, PhotoResult
@@ -33,9 +32,7 @@ def mini() -> Model:
 @pytest.fixture
 def work(tmp_path) -> Job:
     inversion = InversionSettings(Direct(), steps=3)
-    settings = {"inversion": inversion, "edit": STRONG, "selection": Selection()}
-    window = WindowSettings("whole", paste="none")  # laid back, labels have the photograph's size: test_window_runs
-    return job(tmp_path / "cache", targets=targets("rust"), window=window, **settings)
+    return job(tmp_path / "cache", targets=targets("rust"), inversion=inversion, edit=STRONG, selection=Selection())
 
 
 def edited(mini: Model, work: Job, photo: Photo) -> tuple[PhotoResult, EditedPhoto]:
