@@ -1,10 +1,16 @@
-"""A model's folder with one thing wrong with it: what copies, disks and people do to checkpoints."""
+"""A model's folder with one thing wrong with it: what copies, disks and people do to checkpoints.
+
+python tests/damage.py 500     tries every damage of a file and so many of tensors, and prints those that are not refused well
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +18,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from rli.errors import RLIError
 from rli.models.base_models import BASE_MODELS
+from rli.models.loading import load
 
 MINI = Path(BASE_MODELS["mini"].weights)
 # Files that a pipeline's folder can do without, or that hold nothing but who made it.
@@ -95,3 +103,40 @@ def edited(file: Path, **values: object) -> None:
     settings = {**json.loads(file.read_text()), **values}
     file.unlink()
     file.write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
+
+
+def is_of_a_tensor(damage: Damage) -> bool:
+    """Whether it is one tensor that is wrong, and not a file."""
+    return ".safetensors " in damage.name and damage.name.count(".") > 2
+
+
+def complaint(damage: Damage) -> str:
+    """What is wrong with the answer to a damage; "" where it is refused in one line."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = copied(Path(place, "w"))
+        damage.do(folder)
+        try:
+            load("mini", str(folder), device="cpu")
+        except RLIError as error:
+            line = str(error)
+            return "" if "\n" not in line and len(line) < 450 and line.startswith("weights=") else line
+        except Exception as error:  # a campaign goes on after what it looks for
+            return f"{type(error).__name__}: {error}"
+    return "it is taken"
+
+
+def main(count: int, seed: int) -> None:
+    every = [*damages()]
+    tensors = [damage for damage in every if is_of_a_tensor(damage)]
+    tried = [damage for damage in every if not is_of_a_tensor(damage)]
+    tried += random.Random(seed).sample(tensors, min(count, len(tensors)))
+    bad = 0
+    for damage in tried:
+        if found := complaint(damage):
+            bad += 1
+            print(damage.name, "→", found, flush=True)
+    print(f"{len(tried)} damages, {bad} not refused well")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
