@@ -1,6 +1,6 @@
 """A model's folder with one thing wrong with it: what copies, disks and people do to checkpoints.
 
-python tests/damage.py 500     tries every damage of a file and so many of tensors, and prints those that are not refused well
+python tests/damage.py 500     tries every damage of a file and so many of tensors, and prints what is not refused well
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,6 +35,8 @@ class Damage:
     name: str
     # Changes the folder, which is a copy.
     do: Callable[[Path], None]
+    # Whether one tensor is wrong, and not a whole file.
+    is_of_a_tensor: bool = False
 
 
 def copied(folder: Path) -> Path:
@@ -51,7 +54,8 @@ def damages() -> Iterator[Damage]:
         if file.suffix == ".safetensors":
             for name, tensor in load_file(MINI / file).items():
                 for what, changed in _tensors(tensor):
-                    yield Damage(f"{file} {name} {what}", lambda d, f=file, n=name, c=changed: _changed(d / f, n, c))
+                    do = partial(_changed_in, file=file, name=name, tensor=changed)
+                    yield Damage(f"{file} {name} {what}", do, is_of_a_tensor=True)
 
 
 def _contents(file: Path) -> Iterator[tuple[str, bytes | None]]:
@@ -91,7 +95,8 @@ def _replaced(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def _changed(file: Path, name: str, tensor: torch.Tensor | None) -> None:
+def _changed_in(folder: Path, file: Path, name: str, tensor: torch.Tensor | None) -> None:
+    file = folder / file
     tensors = load_file(file)
     file.unlink()
     tensors.pop(name)
@@ -103,11 +108,6 @@ def edited(file: Path, **values: object) -> None:
     settings = {**json.loads(file.read_text()), **values}
     file.unlink()
     file.write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
-
-
-def is_of_a_tensor(damage: Damage) -> bool:
-    """Whether it is one tensor that is wrong, and not a file."""
-    return ".safetensors " in damage.name and damage.name.count(".") > 2
 
 
 def complaint(damage: Damage) -> str:
@@ -127,8 +127,8 @@ def complaint(damage: Damage) -> str:
 
 def main(count: int, seed: int) -> None:
     every = [*damages()]
-    tensors = [damage for damage in every if is_of_a_tensor(damage)]
-    tried = [damage for damage in every if not is_of_a_tensor(damage)]
+    tensors = [damage for damage in every if damage.is_of_a_tensor]
+    tried = [damage for damage in every if not damage.is_of_a_tensor]
     tried += random.Random(seed).sample(tensors, min(count, len(tensors)))
     bad = 0
     for damage in tried:

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from damage import MINI, Damage, copied, damages, edited, is_of_a_tensor
+from damage import MINI, Damage, copied, damages, edited
 from safetensors.torch import load_file, save_file
 
 from rli.errors import RLIError
@@ -18,7 +18,7 @@ from rli.models.sdxl import SDXL
 pytestmark = pytest.mark.integration
 
 EVERY = [*damages()]
-OF_TENSORS = [damage for damage in EVERY if is_of_a_tensor(damage)]
+OF_TENSORS = [damage for damage in EVERY if damage.is_of_a_tensor]
 SOME = random.Random(0).sample([damage for damage in EVERY if damage not in OF_TENSORS], 40)
 SOME += random.Random(1).sample(OF_TENSORS, 10)
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
