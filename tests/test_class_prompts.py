@@ -13,6 +13,7 @@ from rli.method.records import Target
 from rli.photos.photo import Photo
 from rli.photos.placement import PhotoPlace
 from rli.photos.placement_settings import Shapes
+from rli.photos.sources import photos
 from rli.runs.class_prompts import Prompts, read_prompts, without_prompts
 from rli.runs.runner import alike
 from rli.store.records import read_record
@@ -59,6 +60,16 @@ def test_a_photograph_s_class_stands_in_its_prompts(tmp_path):
     assert prompts.source == "photo of a MT Crack tile 2" and prompts.targets[0].prompt == "photo of a MT Crack rust"
     assert made.prompts(Photo("a")).source == "photo of a defect "
     assert len(made.prompts(Photo("a", label="x" * 500)).source) < 80
+
+
+def test_a_row_of_a_list_may_say_its_own_prompts(tmp_path):
+    (tmp_path / "list.csv").write_text(
+        "path,label,source,target\na.png,scratch,photo of a scratch,photo of a rusty scratch\nb.png,hole,,\n"
+    )
+    made = job(tmp_path, targets=DEFAULT.targets)
+    first, second = photos("list", tmp_path / "list.csv")
+    assert made.prompts(first) == Prompts("photo of a scratch", (Target("rust", "photo of a rusty scratch"),))
+    assert made.prompts(second) == DEFAULT
 
 
 def test_good_photographs_that_get_a_defect_have_words_of_their_own(tmp_path):

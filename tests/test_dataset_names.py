@@ -40,12 +40,12 @@ def test_a_split_that_is_none_names_its_photograph():
         checked([Photo("a", split="holdout")])
 
 
-@pytest.mark.parametrize("name", ["CON", "nul.x", "a/b", "a: b", "off", "x" * 300])
+@pytest.mark.parametrize("name", ["CON", "nul.x", "a/b", "a: b", "off", "x" * 100])
 def test_classes_that_file_systems_or_yaml_do_not_like_are_written_all_the_same(name):
     checked(classes=["rust", name])
 
 
-@pytest.mark.parametrize("name", ["..", "", " "])
+@pytest.mark.parametrize("name", ["..", "", " ", "x" * 300])
 def test_classes_that_files_cannot_be_called_are_refused(name):
     with pytest.raises(RLIError):
         checked(classes=["rust", name])

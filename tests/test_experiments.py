@@ -13,6 +13,8 @@ from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.peers import contours, labels
 from experiments.peers import run as peers
+from experiments.placement import run as placement
+from experiments.placement.read_back import READ_BACK
 from experiments.reconstruction import run as reconstruction
 
 pytestmark = pytest.mark.integration
@@ -68,6 +70,15 @@ def test_contours(tmp_path, typed):
     rows = pd.read_csv(tmp_path / "contours.csv").set_index("way")
     assert [*rows.index] == [*contours.WAYS]
     assert rows.loc["truth and margin", "inside"] == 1
+
+
+@pytest.mark.slow
+def test_placement(tmp_path, typed):
+    typed(placement, "--surfaces", 1, "--steps", 3, "--work", tmp_path / "work", "--out", tmp_path)
+    row = pd.read_csv(tmp_path / "results.csv").iloc[0]
+    formats = [name for name in READ_BACK if name != "coco" or importlib.util.find_spec("pycocotools")]
+    assert row["photographs"] == row["wholly in the part"] == row["changed in the region alone"] == 1
+    assert row["read back"].split(", ") == formats and (tmp_path / "sheet.png").exists()
 
 
 def test_solvers(tmp_path, typed):

@@ -138,6 +138,19 @@ def test_photographs_that_are_called_like_masks_stay_photographs(tmp_path):
     assert {photo.source for photo in photos("folder", str(tmp_path))} == {*files}
 
 
+@pytest.mark.parametrize("count", [3, 60])
+def test_pairs_of_one_stem_are_masks_in_folders_of_any_size(tmp_path, count):
+    for k in range(count):
+        photograph(tmp_path / "set" / f"{k:02d}.jpg", k)
+        mask_file(tmp_path / "set" / f"{k:02d}.png", painted(k))
+        photograph(tmp_path / "copies" / f"{k:02d}.jpg", k)
+        photograph(tmp_path / "copies" / f"{k:02d}.png", k)
+    found = [*photos("folder", str(tmp_path / "set"))]
+    assert len(found) == count
+    assert all(np.array_equal(photo.truth_full(), painted(k)) for k, photo in enumerate(found))
+    assert photos("folder", str(tmp_path / "copies")).count() == 2 * count
+
+
 def test_several_masks_of_a_photograph_are_united(tmp_path):
     photograph(tmp_path / "a.jpg")
     masks = [mask_file(tmp_path / f"a_{mark}.png", painted(k)) for k, mark in enumerate(("mask_1", "mask_2", "label"))]

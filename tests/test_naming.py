@@ -4,9 +4,10 @@ import random
 import unicodedata
 
 import pytest
-from builders import write_images
+from builders import job, targets, write_images
 from photo_lists import names
 
+from rli.errors import RLIError
 from rli.photos.naming import by_name, numbered, safe
 from rli.photos.sources import photos
 
@@ -40,3 +41,24 @@ def test_names_stay_where_folders_come_and_go(tmp_path):
     assert before == ["b/A", "b/a~2", "b/a~3", "b/a_2", "b/a~4/x"]
     write_images(tmp_path, "a/a.png", "c.png", "b.png/a.png")
     assert names(photos("folder", str(tmp_path))) == ["c", "a/a", *before, "b_png/a"]
+
+
+@pytest.mark.parametrize("device", ["CON", "nul", "Aux", "prn", "com1", "COM9", "lpt³", "LPT0"])
+def test_no_name_is_a_device_of_windows_whatever_suffix_follows(device):
+    for entry in (f"{device}.png", f"{device}/", f"{device}.tar.png", f" {device} .png", f"{device}.x/"):
+        head = safe(entry).split(".")[0]
+        assert head.casefold() != device.casefold() and head.casefold().startswith(device.casefold())
+    for other in (f"{device}x.png", f"x{device}.png", f"{device}-1/"):
+        assert safe(other) == other.removesuffix(".png").removesuffix("/")
+
+
+def test_a_device_and_what_its_name_becomes_stay_two():
+    named = {entry: part for part, entry in numbered(by_name(["con.png", "con_.png", "CON/"]))}
+    assert len({part.casefold() for part in named.values()}) == 3
+
+
+def test_a_defect_named_like_a_device_is_refused(tmp_path):
+    for name in ("con", "NUL", "com1.x"):
+        with pytest.raises(RLIError, match="cannot be used"):
+            job(tmp_path, targets=targets(name))
+    job(tmp_path, targets=targets("console"))

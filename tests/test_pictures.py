@@ -81,6 +81,19 @@ def test_an_edit_changes_what_it_weighs_and_nothing_else(tmp_path, name):
     assert np.array_equal(read_picture(tmp_path / "pasted.png").rgb, pasted.rgb)
 
 
+def test_a_darker_edit_is_shown_at_the_depth_of_its_photograph(tmp_path):
+    """A file of 12 bits is still one when its only bright pixels have gone."""
+    samples = np.full((32, 48), 500, np.uint16)
+    samples[:4] = 3000
+    Image.fromarray(samples).save(tmp_path / "part.png")
+    picture = read_picture(tmp_path / "part.png")
+    pasted = picture.pasted(np.full((32, 48, 3), picture.rgb[20, 20], np.uint8), (samples == 3000).astype(float))
+    assert pasted.samples.max() < 1023
+    (tmp_path / "edit.png").write_bytes(pasted.png())
+    assert np.array_equal(read_picture(tmp_path / "edit.png").rgb, pasted.rgb)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "edit.png")), pasted.samples[..., 0])
+
+
 def test_pasting_what_is_there_changes_no_sample(tmp_path):
     for name in FILES:
         picture = picture_of(name, tmp_path)

@@ -104,3 +104,11 @@ READ_BACK: dict[str, Callable[[Path, pd.DataFrame], bool]] = {
     "yolo": yolo,
     "coco": coco,
 }
+
+
+def is_read_back(format: str, run: Path, manifest: pd.DataFrame) -> bool:
+    """Whether a format is read as the manifest says; not so where its consumer is not installed."""
+    try:
+        return READ_BACK[format](run, manifest)
+    except ImportError:
+        return False

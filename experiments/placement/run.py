@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from experiments import harness
 from experiments.datasets.runs import environment
-from experiments.placement.read_back import READ_BACK
+from experiments.placement.read_back import READ_BACK, is_read_back
 from rli.images import read_mask_full, write_png
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.models.mini.drawing import layer_generator, pixel_grid
@@ -33,7 +33,7 @@ FORMATS = "[mvtec_ad,anomalib_folder,imagefolder,segmentation,yolo,coco]"
 SETTINGS = (
     *("model=mini", "runtime=cpu", "tracking=off", "defect=custom", "defect.name=crack"),
     *("defect.target=photo of a crack image", f"defect.prompts={HERE / 'prompts.yaml'}"),
-    *("inversion=direct", "inversion.steps=20", "edit.cross=0.4", "edit.replace=0.0", "edit.fresh=1"),
+    *("inversion=direct", "edit.cross=0.4", "edit.replace=0.0", "edit.fresh=1"),
     "inversion.batch_size=8",
     *("data=list", "data.path=list.csv", "data.classes=[good]", f"export={FORMATS}", "out=run"),
 )
@@ -49,7 +49,7 @@ SHOWN, ACROSS, TILE = 24, 4, 160
 
 
 def main() -> None:
-    parser = harness.options(__doc__, folder=None, surfaces=60, out=HERE)
+    parser = harness.options(__doc__, folder=None, surfaces=60, steps=20, out=HERE)
     parser.add_argument("--tiles", type=int, default=100, help="good magnetic tiles")
     parser.add_argument("--work", type=Path, required=True, help="where photographs and runs go")
     args = parser.parse_args()
@@ -60,7 +60,12 @@ def main() -> None:
             continue
         place = args.work / name
         prepare(name, place, count, args.folder)
-        subprocess.run(harness.command(*SETTINGS, *OWN[name]), cwd=place, env=environment(), check=True)
+        subprocess.run(
+            harness.command(*SETTINGS, *OWN[name], f"inversion.steps={args.steps}"),
+            cwd=place,
+            env=environment(),
+            check=True,
+        )
         rows.append({"set": name, **measured(name, place)})
         sheets.append(sheet(place / "run"))
     table = pd.DataFrame(rows)
@@ -127,7 +132,7 @@ def measured(name: str, place: Path) -> dict[str, object]:
         "named cracked before": sum(before),
         "named cracked": sum(after),
         "kept by the gate": len(kept),
-        "read back": ", ".join(format for format, read in READ_BACK.items() if read(run, manifest)),
+        "read back": ", ".join(format for format in READ_BACK if is_read_back(format, run, manifest)),
     }
 
 

@@ -18,7 +18,7 @@ MULTIRUN = ("-m", "--multirun")
 # The settings that are free texts: prompts, names, paths. Those that take one of a few words are as Hydra reads them.
 TEXTS = {
     *("defect.name", "defect.source", "defect.target", "defect.source_word", "defect.target_word"),
-    *("defect.good_source", "defect.good_target", "defect.prompts"),
+    *("defect.good_source", "defect.good_target", "defect.prompts", "placement.part"),
     *("data.path", "data.mask_path", "data.truth_path"),
     *("model.weights", "model.vae", "model.resolutions", "runtime.cache", "runtime.address", "runtime.device"),
     *("tracking.project", "tracking.group"),

@@ -136,7 +136,7 @@ def _cell(row: str, column: str, value: Any, kind: type) -> Any:
     if kind is str:
         if isinstance(value, str | Path):
             return as_text(str(value))
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+        return as_text(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))
     if _type(value) is not kind and not (kind is float and isinstance(value, Integral)):
         raise RLIError(f"{row}: {column}={value} does not fit the manifest's column of type {kind.__name__}")
     return kind(value)

@@ -28,18 +28,19 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return ((image[0].permute(1, 2, 0).float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def png(array: np.ndarray, profile: bytes | None = None) -> bytes:
+def png(array: np.ndarray, profile: bytes | None = None, bits: int | None = None) -> bytes:
     """A picture as a PNG.
 
     Args:
         array: (H,W) bool, as 0/255, or (H,W) or (H,W,C) uint8 or uint16: grey, grey and alpha, RGB or RGBA.
         profile: The ICC profile of its colours; None for sRGB, of which nothing is said.
+        bits: Of uint16, how many bits are used, written as sBIT; None for all.
 
     Returns:
         The file.
     """
     if array.dtype == np.uint16:
-        return _deep_png(array.reshape(*array.shape[:2], -1), profile)
+        return _deep_png(array.reshape(*array.shape[:2], -1), profile, bits)
     values = array.astype(np.uint8) * 255 if array.dtype == bool else array
     data = io.BytesIO()
     # None would have Pillow look for a profile itself.
@@ -53,7 +54,23 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
     write_whole(Path(path), png(array))
 
 
-def _deep_png(array: np.ndarray, profile: bytes | None) -> bytes:
+def significant_bits(path: str | Path) -> int | None:
+    """How many bits of a sample a PNG says are used, in its sBIT chunk; None where it says nothing.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == b"sBIT" and 1 <= length <= 4:
+                return max(file.read(length))
+            file.seek(length + 4, 1)
+    return None
+
+
+def _deep_png(array: np.ndarray, profile: bytes | None, bits: int | None) -> bytes:
     """(H,W,C) uint16 as a PNG: Pillow writes 16 bits of grey alone."""
     height, width, channels = array.shape
     lines = array.astype(">u2").reshape(height, -1).view(np.uint8)
@@ -64,6 +81,9 @@ def _deep_png(array: np.ndarray, profile: bytes | None) -> bytes:
     np.subtract(lines[:, step:], lines[:, :-step], out=filtered[:, step + 1 :])
     head = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+    if bits:
+        colours = channels if channels % 2 else channels - 1  # the last of an even number is alpha
+        chunks.insert(1, (b"sBIT", bytes([bits] * colours + [16] * (channels - colours))))
     if profile:
         chunks.insert(1, (b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)

@@ -36,6 +36,8 @@ class Decoded:
     profile: bytes | None = None
     # Of a palette picture, the (H,W) numbers of its colours; None of any other.
     indices: np.ndarray | None = None
+    # How many bits of each sample are used, where the file says that it is not all of them.
+    bits: int | None = None
     # Whether the file's format may have blurred what was written.
     is_lossy: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from PIL import Image, ImageFile, ImageMode, UnidentifiedImageError
 
 from rli.errors import PassingError, RLIError, shown
 from rli.files import look_at
+from rli.images.arrays import significant_bits
 from rli.images.decoded import ORIENTATION, Decoded, check_size
 from rli.images.deep_tiff import deep_tiff, is_tiff, tiff_size
 from rli.images.kinds import is_raw, kind_of
@@ -128,7 +130,7 @@ def _by_pillow(image: ImageFile.ImageFile) -> Decoded:
     profile = image.info.get("icc_profile") or None
     is_lossy = image.format in ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
     if (deep := _sixteen_bit_colours(image)) is not None:
-        return Decoded(deep, "RGB", deep.shape[2] == 4, profile)
+        return Decoded(deep, "RGB", deep.shape[2] == 4, profile, bits=_bits(image))
     indices = np.asarray(image) if image.mode == "P" else None
     mode = _plain_mode(image)
     plain = image if image.mode == mode else image.convert(mode)
@@ -139,7 +141,8 @@ def _by_pillow(image: ImageFile.ImageFile) -> Decoded:
         samples = samples.astype(np.uint16, copy=False)
     channels = samples.reshape(*samples.shape[:2], -1)
     space = plain.mode.removesuffix("A") if plain.mode in ("LA", "RGB", "RGBA", "CMYK", "LAB") else "L"
-    return Decoded(channels, space, plain.mode in ("LA", "RGBA"), profile, indices, is_lossy)
+    bits = _bits(image) if samples.dtype == np.uint16 else None
+    return Decoded(channels, space, plain.mode in ("LA", "RGBA"), profile, indices, bits, is_lossy)
 
 
 def _plain_mode(image: Image.Image) -> str:
@@ -166,6 +169,14 @@ def _sixteen_bit_colours(image: ImageFile.ImageFile) -> np.ndarray | None:
     with Image.open(path, formats=FORMATS) as again:
         again.tile = [tile._replace(args=(other, *options) if options else other)]
         return high | np.asarray(again)
+
+
+def _bits(image: ImageFile.ImageFile) -> int | None:
+    """How many bits of a sample are used, where a TIFF or a PNG says so."""
+    if image.format == "TIFF":
+        bits = max(getattr(image, "tag_v2", {}).get(258, (16,)))
+        return bits if bits % 8 else None
+    return significant_bits(os.fsdecode(image.filename)) if image.format == "PNG" else None
 
 
 def _packing(image: ImageFile.ImageFile) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ _SPACES = {
     int(tifffile.PHOTOMETRIC.MINISBLACK): "L",
     int(tifffile.PHOTOMETRIC.RGB): "RGB",
 }
-_PROFILE = 34675
+_PROFILE, _LARGEST = 34675, 281
 
 
 def is_tiff(path: str | Path) -> bool:
@@ -58,7 +59,8 @@ def deep_tiff(path: str | Path) -> Decoded | None:
         except ValueError:  # of a compression that needs a further library
             return None
         tag = page.tags.get(_PROFILE)
-        return _decoded(page, samples, bytes(tag.value) if tag else None).turned(_orientation(page))
+        decoded = _decoded(page, samples, bytes(tag.value) if tag else None)
+        return replace(decoded, bits=_bits(page)).turned(_orientation(page))
 
 
 def _decoded(page: tifffile.TiffPage, samples: np.ndarray, profile: bytes | None) -> Decoded:
@@ -73,6 +75,13 @@ def _decoded(page: tifffile.TiffPage, samples: np.ndarray, profile: bytes | None
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         channels = _inverted(channels)
     return Decoded(np.ascontiguousarray(channels), space, has_alpha, profile)
+
+
+def _bits(page: tifffile.TiffPage) -> int | None:
+    """How many bits of a sample are used, by what the file says of its samples or of the largest."""
+    tag = page.tags.get(_LARGEST)
+    largest = int(np.max(tag.value)) if tag else 0
+    return page.bitspersample if page.bitspersample % 8 else largest.bit_length() or None
 
 
 def _first(file: tifffile.TiffFile) -> tifffile.TiffPage:

@@ -14,7 +14,7 @@ DEPTHS = (8, 10, 12, 14, 16)
 _OVERSHOOT, _UNDERSHOOT = 2.0, -0.05
 
 
-def scale_of(samples: np.ndarray) -> tuple[float, float]:
+def scale_of(samples: np.ndarray, bits: int | None = None) -> tuple[float, float]:
     """Which samples are shown as black and as white.
 
     - 8-bit samples: 0 and 255.
@@ -24,6 +24,8 @@ def scale_of(samples: np.ndarray) -> tuple[float, float]:
 
     Args:
         samples: (H,W,C), without alpha.
+        bits: How many bits of a whole number are used, where the file says it. PNG's sBIT is meant for samples that are
+            spread over all bits; where none is above what so many bits hold, they are not.
 
     Returns:
         Black and white.
@@ -47,6 +49,8 @@ def scale_of(samples: np.ndarray) -> tuple[float, float]:
         bits = next((bits for bits in DEPTHS if max(-low, high + 1) <= 2 ** (bits - 1)), 8 * samples.itemsize)
         return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     largest = np.iinfo(samples.dtype).max if is_whole else 2**16 - 1
+    if bits and is_whole and bits <= 8 * samples.itemsize and high < 2**bits:
+        return 0, 2**bits - 1
     white = next((top for bits in DEPTHS if high <= (top := min(2**bits - 1, largest))), largest)
     if high > white:
         raise _unknown_scale(low, high)
@@ -57,7 +61,7 @@ def guess_of(samples: np.ndarray, white: float) -> str:
     """What was taken for white where a file could hold more than a byte's range: a line for its owner, "" otherwise."""
     if samples.dtype == np.uint8 or white in (1, np.iinfo(samples.dtype).max if samples.dtype.kind in "iu" else 1):
         return ""
-    return f"its brightest sample is {samples.max():g}, so {white:g} is taken for white"
+    return f"its brightest sample is {samples.max():g}, and {white:g} is taken for white"
 
 
 def to_eight_bits(samples: np.ndarray, black: float, white: float) -> np.ndarray:

@@ -84,8 +84,9 @@ class Picture:
         return replace(self, samples=samples, rgb=rgb)
 
     def png(self) -> bytes:
-        """The samples as a PNG, with the file's colour profile."""
-        return png(self.samples, self.colours.profile)
+        """The samples as a PNG, with the file's colour profile, and with their depth where it is not all of 16 bits."""
+        bits = self.white.bit_length()
+        return png(self.samples, self.colours.profile, bits if 8 < bits < 16 else None)
 
     def _change(self, edited: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
         """The difference of an edit to what is shown, in the file's colours at 8 bits: float32."""
@@ -156,7 +157,7 @@ def to_grey(rgb: np.ndarray) -> np.ndarray:
 
 
 def _picture(decoded: Decoded) -> Picture:
-    black, white = scale_of(decoded.colours)
+    black, white = scale_of(decoded.colours, decoded.bits)
     colours = colours_of(decoded.space, decoded.profile)
     remarks = tuple(filter(None, (guess_of(decoded.colours, white), colours.ignored)))
     keeps = decoded.samples.dtype in (np.uint8, np.uint16) and decoded.space in ("L", "RGB") and black == 0

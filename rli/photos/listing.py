@@ -19,7 +19,8 @@ from rli.photos.pairing import with_truth_file
 from rli.photos.photo import Photo
 
 # The first is required.
-COLUMNS = ("path", "mask", "label", "category", "split", "region", "group")
+COLUMNS = ("path", "mask", "label", "category", "split", "region", "group", "source", "target")
+TEXTS = ("label", "split", "category", "group", "source", "target")
 # As spreadsheets write them, here and there.
 SEPARATORS = (",", ";", "\t")
 LIST_SUFFIXES = (".csv", ".parquet", ".pq")
@@ -57,7 +58,7 @@ class ListReader:
         path, mask, region = (_local(cells[name], folder) for name in ("path", "mask", "region"))
         *above, last = PurePosixPath(path).parts or ("row",)
         parts = [safe(f"{part}/") for part in above if part not in ("/", "//", "..")]
-        label, split, category, group = (_text(cells[name]) for name in ("label", "split", "category", "group"))
+        label, split, category, group, source, target = (_text(cells[name]) for name in TEXTS)
         photo = Photo(
             "/".join([*parts, f"{safe(last)}~{number}"]),
             folder / path,
@@ -67,6 +68,8 @@ class ListReader:
             category=category,
             split=split_of(split) or split,
             group=group,
+            source_prompt=source,
+            target_prompt=target,
             problem=self._problem(number, *(cells[name] for name in ("path", "mask", "region"))),
         )
         return with_truth_file(photo, folder / mask) if mask and not photo.problem else photo

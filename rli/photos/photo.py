@@ -82,6 +82,9 @@ class Photo:
     group: str = ""
     # Its own defects, where several masks or an annotation say where they are; empty where `truth_file` alone does.
     truths: tuple[Marking, ...] = ()
+    # What describes it, and what is wanted of it, in words; "" where that is not its own.
+    source_prompt: str = ""
+    target_prompt: str = ""
     # Why it cannot be used, where its reader knows already; "" otherwise.
     problem: str = ""
     # How it is brought to a size: resize or letterbox (see `rli.images.read_image`).

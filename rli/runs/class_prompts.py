@@ -38,8 +38,15 @@ class Prompts:
     # The wanted defects with their target prompts.
     targets: tuple[Target, ...]
 
-    def filled(self, photo: Photo) -> Prompts:
-        """The same with the photograph's class and category for {label} and {category}."""
+    def of(self, photo: Photo) -> Prompts:
+        """The same with what the photograph says itself: a source prompt, the one target that it wants (under the first
+        one's name), and its class and category for {label} and {category}."""
+        targets = self.targets
+        if photo.target_prompt and targets:
+            targets = (Target(targets[0].name, photo.target_prompt),)
+        return Prompts(photo.source_prompt or self.source, targets)._filled(photo)
+
+    def _filled(self, photo: Photo) -> Prompts:
         values = {"{label}": _words(photo.label) or UNKNOWN, "{category}": _words(photo.category)}
 
         def fill(prompt: str) -> str:

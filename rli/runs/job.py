@@ -119,7 +119,7 @@ class Job:
     def prompts(self, photo: Photo) -> Prompts:
         """What describes a photograph, and what is wanted of it; whether this can be is not checked."""
         good = self.good if photo.place is not None else None
-        return (found(self.by_class, photo) or good or self.every_prompts[0]).filled(photo)
+        return (found(self.by_class, photo) or good or self.every_prompts[0]).of(photo)
 
     def edits(self, prompts: Prompts) -> list[str]:
         """The names of a photograph's edits: of every target, and of its variants."""

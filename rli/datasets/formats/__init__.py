@@ -23,7 +23,7 @@ from rli.datasets.formats.segmentation import Segmentation
 from rli.datasets.formats.writer import Writer, folder_name, load, put_image, write_text
 from rli.datasets.formats.written import MARK, Kept, keep_changes, list_files
 from rli.datasets.formats.yolo import Yolo
-from rli.errors import RLIError, one_of
+from rli.errors import RLIError, one_of, shortened
 from rli.photos.photo import GOOD
 
 __all__ = ["FORMATS", "ORIGINALS", "Count", "check_classes", "write"]
@@ -40,6 +40,8 @@ FORMATS: dict[str, type[Writer]] = {
 ORIGINALS = ("copy", "link", "none")
 # Of a file's name, in bytes; what formats add still fits into the 255 that file systems take.
 _LONGEST = 200
+# Of a class's folder in bytes: file systems take 255.
+_LONGEST_CLASS = 200
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,14 @@ def stem_of(name: str) -> str:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Raises RLIError where two classes would be the same in some format."""
+    """Raises RLIError where a class has no folder's name, or two would be the same in some format."""
     if len(classes) >= IGNORE:
         raise too_many_classes(len(classes))
     taken = {GOOD}
     for label in classes:
         folder = folder_name(label).casefold()
+        if len(folder.encode()) > _LONGEST_CLASS:
+            raise RLIError(f"the class “{shortened(label)}” is too long for a folder's name; rename it")
         if folder in taken or not folder or not label.isprintable():
             raise RLIError(
                 f"the class “{label}” would have the same folder name as “{GOOD}” or another class; rename it"
