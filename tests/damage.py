@@ -1,18 +1,27 @@
-"""A model's folder with one thing wrong with it: what copies, disks and people do to checkpoints."""
+"""A model's folder with one thing wrong with it: what copies, disks and people do to checkpoints.
+
+python tests/damage.py 500     tries every damage of a file and so many of tensors, and prints what is not refused well
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from rli.errors import RLIError
 from rli.models.base_models import BASE_MODELS
+from rli.models.loading import load
 
 MINI = Path(BASE_MODELS["mini"].weights)
 # Files that a pipeline's folder can do without, or that hold nothing but who made it.
@@ -26,6 +35,8 @@ class Damage:
     name: str
     # Changes the folder, which is a copy.
     do: Callable[[Path], None]
+    # Whether one tensor is wrong, and not a whole file.
+    is_of_a_tensor: bool = False
 
 
 def copied(folder: Path) -> Path:
@@ -43,7 +54,8 @@ def damages() -> Iterator[Damage]:
         if file.suffix == ".safetensors":
             for name, tensor in load_file(MINI / file).items():
                 for what, changed in _tensors(tensor):
-                    yield Damage(f"{file} {name} {what}", lambda d, f=file, n=name, c=changed: _changed(d / f, n, c))
+                    do = partial(_changed_in, file=file, name=name, tensor=changed)
+                    yield Damage(f"{file} {name} {what}", do, is_of_a_tensor=True)
 
 
 def _contents(file: Path) -> Iterator[tuple[str, bytes | None]]:
@@ -83,7 +95,8 @@ def _replaced(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def _changed(file: Path, name: str, tensor: torch.Tensor | None) -> None:
+def _changed_in(folder: Path, file: Path, name: str, tensor: torch.Tensor | None) -> None:
+    file = folder / file
     tensors = load_file(file)
     file.unlink()
     tensors.pop(name)
@@ -95,3 +108,35 @@ def edited(file: Path, **values: object) -> None:
     settings = {**json.loads(file.read_text()), **values}
     file.unlink()
     file.write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
+
+
+def complaint(damage: Damage) -> str:
+    """What is wrong with the answer to a damage; "" where it is refused in one line."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = copied(Path(place, "w"))
+        damage.do(folder)
+        try:
+            load("mini", str(folder), device="cpu")
+        except RLIError as error:
+            line = str(error)
+            return "" if "\n" not in line and len(line) < 450 and line.startswith("weights=") else line
+        except Exception as error:  # a campaign goes on after what it looks for
+            return f"{type(error).__name__}: {error}"
+    return "it is taken"
+
+
+def main(count: int, seed: int) -> None:
+    every = [*damages()]
+    tensors = [damage for damage in every if damage.is_of_a_tensor]
+    tried = [damage for damage in every if not damage.is_of_a_tensor]
+    tried += random.Random(seed).sample(tensors, min(count, len(tensors)))
+    bad = 0
+    for damage in tried:
+        if found := complaint(damage):
+            bad += 1
+            print(damage.name, "→", found, flush=True)
+    print(f"{len(tried)} damages, {bad} not refused well")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import noise
 from scipy import ndimage
 
 from rli.datasets.annotations import (
@@ -12,6 +13,7 @@ from rli.datasets.annotations import (
     has_hole,
     pieces,
     regions_of_edit,
+    remains,
     rle,
 )
 from rli.errors import RLIError
@@ -124,11 +126,24 @@ def test_relabelling_puts_the_new_class_on_top(tmp_path):
 
 def test_unless_told_the_label_names_what_can_be_seen(tmp_path):
     truth, change = Region("crack", tmp_path / "a.png"), Region("rust", tmp_path / "b.png")
-    painted_over, still_there = (regions_of_edit((truth,), change, "auto", covered) for covered in (0.9, 0.1))
+    painted_over, still_there = (regions_of_edit((truth,), change, "auto", remaining) for remaining in (0.1, 0.9))
     assert painted_over == (change,)
     assert still_there == regions_of_edit((truth,), change, "auto", None) == (change, truth)
-    assert regions_of_edit((truth,), change, False, 0.9) == (change, truth)
-    assert regions_of_edit((), change, "auto", 0.9) == (change,)
+    assert regions_of_edit((truth,), change, False, 0.1) == (change, truth)
+    assert regions_of_edit((), change, "auto", 0.1) == (change,)
+
+
+def test_a_crack_remains_until_it_is_painted_over():
+    for seed in range(5):
+        cracked, bare = (surface(seed, words, 128, 128).image for words in (("crack",), ()))
+        truth = surface(seed, ("crack",), 128, 128).mask
+        lighter = (cracked * 0.6 + bare * 0.4).astype(np.uint8)
+        assert remains(cracked, cracked, truth) == pytest.approx(1)
+        assert remains(lighter, cracked, truth) > 0.9  # though every pixel of it has changed
+        assert remains(bare, cracked, truth) < remains(lighter, cracked, truth) - 0.1
+        assert remains(noise(128, 128), cracked, truth) < 0.5
+    assert remains(cracked, cracked, np.zeros((128, 128), bool)) is None
+    assert remains(np.zeros_like(cracked), cracked, truth) is None
 
 
 def test_an_item_without_a_class_shows_a_defect(tmp_path):

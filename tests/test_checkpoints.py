@@ -18,7 +18,7 @@ from rli.models.sdxl import SDXL
 pytestmark = pytest.mark.integration
 
 EVERY = [*damages()]
-OF_TENSORS = [damage for damage in EVERY if ".safetensors " in damage.name and damage.name.count(".") > 2]
+OF_TENSORS = [damage for damage in EVERY if damage.is_of_a_tensor]
 SOME = random.Random(0).sample([damage for damage in EVERY if damage not in OF_TENSORS], 40)
 SOME += random.Random(1).sample(OF_TENSORS, 10)
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"

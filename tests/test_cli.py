@@ -70,7 +70,7 @@ def test_one_run_leaves_what_the_contract_says(place, photo):
     assert frame["psnr_recon"].isna().tolist() == [True] + [False] * 7
     assert (frame["resolution"] == 128).all()
     images = place / "out" / "images" / "photo"
-    assert {p.name for p in images.iterdir()} == {"input.png", "reconstruction.png"} | {
+    assert {p.name for p in images.iterdir()} == {"input.png", "reconstruction.png", "window"} | {
         f"{d}{kind}.png" for d in frame["defect"][1:] for kind in ("", "_mask")
     }
     assert np.array_equal(np.asarray(Image.open(images / "input.png")), np.asarray(Image.open(photo)))
@@ -129,9 +129,11 @@ def test_photographs_need_not_be_square_and_masks_may_be_given(place, photo):
     )  # fmt: skip
     assert pd.read_csv("out/results.csv")["resolution"].tolist() == ["64x96"]
     saved = np.asarray(Image.open("out/images/photo/corrosion_mask.png"))
-    assert saved.shape == (64, 96)
-    assert saved[:, :16].max() == 0
-    assert saved[30, 48] == 255
+    assert np.array_equal(saved > 0, box(128, 128, slice(40, 80), slice(40, 80)))  # at the photograph's own size
+    worked = np.asarray(Image.open("out/images/photo/window/corrosion_mask.png"))
+    assert worked.shape == (64, 96)
+    assert worked[:, :16].max() == 0
+    assert worked[30, 48] == 255
 
 
 @pytest.mark.parametrize("kind", ["I;16", "P", "RGBA"])

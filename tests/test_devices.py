@@ -249,7 +249,8 @@ MISTAKES: dict[str, tuple[str, Mistake]] = {
     "a mask for a file": ("rli.method.editing.blend_masks", straight_to_numpy),
     "offload": ("rli.models.diffusion.Model.ready", readies_nothing),
 }
-SMALL = Work(NullText(GaussNewton(inner_steps=1)), placing={"offload": True})
+# The blend mask first acts in the second of three steps.
+SMALL = Work(NullText(GaussNewton(inner_steps=1)), steps=3, placing={"offload": True})
 
 
 @pytest.mark.parametrize("name", MISTAKES)

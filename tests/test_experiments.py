@@ -61,8 +61,8 @@ def test_peers_and_their_labels(tmp_path, typed):
     assert (tmp_path / "peers.png").exists()
     typed(peers, "--surfaces", 1, "--variants", 0, *where, *methods)
     assert len(pd.read_csv(tmp_path / "edits.csv")) == len(rows)  # nothing is made twice
-    typed(labels, *where, methods[-1])
-    assert pd.read_csv(tmp_path / "labels.csv")["covered"].between(0, 1).all()
+    typed(labels, "--out", tmp_path, "--work", tmp_path / "work", "--methods", methods[-1])
+    assert pd.read_csv(tmp_path / "labels.csv")["remains"].between(-1, 1).all()
 
 
 def test_contours(tmp_path, typed):

@@ -1,6 +1,7 @@
 """A lock is held by one at a time; who waits says what for, and who need not wait goes on."""
 
 import os
+import subprocess
 import threading
 
 import pytest
@@ -49,7 +50,7 @@ def test_who_waits_says_what_for_and_gets_it(tmp_path, capsys):
 
 
 def test_another_process_s_lock_is_left_alone_until_it_dies(tmp_path, capsys):
-    with started("-c", HOLDS, folder=tmp_path) as process:
+    with started("-c", HOLDS, folder=tmp_path, stdin=subprocess.PIPE) as process:
         wait_for_line(process, "held")
         os.utime(tmp_path / "a.lock", (0, 0))
         with locked(tmp_path / "a.lock", None) as is_held:

@@ -97,7 +97,7 @@ CODINGS = {
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_the_region_read_is_the_one_painted(tmp_path, coding):
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         inside = drawn(rng, thick="soft" in coding)
         CODINGS[coding](inside, rng, tmp_path / "mask.png")

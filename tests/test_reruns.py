@@ -207,7 +207,7 @@ BAD = {
     "task=foo": "task=foo: unknown value; expected one of edit, reconstruct, both",
     "defect=original": "export writes edits, and no defect is chosen",
     "shard=4/4": "shard=4/4",
-    "relabel=2": "relabel=2: unknown value; expected auto, true or false",
+    "relabel=2": "relabel=2: unknown value; expected auto or true or false",
     "dataset.gate.foo=1": "dataset.gate.foo",
     "+dataset.gate.foo=1": "dataset.gate.foo: unknown setting",
     "dataset.gate=null": "dataset.gate=None",
@@ -218,7 +218,6 @@ BAD = {
     "dataset.keep_split=2": "dataset.keep_split=2",
     "dataset.originals=foo": "dataset.originals=foo: unknown value",
     "dataset.review=none.csv": "none.csv: there is no such file",
-    "dataset.variants.count=2": "dataset.variants.count=2: without a range these edits would be equal",
     "dataset.variants.eq=3": "dataset.variants.eq=3",
     "+dataset.variants.foo=1": "dataset.variants.foo: unknown setting",
     "data=folder": "data.path=None: folder needs it",
@@ -229,6 +228,11 @@ BAD = {
 @pytest.mark.parametrize("argument", BAD)
 def test_bad_values_end_in_one_line_before_a_model_is_loaded(here, no_model, argument):
     assert BAD[argument] in refused(*TWO, argument)
+
+
+def test_variants_that_would_be_equal_are_refused(here, no_model):
+    said = refused(*TWO, "dataset.variants.count=2", "edit.fresh=0")
+    assert "dataset.variants.count=2: these edits would be equal" in said
 
 
 def test_a_data_set_is_not_made_into_its_photographs(here, no_model):

@@ -60,7 +60,7 @@ def test_every_free_text_of_the_configuration_is_one():
         "runtime.memory",
     }
     groups = {"defect", "tracking", "runtime", "model", "dataset"}
-    found = {"shard", "out"} | {f"data.{name}" for name in ("path", "mask_path", "truth_path")}
+    found = {"shard", "out", "placement.part"} | {f"data.{name}" for name in ("path", "mask_path", "truth_path")}
     for group in groups:
         for name, value in schema.GROUPS[group].__annotations__.items():
             if value in ("str", "str | None"):

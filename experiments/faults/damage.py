@@ -14,7 +14,16 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-from experiments.faults.trial import GATHER, SETTINGS, finished, kept_files, not_healed, restored, run
+from experiments.faults.trial import (
+    GATHER,
+    SETTINGS,
+    correctable_files,
+    finished,
+    kept_files,
+    not_healed,
+    restored,
+    run,
+)
 from experiments.harness import markdown
 from rli.progress import shown
 
@@ -56,6 +65,12 @@ DAMAGES: dict[str, Callable[[Path, bytes, random.Random], None]] = {
 }
 
 
+def files_for(place: Path, damage: str) -> list[Path]:
+    """The files that are made again after a damage."""
+    is_healed = damage == "missing"
+    return [file for file in kept_files(place) if is_healed or file not in correctable_files(place)]
+
+
 def damaged(place: Path, file: Path, damage: str, draw: random.Random) -> None:
     """Damages one file; another's is a file of the same suffix, where there is one."""
     files = [path for path in kept_files(place) if path != file]
@@ -83,8 +98,9 @@ def main() -> None:
     healed, faults = Counter(), []
     with tempfile.TemporaryDirectory() as folder:
         place = finished(Path(folder))
-        trials = list(product(kept_files(place), DAMAGES, range(args.rounds)))
-        for file, damage, k in shown(trials, "trials"):
+        pairs = [(file, damage) for damage in DAMAGES for file in files_for(place, damage)]
+        trials = list(product(pairs, range(args.rounds)))
+        for (file, damage), k in shown(trials, "trials"):
             fault = trial(place, [file], damage, args.seed + k)
             healed[damage, fault is None] += 1
             if fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from experiments.datasets.runs import differences
 from rli.cli.app import command
+from rli.datasets.formats.written import ASIDE, LIST
 from rli.images import write_png
 from rli.models.mini.surfaces import UNSEEN, surface
 
@@ -100,6 +102,14 @@ def kept_files(place: Path) -> list[Path]:
     return sorted(path.relative_to(calm) for path in calm.rglob("*") if path.is_file() and path.name != ".lock")
 
 
+def correctable_files(place: Path) -> set[Path]:
+    """Those of them that their owner may correct: the labels and copies in the data set. The next run names what was
+    changed in them and keeps it."""
+    data = Path("run", "dataset")
+    with (place / "calm" / data / LIST).open(newline="") as file:
+        return {data / row["path"] for row in csv.DictReader(file) if row["sha256"]}
+
+
 def not_healed(place: Path, answers: Sequence[Answer]) -> str | None:
     """What is wrong after the last of these commands; None where each ended as it may, and all is as it was."""
     faults = [answer.fault for answer in answers if answer.fault]
@@ -107,5 +117,7 @@ def not_healed(place: Path, answers: Sequence[Answer]) -> str | None:
         return faults[0]
     if answers[-1].status:
         return f"it does not end well: {answers[-1].stderr.strip().splitlines()[-1]}"
-    other = differences(place / "calm" / "run", place / "run")
+    # What the run no longer knows to be its own is put aside.
+    aside = f"dataset/{ASIDE}/"
+    other = [name for name in differences(place / "calm" / "run", place / "run") if not name.startswith(aside)]
     return f"not as it was: {', '.join(other)}" if other else None

@@ -92,7 +92,8 @@ def tiles(folder: Path, count: int) -> Iterator[tuple[str, str, str]]:
 def drawn(place: Path, count: int) -> Iterator[tuple[str, str, str]]:
     """Clean surfaces, the materials in turn."""
     for k in range(count):
-        write_png(place / f"{k:03d}.png", surface(FIRST + k, (), SIDE, SIDE, MATERIALS[k % len(MATERIALS)]).image)
+        if not (file := place / f"{k:03d}.png").exists():  # a photograph that is written anew is worked on anew
+            write_png(file, surface(FIRST + k, (), SIDE, SIDE, MATERIALS[k % len(MATERIALS)]).image)
         yield f"{k:03d}.png", "good", ""
 
 

@@ -12,15 +12,20 @@ from scipy import ndimage
 
 from rli.errors import RLIError, one_of, whole, within
 from rli.images import read_mask
+from rli.photos.paste import bounds
 from rli.photos.photo import GOOD, SPLITS
+from rli.photos.region import grown
 
 KINDS = ("original", "reconstruction", "edit")
 # The class of a defect that nobody named.
 UNKNOWN = "defect"
 # How an edit is labelled where it lies over the photograph's own defect.
 RELABELS = ("auto", True, False)
-# The share of a defect's pixels that are changed from which on it counts as painted over (experiments/peers/labels.py).
-PAINTED_OVER = 0.5
+# The correlation from which on a defect counts as still there (experiments/peers/labels.py).
+STILL_THERE = 0.5
+# How far around a defect its pattern is looked at, and the standard deviation of the Gaussian that takes away what is
+# broader than it, in pixels.
+AROUND, BROAD = 2, 4.0
 # Pixels whose colours are compared at once.
 PIXELS_AT_ONCE = 2**18
 # The class index of pixels that nobody may learn from or be judged by.
@@ -135,17 +140,32 @@ def _colour_difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.concatenate([deltaE_ciede2000(rgb2lab(a), rgb2lab(b)) for a, b in zip(*pieces_of, strict=True)])
 
 
-def is_painted_over(covered: float | None) -> bool:
-    """Whether an edit leaves nothing of the photograph's own defect to be seen.
+def remains(edit: np.ndarray, photo: np.ndarray, truth: np.ndarray) -> float | None:
+    """How much of a photograph's own defect is still there in an edit: the correlation of the two pictures' fine
+    structure in and around it. How strongly the pixels changed says little: a crack that became lighter is a crack.
 
     Args:
-        covered: The share of the defect's pixels that the edit visibly changed; None where it is not known.
+        edit: (H,W,3) uint8.
+        photo: (H,W,3) uint8.
+        truth: (H,W) bool, where the defect is.
+
+    Returns:
+        From -1 to 1; None where there is no defect or no structure.
     """
-    return covered is not None and covered >= PAINTED_OVER
+    # Only what lies around it is looked at: a photograph may be large.
+    box = bounds(truth, AROUND + 4 * int(BROAD))
+    if box is None:
+        return None
+    near = grown(truth[box], AROUND)
+    luminances = (picture[box].astype(np.float32).mean(-1) for picture in (edit, photo))
+    fine = [(one - ndimage.gaussian_filter(one, BROAD))[near] for one in luminances]
+    if min(values.std() for values in fine) == 0:
+        return None
+    return float(np.corrcoef(*fine)[0, 1])
 
 
 def regions_of_edit(
-    truths: Sequence[Region], change: Region, relabel: str | bool, covered: float | None = None
+    truths: Sequence[Region], change: Region, relabel: str | bool, remaining: float | None = None
 ) -> tuple[Region, ...]:
     """The regions of an edit: the photograph's own defects, where they are known, and the change, each with its class.
 
@@ -154,10 +174,11 @@ def regions_of_edit(
         change: The new defect.
         relabel: One of RELABELS. True gives pixels of both the new defect's class alone, as in the paper. False leaves
             them to both objects, and gives them the class of the photograph's own defect in class-index masks. auto
-            says what can be seen: of a defect that is painted over nothing is left, and otherwise it does as False.
-        covered: The share of the photograph's own defect that the edit changed; see `is_painted_over`.
+            says what can be seen: a defect of which less than STILL_THERE remains is not labelled, and otherwise it
+            does as False.
+        remaining: What `remains` of the photograph's own defect; None where it is not known.
     """
-    if not truths or (relabel == "auto" and is_painted_over(covered)):
+    if not truths or (relabel == "auto" and remaining is not None and remaining < STILL_THERE):
         return (change,)
     if relabel == "auto":
         relabel = False

@@ -227,7 +227,7 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
             "edit",
             name=f"{photo.name}/{defect}",
             label=edit.label,
-            regions=regions_of_edit(truths, change, dataset.relabel, edit.covered),
+            regions=regions_of_edit(truths, change, dataset.relabel, edit.remains),
             shows_more=is_lost(photo, record),
             facts=_facts(record, defect),
             **shared,

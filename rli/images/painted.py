@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from rli.images.colours import Colours
 from rli.images.decoded import Decoded
@@ -100,6 +99,9 @@ def _of_opaque(decoded: Decoded) -> np.ndarray:
 
 def _of_levels(level: np.ndarray, is_lossy: bool) -> np.ndarray:
     """What is painted of (H,W) levels, of which 0 is the ground."""
+
+    from scipy import ndimage  # here, because SciPy takes a while to load
+
     low, high = level.min(), level.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("some of its pixels are not numbers")
@@ -127,6 +129,8 @@ def _of_levels(level: np.ndarray, is_lossy: bool) -> np.ndarray:
 
 
 def _levels(level: np.ndarray) -> _Levels:
+    from scipy import ndimage  # here, as above
+
     values, of_pixels = _numbered(level)
     darkest, brightest = ndimage.minimum_filter(of_pixels, 3), ndimage.maximum_filter(of_pixels, 3)
     count = len(values)

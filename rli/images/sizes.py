@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage, sparse
 
 from rli.errors import one_of
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 # How an image is brought to a size: stretched, or with its aspect ratio kept.
 FITS = ("resize", "letterbox")
@@ -93,6 +96,9 @@ def resized_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
         (height,width) bool. Every true pixel of the mask has a true pixel at its place or beside it, and what is
         connected (at corners, too) in the mask is connected.
     """
+
+    from scipy import ndimage  # here, because SciPy takes a while to load
+
     if mask.shape == (height, width) or not mask.any():
         return mask.copy() if mask.shape == (height, width) else np.zeros((height, width), bool)
     labels, count = ndimage.label(mask, _NEIGHBOURS)
@@ -130,6 +136,9 @@ def _shares(
 
 def _overlaps(span: slice, length: int, wanted: int) -> tuple[slice, sparse.csr_array]:
     """Along one axis: the wanted pixels that a span of pixels touches, and what part of each lies in each of these."""
+
+    from scipy import sparse
+
     scale = wanted / length
     first, last = math.floor(span.start * scale + 1e-9), math.ceil(span.stop * scale - 1e-9)
     starts = np.arange(first, last)[:, None]
@@ -146,6 +155,9 @@ def _overlaps(span: slice, length: int, wanted: int) -> tuple[slice, sparse.csr_
 
 def _in_one_piece(shares: np.ndarray) -> np.ndarray:
     """The pixels that a connected piece keeps: those inside by half, and what else it touches as far as it needs it."""
+
+    from scipy import ndimage  # here, as above
+
     touched, inside = shares > _TOUCHED, shares > _INSIDE
     if max(shares.shape) <= 2:  # whichever pixel is kept, the others are beside it
         return inside if inside.any() else np.arange(shares.size).reshape(shares.shape) == shares.argmax()

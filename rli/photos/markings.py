@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from skimage.draw import line, polygon
 
 from rli.errors import RLIError, shown
 from rli.images import read_mask_full
@@ -73,6 +72,8 @@ class Outline:
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """The pixels whose centres are inside; where there are none, for it is a line or thinner than a pixel, those
         that its sides run through."""
+        from skimage.draw import line, polygon  # here, because scikit-image takes a while to load
+
         width, height = size
         x, y = np.array(self.corners, float).T
         if self.size == (1, 1):

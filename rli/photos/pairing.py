@@ -97,6 +97,7 @@ def truths_beside(folder: Path, names: Collection[str]) -> Truths:
         folder: The folder.
         names: Its files' names.
     """
+    names = frozenset(names)  # it is asked for each photograph, and a folder may hold 100,000
     by_stem: dict[str, list[str]] = {}
     for name in sorted(filter(is_image, names)):
         by_stem.setdefault(stem(name), []).append(name)

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from rli.errors import RLIError, SettingError, shown
 from rli.images import read_mask_full
@@ -87,6 +86,9 @@ class PhotoPlace:
 
     def _spot(self, rng: np.random.Generator, photo: Photo, part: np.ndarray, taken: np.ndarray) -> Spot:
         """A region that finds room, made smaller where it must be."""
+
+        from scipy import ndimage  # here, because SciPy takes a while to load
+
         free = part if self.settings.overlap else part & ~ndimage.binary_dilation(taken, iterations=2)
         seed = rng.integers(2**63)
         for k in range(TIMES):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 # The longer side in pixels at which a part is looked for.
 SIDE = 256
@@ -26,6 +25,9 @@ def found_part(rgb: np.ndarray) -> np.ndarray:
     Returns:
         (H,W) bool, a little smaller than the part; everywhere where no background stands out.
     """
+
+    from scipy import ndimage  # here, because SciPy takes a while to load
+
     # Here, because most runs need none of it.
     from skimage.color import rgb2lab
     from skimage.filters import threshold_otsu
@@ -69,5 +71,8 @@ def _stand_apart(values: np.ndarray, above: np.ndarray) -> bool:
 
 def _largest(mask: np.ndarray) -> np.ndarray:
     """The largest connected piece of (H,W) bool; nothing where there is none."""
+
+    from scipy import ndimage  # here, as above
+
     labels, count = ndimage.label(mask)
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else mask

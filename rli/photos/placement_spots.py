@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from rli.photos.placement_shapes import cropped
 
@@ -62,6 +61,9 @@ def across_edge(
     rng: np.random.Generator, mask: np.ndarray, part: np.ndarray, free: np.ndarray
 ) -> tuple[np.ndarray, int, int] | None:
     """What lies in the part of a mask across its edge, and where; None where no place is found."""
+
+    from scipy import ndimage  # here, because SciPy takes a while to load
+
     edge = np.argwhere(part & ~ndimage.binary_erosion(part))
     for y, x in edge[rng.integers(len(edge), size=TRIES)]:
         top, left = int(y) - mask.shape[0] // 2, int(x) - mask.shape[1] // 2

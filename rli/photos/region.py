@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from rli.photos.paste import bounds
 
@@ -30,4 +29,7 @@ def grown(mask: np.ndarray, margin: float) -> np.ndarray:
 
 def distance_to(mask: np.ndarray) -> np.ndarray:
     """How many pixels each pixel is from the nearest one of a mask (H,W) bool: (H,W) float."""
+
+    from scipy import ndimage  # here, because SciPy takes a while to load
+
     return ndimage.distance_transform_edt(~mask)

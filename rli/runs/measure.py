@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from rli.datasets.annotations import change_mask
+from rli.datasets.annotations import change_mask, remains
 from rli.errors import PassingError
 from rli.images import Picture, to_uint8
 from rli.method.editing import vae_round_trip
@@ -77,9 +77,13 @@ def measure(
     stays = read.windows[0].view is None
     result = _as_worked_on(windows[0], judged) if stays else _laid_back(job, read, windows, judged)
     truth = read.photo.truth(*read.size) if job.selection is not None else None
+    edits = {
+        name: replace(edit, remains=None if truth is None else remains(edit.image, result.input, truth))
+        for name, edit in result.edits.items()
+    }
     return replace(
         result,
-        edits={name: replace(edit, covered=_covered(edit.change, truth)) for name, edit in result.edits.items()},
+        edits=edits,
         name=read.photo.name,
         rows=_rows(model, job, read, inversions, windows, judged, lpips, judge),
         losses=inversions[0].losses,
@@ -91,11 +95,6 @@ def measure(
         sha256=read.sha256,
         truth=truth,
     )
-
-
-def _covered(change: np.ndarray | None, truth: np.ndarray | None) -> float | None:
-    """The share of the photograph's own defect that visibly changed."""
-    return float(change[truth].mean()) if change is not None and truth is not None and truth.any() else None
 
 
 # --- the quality gate -------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def _facts_of(edited: EditedPhoto) -> dict[str, Any]:
         "settings": settings,
         "scores": edited.scores,
         "reason": edited.reason,
-        "covered": edited.covered,
+        "remains": edited.remains,
     }
 
 
@@ -278,7 +278,7 @@ def _edit_record(facts: Mapping[str, Any]) -> EditRecord:
         settings=EditSettings(**facts["settings"]),
         scores=_each(_number, facts["scores"]),
         reason=None if facts["reason"] is None else _text(facts["reason"]),
-        covered=None if facts["covered"] is None else _number(facts["covered"]),
+        remains=None if facts["remains"] is None else _number(facts["remains"]),
     )
 
 

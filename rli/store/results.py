@@ -24,8 +24,9 @@ class EditRecord:
     scores: dict[str, float] = field(default_factory=dict)
     # For a data set: why the quality gate rejected it; None where it is kept.
     reason: str | None = None
-    # For a data set: the share of the photograph's own defect that visibly changed; None where none is known.
-    covered: float | None = None
+    # For a data set: how much of the photograph's own defect is still there (`annotations.remains`); None where none is
+    # known.
+    remains: float | None = None
 
 
 @dataclass(frozen=True)

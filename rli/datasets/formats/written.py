@@ -46,7 +46,8 @@ class Kept:
 
 
 def list_files(export: Path) -> None:
-    """Writes the export's list. A hard link has no hash: its content is kept elsewhere."""
+    """Writes the export's list. A hard link has no hash: it is a picture of the run, or with originals=link one of the
+    user's, and nobody's correction."""
     with (export / LIST).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("path", "sha256"))
@@ -94,7 +95,8 @@ def _listed(export: Path) -> dict[str, str] | None:
 
 
 def _is_as_written(file: Path, told: str | None) -> bool:
-    return _is_linked(file) if told == "" else bool(told) and told == _sha256(file)
+    """A link's content is the run's own picture, which the run makes again where it is damaged."""
+    return told == "" or (bool(told) and told == _sha256(file))
 
 
 def _is_linked(file: Path) -> bool:
