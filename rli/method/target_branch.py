@@ -59,7 +59,8 @@ def sample(
     """Sample M pairs beside the source branches of their photographs.
 
     Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their branches are
-    known), the targets' conditional halves, and their unconditional halves.
+    known), the targets' conditional halves, and their unconditional halves. Where all regions are given, the
+    photographs' rows are there for as long as something of them is injected, and once for their words' maps.
 
     Args:
         model: With its attention hooks installed.
@@ -78,6 +79,7 @@ def sample(
     """
     source_latents, source_of, texts = batch.source_latents, batch.source_of, batch.texts
     time_ids = None if texts.time_ids is None else texts.time_ids[:1]
+    needs_maps = not batch.is_given.all()
     z = source_latents[0, source_of]
     if batch.noise is not None:
         z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh or 0)
@@ -86,8 +88,11 @@ def sample(
             continue  # the reference predicts here too, which moves nothing but its mask
         null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[source_of]
         hook = _injection(batch, settings, step, store)
-        rows = torch.cat([source_latents[step.index], z, z])
-        eps = model.predict(rows, step, Conditioning.cat([texts, null]), "editing", (hook,))
+        if not (needs_maps or hook.inject_cross or hook.inject_self or store.total is None):
+            hook = replace(hook, sources=0)
+        first = len(batch.nulls) - hook.sources
+        rows = torch.cat([source_latents[step.index][first:], z, z])
+        eps = model.predict(rows, step, Conditioning.cat([texts[first:], null]), "editing", (hook,))
         guided = guide(eps[hook.targets.stop :], eps[hook.targets], guidance)
         z = move(z, guided, model.abar[step.start], model.abar[step.end])
         inside = _inside(store, batch, settings, step)

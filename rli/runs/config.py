@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
+from rli.models.lora import parse_lora
 from rli.photos.placement_settings import PLACEMENTS, Placement
 from rli.photos.sources import READERS, PhotoSource, photos
 from rli.photos.windows import WindowSettings
@@ -150,9 +151,21 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
             # Which of several GPUs it is makes no difference: shards may each have their own.
-            weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
-            f"{runtime['dtype']}",
+            weights=_weights(cfg["model"], runtime),
         )
+
+
+def _weights(model: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
+    """What results depend on beside the model's name. Which of several GPUs it is makes no difference: shards may each
+    have their own."""
+    device = str(runtime["device"]).partition(":")[0]
+    own = [*_listed(model["lora"]), *([] if model["prediction"] is None else [model["prediction"]])]
+    return " ".join(map(str, (model["weights"], model["vae"], device, runtime["dtype"], *own)))
+
+
+def _listed(value: Sequence[str] | str) -> tuple[str, ...]:
+    """One text, or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _edit(cfg: Mapping[str, Any]) -> EditSettings:
@@ -245,8 +258,8 @@ def _selection(dataset: Mapping[str, Any]) -> Selection:
 def _model(cfg: Mapping[str, Any]) -> ModelSpec:
     """The model to load, checked as far as can be before it is."""
     where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
-    given = {name: where[name] for name in ("name", "weights", "vae")}
-    spec = build(ModelSpec, "runtime", values, KEYS, **given)
+    given = {name: where[name] for name in ("name", "weights", "vae", "prediction")}
+    spec = build(ModelSpec, "runtime", values, KEYS, lora=_listed(where["lora"]), **given)
     spec.check()
     return spec
 
@@ -273,7 +286,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         "dataset",
         values,
         {"formats": "export"},
-        formats=tuple(cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]),
+        formats=_listed(cfg["export"]),
         reconstructions=cfg["task"] != "edit",
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
@@ -299,7 +312,9 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
 
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What a data set's card says of the settings."""
-    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in ON_CARD}, "seed": cfg["runtime"]["seed"]}
+    lora = [str(parse_lora(one)) for one in _listed(cfg["model"]["lora"])]
+    facts = {"model": cfg["model"]["name"], **({"lora": lora} if lora else {})}
+    return {**facts, **{name: cfg[name] for name in ON_CARD}, "seed": cfg["runtime"]["seed"]}
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:

@@ -121,6 +121,8 @@ class ModelChoice:
     name: str
     weights: str | None
     vae: str | None
+    lora: Sequence[str] | str
+    prediction: str | None
     resolutions: str
 
 
