@@ -82,7 +82,7 @@ def sample(
     needs_maps = not batch.is_given.all()
     z = source_latents[0, source_of]
     if batch.noise is not None:
-        z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh or 0)
+        z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh)
     for step in progress(steps, f"editing, {len(z)} at once"):
         if step.is_identity and settings.convention == "standard":
             continue  # the reference predicts here too, which moves nothing but its mask
