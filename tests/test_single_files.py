@@ -126,7 +126,8 @@ def test_stable_diffusion_in_one_file(stable_diffusion, kind, name):
     assert same(found, parts)
     prediction = assemble(name, found, torch.device("cpu")).prediction
     assert prediction == ("epsilon" if kind == "sd1" else "v_prediction")
-    assert load(name, str(file), device="cpu", prediction="epsilon").prediction == "epsilon"
+    if kind == "sd2":  # its 512-pixel variants predict the noise, which their files do not say
+        assert load(name, str(file), device="cpu", prediction="epsilon").prediction == "epsilon"
 
 
 def test_a_file_is_the_same_model_as_its_folder(whole, mini):

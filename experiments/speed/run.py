@@ -96,8 +96,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def text(table: pd.DataFrame) -> str:
     """The summary as Markdown."""
     head = (
-        "Edits", "Inversion", "Surfaces", "Passes", "Share of the default's", "CPU seconds", "PSNR to round trip, dB (worst)",
-        "Background, dB", "Named",
+        "Edits", "Inversion", "Surfaces", "Passes", "Share of the default's", "CPU seconds",
+        "PSNR to round trip, dB (worst)", "Background, dB", "Named",
     )  # fmt: skip
     lines = [
         [
