@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # What makes each command small; the sizes that it names itself are replaced.
 SMALL = {
-    "run": ("--steps", "3", "--inner", "1"),
+    "run": ("--steps", "3", "--inner", "1", "--defects", "1"),
     "memory": ("--photos", "2", "--targets", "2"),
     "kernels": ("--rounds", "1", "--ways", "channels_last"),
     "solvers": ("--surfaces", "1", "--few", "1", "--side", "64", "--steps", "3", "--settings", solvers.DEFAULT),
