@@ -119,7 +119,7 @@ def test_memory(tmp_path, typed, capsys, monkeypatch):
 def test_savings(typed, tmp_path, capsys):
     typed(savings, "--model", "mini", "--sizes", 128, "--out", tmp_path)
     none, *alone, together = capsys.readouterr().out.splitlines()[-len(savings.SAVINGS) - 1 :]
-    assert none.startswith("| none |") and len(alone) == 5 and "gradient checkpointing, photographs" in together
+    assert none.startswith("| none |") and len(alone) == 6 and "gradient checkpointing, photographs" in together
 
 
 def test_speed(tmp_path, typed):
