@@ -122,7 +122,7 @@ class ModelChoice:
     weights: str | None
     vae: str | None
     lora: Sequence[str] | str
-    prediction: str | None
+    prediction: Literal["epsilon", "v_prediction"] | None
     resolutions: str
 
 
