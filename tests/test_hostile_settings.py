@@ -47,7 +47,7 @@ REFUSED = {
     "~dataset": "dataset: the setting is missing",
     "~defect.source": "defect.source: the setting is missing",
     "++data.foo=1": "data.foo: unknown setting",
-    "+model.lora=x": "model.lora: unknown setting",
+    "+model.adapter=x": "model.adapter: unknown setting",
     "+runtime.gpu=1": "runtime.gpu: unknown setting",
     "+defect.negative=blur": "defect.negative: unknown setting",
     "+tracking.entity=me": "tracking.entity: unknown setting",
