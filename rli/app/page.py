@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,14 +23,19 @@ LABELS = {
     "eq": ("eq", "Strength: the factor on the changed words' attention"),
     "cross": ("cross", "Share of the steps that keep the photograph's cross-attention"),
     "replace": ("replace", "Share of the steps that keep the photograph's self-attention: its structure"),
-    "threshold": ("threshold", "How sure attention must be that a place belongs to the words; without a brushed region"),
+    "threshold": (
+        "threshold",
+        "How sure attention must be that a place belongs to the words; without a brushed region",
+    ),
 }
 FOUND = ("found by comparing the prompts", "")
 # The colour of the brush: seen on grey, rusty and dark parts alike.
 BRUSH = "rgba(235, 60, 150, 0.6)"
 CSS = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
-#figures table { width: 100%; }
+#figures table { width: 100%; border: 0 !important; border-collapse: collapse; }
+#figures td { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: 6px 8px; }
+#figures td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
 
@@ -66,9 +72,7 @@ def build_page(bench: Workbench, start: Mapping[str, Any]) -> gr.Blocks:
         _connect_photograph(bench, upload, editor, photo, edited, save)
         _connect_words(words)
         only_one = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
-        make.click(
-            _make_edit(bench), choices, [edited, *shows, save, saved], show_progress_on=shows[:2], **only_one
-        )
+        make.click(_make_edit(bench), choices, [edited, *shows, save, saved], show_progress_on=shows[:2], **only_one)
         tell.click(_tell_command(bench), choices, command, api_visibility="private")
         save.click(_save_run(bench), edited, saved, **only_one)
     return page
@@ -79,8 +83,9 @@ def build_page(bench: Workbench, start: Mapping[str, Any]) -> gr.Blocks:
 
 def _photograph() -> tuple[gr.File, gr.ImageEditor]:
     upload = gr.File(label="Photograph", file_types=[*IMAGE_SUFFIXES], height=110, elem_id="photograph")
+    gr.Markdown("Brush over what may change. Where nothing is brushed, attention finds the place.")
     editor = gr.ImageEditor(
-        label="Brush the region that may change; without one, attention finds it",
+        label="Region",
         type="numpy",
         sources=(),
         transforms=(),
@@ -95,7 +100,8 @@ def _photograph() -> tuple[gr.File, gr.ImageEditor]:
 def _words(start: Mapping[str, Any]) -> list[gr.components.Component]:
     """The two prompts, the line that says what changes, and the two words."""
     source = gr.Textbox(start["source"], label="Source prompt: what the photograph shows", elem_id="source")
-    target = gr.Textbox(start["target"], label="Target prompt: what is wanted", elem_id="target")
+    changes = _said_changes(start["source"], start["target"])
+    target = gr.Textbox(start["target"], label="Target prompt: what is wanted", info=changes, elem_id="target")
     with gr.Accordion("Words that change", open=False):
         own = [
             gr.Dropdown(_options(prompt), value="", label=f"In the {name} prompt", elem_id=f"{name}_word")
@@ -121,8 +127,14 @@ def _results() -> list[gr.components.Component]:
         ]
     table = gr.HTML(elem_id="figures")
     with gr.Accordion("Reconstruction and mask", open=False), gr.Row():
-        pictures += [gr.Image(label=label, min_width=260, **kept) for label in ("Reconstruction", "Where it may differ")]
+        pictures += [
+            gr.Image(label=label, min_width=260, **kept) for label in ("Reconstruction", "Where it may differ")
+        ]
     return [*pictures, table]
+
+
+def _said_changes(source: str, target: str) -> str:
+    return f"Words that change: {told_changes(source, target)}"
 
 
 def _options(prompt: str) -> list[tuple[str, str]]:
@@ -146,8 +158,6 @@ def _connect_photograph(
     bench: Workbench, upload: gr.File, editor: gr.ImageEditor, photo: gr.State, edited: gr.State, save: gr.Button
 ) -> None:
     def dropped(file: str) -> tuple[Any, ...]:
-        from pathlib import Path
-
         with _errors_shown():
             kept = bench.keep(Path(file))
         picture = {"background": kept.preview, "layers": [], "composite": kept.preview}
@@ -166,8 +176,8 @@ def _connect_words(words: list[Any]) -> None:
     source, target, source_word, target_word = words
 
     def told(source: str, target: str) -> tuple[Any, ...]:
-        changes = f"What is wanted: {told_changes(source, target)}"
-        return gr.Textbox(info=changes), gr.Dropdown(_options(source), value=""), gr.Dropdown(_options(target), value="")
+        chosen = (gr.Dropdown(_options(prompt), value="") for prompt in (source, target))
+        return gr.Textbox(info=_said_changes(source, target)), *chosen
 
     gr.on(
         [source.change, target.change],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from rli.app.choices import starting_values
 from rli.app.workbench import Workbench
@@ -65,19 +65,11 @@ def served(bench: Workbench, *, port: int | None = None, opens_browser: bool = F
             )
             yield address
         finally:
-            page.close()
+            page.close(verbose=False)
 
 
 def serve(bench: Workbench, *, port: int | None = None, opens_browser: bool = False) -> None:
     """Serves the page until the process is stopped; see `served`."""
     with served(bench, port=port, opens_browser=opens_browser) as address:
         print(f"page: {address} (only this machine can open it; stop with Ctrl+C)", flush=True)
-        _wait()
-
-
-def _wait() -> None:
-    """Until Ctrl+C; the page is served by threads."""
-    from threading import Event
-
-    sys.stdout.flush()
-    Event().wait()
+        Event().wait()  # until Ctrl+C; the page is served by threads
