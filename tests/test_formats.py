@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from builders import files_of
 from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, truth
 
@@ -67,6 +69,25 @@ def test_segmentation(items, out):
         assert np.array_equal(seen(root / "masks" / item.split / f"{stem(item)}.png"), truth(item))
 
 
+def test_huggingface(items, out):
+    root, seen_names = out / "huggingface", set()
+    for split in ("train", "val", "test"):
+        rows = [json.loads(line) for line in (root / split / "metadata.jsonl").read_text().splitlines()]
+        assert len({tuple(row) for row in rows}) == 1 or split == "train"  # the ring's photograph is in another split
+        for row in rows:
+            (item,) = [item for item in items if item.name == row["name"]]
+            seen_names.add(item.name)
+            assert (row["label"], row["kind"], row["photo"]) == (item.label, item.kind, item.photo)
+            assert np.array_equal(seen(root / split / row["file_name"]), seen(item.image))
+            assert np.array_equal(seen(root / split / row["mask_file_name"]), truth(item))
+            if source := row.get("source_file_name"):
+                (original,) = [i for i in items if i.photo == item.photo and i.kind == "original"]
+                assert np.array_equal(seen(root / split / source), seen(original.image))
+    assert seen_names == {item.name for item in items}
+    head = yaml.safe_load((root / "README.md").read_text().split("---")[1])
+    assert [one["split"] for one in head["configs"][0]["data_files"]] == ["train", "validation", "test"]
+
+
 def test_images_are_links_to_the_runs_own_and_photographs_are_copied(items, out):
     for item in items:
         written = out / "coco" / item.split / f"{stem(item)}.png"
@@ -115,6 +136,30 @@ def test_pycocotools_reads_coco(items, out):
     coco = coco_of(str(out / "coco" / "annotations" / "instances_train.json"))
     assert np.array_equal(coco.annToMask(hole).astype(bool), RING)
     assert hole["area"] == RING.sum()
+
+
+@pytest.mark.parametrize("originals", ["copy", "none"])
+def test_datasets_reads_huggingface(items, tmp_path, monkeypatch, originals):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    load_dataset = pytest.importorskip("datasets").load_dataset
+    # A split without an edit has no scores, and its columns are the same all the same.
+    some = [replace(i, facts={"psnr": 30.5, "eq": 2.0} if i.kind == "edit" else {}) for i in items]
+    some = [i for i in some if i.split != "val" or i.kind != "edit"]
+    write(["huggingface"], some, tmp_path / "set", classes=CLASSES, originals=originals)
+    data = load_dataset(str(tmp_path / "set" / "huggingface"), cache_dir=str(tmp_path / "cache"))
+    wanted = [i for i in some if originals == "copy" or i.kind != "original"]
+    assert {name: len(rows) for name, rows in data.items()} == {
+        hub: sum(i.split == split for i in wanted)
+        for hub, split in (("train",) * 2, ("validation", "val"), ("test",) * 2)
+    }
+    assert all(("source" in rows.column_names) == (originals == "copy") for rows in data.values())
+    for rows in data.values():
+        for row in rows:
+            (item,) = [i for i in wanted if i.name == row["name"]]
+            assert np.array_equal(np.asarray(row["image"]), seen(item.image))
+            assert np.array_equal(np.asarray(row["mask"]), truth(item))
+            assert json.loads(row["scores"]) == ({"psnr": 30.5} if item.kind == "edit" else {})
+            assert json.loads(row["settings"]) == ({"eq": 2.0} if item.kind == "edit" else {})
 
 
 def test_anomalib_reads_mvtec_ad(items, out):

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from rli.datasets.annotations import IGNORE, Item, too_many_classes
 from rli.datasets.formats.anomalib_folder import AnomalibFolder
 from rli.datasets.formats.coco import Coco
+from rli.datasets.formats.huggingface import HuggingFace
 from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
 from rli.datasets.formats.segmentation import Segmentation
@@ -35,6 +36,7 @@ FORMATS: dict[str, type[Writer]] = {
     "segmentation": Segmentation,
     "yolo": Yolo,
     "coco": Coco,
+    "huggingface": HuggingFace,
 }
 # What becomes of photographs: copies, hard links (copies where there can be none), or nothing.
 ORIGINALS = ("copy", "link", "none")
