@@ -12,12 +12,14 @@ import pytest
 import torch
 import yaml
 from builders import files_of
-from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, truth
+from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, told_by_coco, truth
 
 from rli.datasets.annotations import Item
 from rli.datasets.formats import FORMATS, write
 from rli.datasets.formats.writer import load
 from rli.datasets.polygons import INSET
+from rli.datasets.review import read_review
+from rli.photos.pascal_voc import markings
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,26 @@ def test_huggingface(items, out):
     assert [one["split"] for one in head["configs"][0]["data_files"]] == ["train", "validation", "test"]
 
 
+def test_voc(items, out):
+    root, listed = out / "voc", set()
+    for split in ("train", "val", "test"):
+        mine = {stem(item): item for item in items if item.split == split}
+        assert (root / "ImageSets" / "Main" / f"{split}.txt").read_text().split("\n")[:-1] == [*mine]
+        for name, item in mine.items():
+            listed.add(name)
+            sample = load(item, name, CLASSES)
+            assert np.array_equal(seen(root / "JPEGImages" / f"{name}.png"), seen(item.image))
+            assert np.array_equal(seen(root / "SegmentationClass" / f"{name}.png"), truth(item))
+            boxes = markings(root / "Annotations" / f"{name}.xml")
+            assert [box.label for box in boxes] == [piece.label for piece in sample.pieces]
+            for box, piece in zip(boxes, sample.pieces, strict=True):
+                rows, columns = np.nonzero(box.mask(SIZE[::-1]))
+                height, width = piece.mask.shape
+                assert (rows.min(), columns.min()) == (piece.top, piece.left)
+                assert (rows.max() + 1, columns.max() + 1) == (piece.top + height, piece.left + width)
+    assert listed == {stem(item) for item in items}
+
+
 def test_images_are_links_to_the_runs_own_and_photographs_are_copied(items, out):
     for item in items:
         written = out / "coco" / item.split / f"{stem(item)}.png"
@@ -136,6 +158,53 @@ def test_pycocotools_reads_coco(items, out):
     coco = coco_of(str(out / "coco" / "annotations" / "instances_train.json"))
     assert np.array_equal(coco.annToMask(hole).astype(bool), RING)
     assert hole["area"] == RING.sum()
+
+
+def test_fiftyone_reads_coco_and_what_it_selects_is_a_review(items, out, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
+    pytest.importorskip("pycocotools")
+    coco = pytest.importorskip("fiftyone.utils.coco")
+    for split in ("train", "val", "test"):
+        where = {"data_path": out / "coco" / split, "labels_path": out / f"coco/annotations/instances_{split}.json"}
+        told, shown = told_by_coco(out / "coco", split), []
+        with coco.COCODetectionDatasetImporter(label_types="segmentations", **where) as importer:
+            for path, metadata, label in importer:
+                shown.append((path, metadata, label))
+                read = {name: np.zeros(SIZE, bool) for name in told[Path(path).stem]}
+                for one in label.detections if label else ():
+                    left, top, width, height = np.round(np.multiply(one.bounding_box, (64, 48, 64, 48))).astype(int)
+                    read[one.label][top : top + height, left : left + width] |= one.mask
+                for name, mask in told[Path(path).stem].items():
+                    assert np.array_equal(read[name], mask)
+        with coco.COCODetectionDatasetExporter(
+            labels_path=str(tmp_path / f"{split}.json"), export_media=False
+        ) as exporter:
+            for path, metadata, label in shown[:2]:
+                exporter.export_sample(path, label, metadata=metadata)
+        chosen = read_review(tmp_path / f"{split}.json")
+        assert chosen.rejects_others and {*chosen.files} == {Path(path).stem for path, *_ in shown[:2]}
+
+
+def test_cvat_s_library_reads_coco_and_voc(items, out, tmp_path):
+    datumaro = pytest.importorskip("datumaro").Dataset
+    shutil.copytree(out / "coco" / "annotations", tmp_path / "annotations")
+    for split in ("train", "val", "test"):
+        shutil.copytree(out / "coco" / split, tmp_path / "images" / split)
+    mine = {stem(item): item for item in items}
+    for path, layout in ((tmp_path, "coco_instances"), (out / "voc", "voc_segmentation")):
+        data = datumaro.import_from(str(path), layout)
+        names = [label.name for label in data.categories()[next(iter(data.categories()))]]
+        assert {(image.id, image.subset) for image in data} == {(name, item.split) for name, item in mine.items()}
+        for image in data:
+            masks = dict(load(mine[image.id], "", CLASSES).masks)
+            read = np.zeros(SIZE, np.uint8)
+            for one in image.annotations:
+                label = names[one.label]
+                if hasattr(one, "image") and label in CLASSES:
+                    read[one.image > 0] = CLASSES.index(label) + 1
+            if layout == "voc_segmentation":
+                assert np.array_equal(read, truth(mine[image.id]))
+            assert {names[one.label] for one in image.annotations} - {"background"} == {*masks}
 
 
 @pytest.mark.parametrize("originals", ["copy", "none"])

@@ -21,6 +21,7 @@ from rli.datasets.formats.huggingface import HuggingFace
 from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
 from rli.datasets.formats.segmentation import Segmentation
+from rli.datasets.formats.voc import Voc
 from rli.datasets.formats.writer import Writer, folder_name, load, put_image, write_text
 from rli.datasets.formats.written import MARK, Kept, keep_changes, list_files
 from rli.datasets.formats.yolo import Yolo
@@ -37,6 +38,7 @@ FORMATS: dict[str, type[Writer]] = {
     "yolo": Yolo,
     "coco": Coco,
     "huggingface": HuggingFace,
+    "voc": Voc,
 }
 # What becomes of photographs: copies, hard links (copies where there can be none), or nothing.
 ORIGINALS = ("copy", "link", "none")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import yaml
-from PIL import Image
 
 from rli.datasets.annotations import class_index
-from rli.datasets.formats.writer import PutImage, Sample, write_text
+from rli.datasets.formats.writer import PutImage, Sample, write_indexed, write_text
 from rli.markdown import escaped
 from rli.method.records import EditSettings
 from rli.photos.photo import SPLITS
@@ -39,7 +36,6 @@ class HuggingFace:
 
     def __init__(self, folder: Path, classes: Sequence[str], put_image: PutImage) -> None:
         self.folder, self.put_image, self.classes = folder, put_image, classes
-        self.palette = palette(len(classes))
         self.tables: dict[str, TextIO] = {}
         self.files = ExitStack()
         # The file of the photograph whose images are being written; they come one photograph after the other.
@@ -53,10 +49,7 @@ class HuggingFace:
             return None
         folder, mask = self.folder / item.split, f"masks/{sample.stem}.png"
         self.put_image(sample, folder / file)
-        (folder / "masks").mkdir(exist_ok=True)
-        index = Image.fromarray(class_index(sample.masks, self.classes, sample.size))
-        index.putpalette(self.palette)  # makes it a picture of mode P
-        index.save(folder / mask)
+        write_indexed(folder / mask, class_index(sample.masks, self.classes, sample.size))
         source = (
             {"source_file_name": self.photo[2]} if self.photo and self.photo[:2] == (item.photo, item.split) else {}
         )
@@ -91,13 +84,6 @@ def _told(sample: Sample) -> dict[str, str]:
         "settings": json.dumps(settings),
         "scores": json.dumps({name: value for name, value in numbers.items() if name not in SETTINGS}),
     }
-
-
-def palette(count: int) -> list[int]:
-    """Red, green and blue of black and of so many colours, in a row, each from 0 to 255."""
-    hues = (k * 0.381966 % 1 for k in range(count))  # the golden angle: neighbours are far apart
-    colours = [(0.0, 0.0, 0.0), *(colorsys.hsv_to_rgb(hue, 0.8, 1.0) for hue in hues)]
-    return (np.array(colours) * 255).round().astype(int).ravel().tolist()
 
 
 def card(splits: Iterable[str], classes: Sequence[str]) -> str:
