@@ -207,6 +207,27 @@ def test_cvat_s_library_reads_coco_and_voc(items, out, tmp_path):
             assert {names[one.label] for one in image.annotations} - {"background"} == {*masks}
 
 
+def test_label_studio_s_converter_reads_coco_s_polygons(out, tmp_path):
+    converter = pytest.importorskip("label_studio_sdk.converter.imports.coco")
+    told = json.loads((out / "coco" / "annotations" / "instances_train.json").read_text())
+    whole = [one for one in told["annotations"] if isinstance(one["segmentation"], list)]
+    assert len(whole) == len(told["annotations"]) - 1  # the ring
+    for one in told["annotations"]:
+        one["segmentation"] = one["segmentation"] if one in whole else []
+    (tmp_path / "coco.json").write_text(json.dumps(told))
+    converter.convert_coco_to_ls(str(tmp_path / "coco.json"), str(tmp_path / "tasks.json"))
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    # The names that it gives to images come back from it.
+    (tmp_path / "back.json").write_text(json.dumps({"images": [{"file_name": t["data"]["image"]} for t in tasks]}))
+    assert {*read_review(tmp_path / "back.json").files} == {Path(one["file_name"]).stem for one in told["images"]}
+    results = [result for task in tasks for result in task["annotations"][0]["result"]]
+    kinds = [result["type"] for result in results]
+    assert (kinds.count("rectanglelabels"), kinds.count("polygonlabels")) == (len(told["annotations"]), len(whole))
+    outlines = sorted(tuple(np.ravel(one["segmentation"])) for one in whole)
+    drawn = [np.multiply(r["value"]["points"], (0.64, 0.48)).ravel() for r in results if r["type"] == "polygonlabels"]
+    assert np.allclose(np.concatenate(sorted(map(tuple, drawn))), np.concatenate(outlines))
+
+
 @pytest.mark.parametrize("originals", ["copy", "none"])
 def test_datasets_reads_huggingface(items, tmp_path, monkeypatch, originals):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -39,7 +39,9 @@ def saved(tmp_path):
 
 
 def test_of_coco_what_is_listed_is_kept_and_the_rest_of_its_splits_is_not(saved):
-    listed = coco("bolt__a_1__rust.png", "images/bolt__b.png", r"C:\set\bolt__b__dent.jpg")
+    listed = coco(
+        "bolt__a_1__rust.png", "images/bolt__b.png", r"C:\set\bolt__b__dent.jpg", "/data/local-files/?d=nut%20_c.png"
+    )
     assert read_review(saved(listed)).decisions(EDITS) == {
         ("", "bolt/a.1", "rust"): True,
         ("", "bolt/a.1", "dent"): False,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from rli.datasets.formats import stem_of
 from rli.errors import RLIError
@@ -14,6 +15,8 @@ from rli.files import look_at
 
 # Bytes of the longest file: it is read at once.
 MOST_BYTES = 2**30
+# Before the path of a file that Label Studio serves from its own machine.
+LOCAL_FILES = "/local-files/?d="
 # What a sample's tags say.
 TAGS = {"keep": True, "reject": False}
 
@@ -89,4 +92,6 @@ def _listed(told: Any) -> list[tuple[str, frozenset[str]]]:
 
 
 def _stem(file: str) -> str:
-    return PurePosixPath(file.replace("\\", "/")).stem
+    """Of a path, or of the address that Label Studio gives a file on its own machine."""
+    _, is_address, served = file.partition(LOCAL_FILES)
+    return PurePosixPath(unquote(served) if is_address else file.replace("\\", "/")).stem
