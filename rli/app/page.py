@@ -34,7 +34,8 @@ BRUSH = "rgba(235, 60, 150, 0.6)"
 CSS = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
 #figures table { width: 100%; border: 0 !important; border-collapse: collapse; }
-#figures td { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: 6px 8px; }
+#figures tr { border: 0 !important; }
+#figures td { border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; padding: 6px 8px; }
 #figures td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
