@@ -15,6 +15,7 @@ from rli.cli.browser import composed
 from rli.errors import RLIError
 from rli.images import read_mask_full, write_png
 from rli.method.records import EditSettings
+from rli.runs.config import job_of
 from rli.runs.job import RESERVED
 
 SOURCE, TARGET = "photo of a crack defect image", "photo of a crack rust image"
@@ -54,10 +55,10 @@ def test_what_the_page_chooses_holds_over_what_it_was_started_with():
 
 
 def test_the_page_starts_with_the_settings_that_it_was_started_with():
-    start = starting_values(composed(["model=mini", "defect=rust", "edit.cross=0.9"]))
-    assert start["target"] == composed(["defect=rust"])["defect"]["target"]
-    assert start["cross"] == 0.9
-    assert start["eq"] == composed([])["edit"]["eq"]
+    paper = EditSettings()
+    start = starting_values(job_of(composed(["model=mini", "defect=rust", "edit.cross=0.9"])))
+    assert (start["source"], start["target"]) == (SOURCE, TARGET)
+    assert [start[name] for name in SLIDERS] == [paper.eq, 0.9, paper.replace, paper.threshold]
 
 
 def test_every_slider_s_ends_are_settings_that_an_edit_may_have():

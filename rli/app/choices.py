@@ -12,7 +12,7 @@ from typing import Any
 from rli.errors import RLIError
 from rli.method.prompts import bare, changed_words
 from rli.photos.naming import undevice
-from rli.runs.job import RESERVED
+from rli.runs.job import RESERVED, Job
 
 # The settings of edits that have a slider, each with its lowest and highest value and its step.
 SLIDERS: dict[str, tuple[float, float, float]] = {
@@ -101,12 +101,11 @@ def told_changes(source: str, target: str) -> str:
     return f"{' '.join(a) or '(nothing)'} → {' '.join(b) or '(nothing)'}"
 
 
-def starting_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+def starting_values(job: Job) -> dict[str, Any]:
     """Where the page starts: the prompts as `source` and `target`, and a value for each of SLIDERS.
 
     Args:
-        settings: What the arguments that the page was started with compose to, as plain values.
+        job: What the arguments that the page was started with ask for.
     """
-    defect, edit = settings["defect"], settings["edit"]
-    target = defect["target"] or next(iter(defect["all"].values()), "")
-    return {"source": defect["source"], "target": target, **{name: edit[name] for name in SLIDERS}}
+    target = job.targets[0].prompt if job.targets else ""
+    return {"source": job.source, "target": target, **{name: getattr(job.edit, name) for name in SLIDERS}}

@@ -40,7 +40,7 @@ def served(bench: Workbench, *, port: int | None = None, opens_browser: bool = F
         os.environ["GRADIO_TEMP_DIR"] = folder
         from rli.app.page import build_page, look  # here, because the library is an extra and takes long to import
 
-        page = build_page(bench, starting_values(bench.compose(bench.given)))
+        page = build_page(bench, starting_values(bench.runner.job))
         nowhere = Path(folder, "nothing")
         nowhere.mkdir()
         try:
