@@ -47,6 +47,7 @@ def address(folder):
 @pytest.fixture(scope="module")
 def browser():
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    playwright.expect.set_options(timeout=30_000)
     with playwright.sync_playwright() as engine:
         opened = engine.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield opened
