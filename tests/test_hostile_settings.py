@@ -60,7 +60,7 @@ REFUSED = {
     "edit.blend=x": "there is no such setting",
     "dataset.split=1e999999999/1/1": "dataset.split=1e999999999/1/1: expected the shares",
     "runtime.device=mps": "runtime.device=mps: not supported",
-    "model.weights=7": "model.weights=7: not a diffusers folder",
+    "model.weights=7": "model.weights=7: there is no such file or folder",
     "defect.name=con": "“con” cannot be used",
     "defect.target=photo of a (rust:1.3) image": "weights in the prompt are not read",
     "defect.target=photo of ${rust} image": r"quote them with a backslash: \${",
