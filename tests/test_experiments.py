@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 
 from experiments import harness
+from experiments.classification import __main__ as classification
 from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
 from experiments.placement.read_back import READ_BACK
+from experiments.proof import run as proof
 from experiments.reconstruction import run as reconstruction
+from experiments.segmentation import __main__ as segmentation
 
 pytestmark = pytest.mark.integration
 
@@ -79,6 +82,28 @@ def test_placement(tmp_path, typed):
     formats = [name for name in READ_BACK if name != "coco" or importlib.util.find_spec("pycocotools")]
     assert row["photographs"] == row["wholly in the part"] == row["changed in the region alone"] == 1
     assert row["read back"].split(", ") == formats and (tmp_path / "sheet.png").exists()
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """Where both experiments find the images that the first one has made."""
+    return tmp_path_factory.mktemp("proof")
+
+
+@pytest.mark.parametrize("task", [segmentation.TASK, classification.TASK], ids=lambda task: task.name)
+def test_training_with_generated_images(task, tmp_path, generated, capsys):
+    where = ("--size", "tiny", "--work", str(generated), "--out", str(tmp_path))
+    assert proof.main(task, "doc", where) == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert [*table["row"]] == [*proof.SIZES["tiny"].rows] and [*table.columns[:3]] == ["data", "row", "seed"]
+    assert table[task.shown[0]].between(0, 1).all() and (table[task.shown[0]] <= table[f"{task.shown[0]}_best"]).all()
+    assert [*table["synthetic"]] == [0, 8] and table["real"].nunique() == 1
+    # A stopped experiment goes on: nothing is measured twice, and what is asked for beside it is added.
+    before = (tmp_path / "table.csv").read_text()
+    assert proof.main(task, "doc", where) == 0 and (tmp_path / "table.csv").read_text() == before
+    capsys.readouterr()
+    assert proof.main(task, "doc", (*where, "--rows", "no such row")) == 2
+    assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
 
 
 def test_solvers(tmp_path, typed):

@@ -1,0 +1,271 @@
+"""What both experiments do: photographs, synthetic images of them, and a network for each row, data and seed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from experiments import harness
+from experiments.proof import makers
+from experiments.proof.makers import INPAINTED, LEDITS, Making
+from experiments.proof.networks import IMAGENET, SCRATCH
+from experiments.proof.photographs import WORDS, drawn, real
+from experiments.proof.protocol import Divided, divided
+from experiments.proof.rows import AUGMENTED, BOTH, REAL, Row, write_training_set
+from experiments.proof.training import Budget
+from rli.datasets.annotations import Item
+from rli.errors import RLIError
+from rli.models.device import pick_device
+from rli.models.diffusion import Model
+from rli.models.loading import load
+from rli.photos.photo import GOOD, Photo
+from rli.photos.sources import READERS
+from rli.progress import shown
+
+DRAWN = "drawn"
+# The columns that say which training it was.
+KEY = ("data", "row", "seed", "size", "network", "weights", "model")
+# Words of the command that say which model it is.
+MODEL_KEYS = ("model", "model.weights", "runtime.device", "runtime.dtype")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done."""
+
+    budget: Budget
+    # Defective drawn photographs to learn from, drawn ones to test on, and photographs of a class of a real data set.
+    learned: int
+    tested: int
+    most: int | None
+    seeds: int
+    # Of the diffusion model, and edits of each photograph to each defect.
+    steps: int
+    variants: int
+    # Names of rows; None is all.
+    rows: tuple[str, ...] | None
+    # Pixels a side of drawn photographs; None is the model's own.
+    side: int | None = None
+    # The network, where none is named.
+    networks: Mapping[str, str] | None = None
+    inversion: str = "direct"
+
+    def settings(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """The command's: what the miniature shows defects with (experiments/edit_quality), and what was asked for."""
+        side = () if self.side is None else (f"resolution.height={self.side}", f"resolution.width={self.side}")
+        own = (f"inversion={self.inversion}", f"inversion.steps={self.steps}", "edit.cross=0.4", "edit.replace=0.0")
+        own += (f"dataset.variants.count={self.variants}", *side)
+        return (*own, *(() if any(one.startswith("model=") for one in asked) else ("model=mini",)), *asked)
+
+
+FEW = (REAL, AUGMENTED, "copy and paste", "edits", "placed", BOTH)
+SIZES = {
+    "tiny": Size(
+        budget=Budget(32, 1, 8),
+        learned=8,
+        tested=10,
+        most=6,
+        seeds=1,
+        steps=2,
+        variants=1,
+        side=64,
+        rows=(REAL, BOTH),
+        networks={"segmentation": "LRASPP", "classification": "MobileNetV3"},
+    ),
+    "small": Size(Budget(64, 5, 160), 12, 60, 12, 1, 10, 1, FEW),
+    "medium": Size(Budget(128, 6, 240), 20, 100, 30, 2, 20, 2, None),
+    "full": Size(Budget(256, 40, 500), 20, 200, None, 3, 50, 5, None, inversion="null_text"),
+}
+NETWORKS = {"segmentation": "UNet", "classification": "ResNet34"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned."""
+
+    # segmentation or classification; the folder of its table.
+    name: str
+    # The format of data sets that its networks read.
+    format: str
+    networks: tuple[str, ...]
+    # From the defects to the rows.
+    rows: Callable[[Sequence[str]], dict[str, Row]]
+    # Trains a network on a written data set, and measures it.
+    measure: Callable[[Asked, Path, Row, int], dict[str, float]]
+    # The metrics that the page shows.
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, checked."""
+
+    size_name: str
+    size: Size
+    network: str
+    weights: str
+    device: torch.device
+    settings: tuple[str, ...]
+    work: Path
+    out: Path
+    group: str | None
+    words: tuple[str, ...] | None
+    rows: tuple[str, ...] | None
+    seeds: int
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What rows of the table have in common."""
+        own = {"size": self.size_name, "network": self.network, "weights": self.weights}
+        return own | {"model": dict(setting.split("=", 1) for setting in self.settings)["model"]}
+
+
+def main(task: Task, doc: str, arguments: Sequence[str] | None = None) -> int:
+    """One experiment, from what is typed to its table.
+
+    Returns:
+        The exit status: 2 after one line for what the user can correct.
+    """
+    parser = harness.options(doc, device="auto", out=harness.ROOT / "experiments" / task.name)
+    parser.add_argument("--size", choices=SIZES, default="small", help="how much is done")
+    parser.add_argument("--data", nargs="+", default=[DRAWN], metavar="NAME", help="drawn, or READER=FOLDER")
+    parser.add_argument("--group", help="photographs that belong together: a pattern on their names, or folder")
+    parser.add_argument("--words", nargs="+", help="defects to edit to; the data's own classes unless named")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the table; the size's unless named")
+    parser.add_argument("--seeds", type=int, help="trainings of each row")
+    parser.add_argument("--network", choices=task.networks, help="what learns")
+    parser.add_argument("--weights", choices=(SCRATCH, IMAGENET), default=SCRATCH, help="what it begins with")
+    parser.add_argument("--work", type=Path, default=Path("outputs/proof"), help="pictures; a stopped run goes on")
+    parser.add_argument("settings", nargs="*", help="of the command that edits, such as model=sdxl; model=mini")
+    typed = parser.parse_intermixed_args(arguments)
+    try:
+        measure(task, _asked(task, typed), typed.data)
+    except RLIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
+    """The table, which is written after every row; what it has already is not measured again."""
+    if line := remark():
+        print(line, file=sys.stderr)
+    file = asked.out / "table.csv"
+    table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*KEY])
+    for name in data:
+        own = {"data": name.partition("=")[0], "row": "", "seed": 0, **asked.key}
+        place = asked.work / asked.size_name / own["data"]
+        sides = divided(photographs(name, place, asked), asked.group, near=name != DRAWN)
+        words = asked.words or tuple(sorted({photo.label for photo in sides.train} - {GOOD, ""}))
+        known = task.rows(words)
+        rows = [known[row] for row in asked.rows or known if row in known]
+        keys = [(row, seed, {**own, "row": row.name, "seed": seed}) for seed in range(asked.seeds) for row in rows]
+        todo = [(row, seed, key) for row, seed, key in keys if not is_in(table, key)]
+        made = images(sides, words, place, asked, {row.name for row, *_ in todo}) if todo else []
+        for row, seed, key in shown(todo, f"{task.name}, {own['data']}"):
+            folder = place / "sets" / task.format
+            counts = write_training_set(folder, task.format, row, sides, made, seed)
+            found = task.measure(asked, folder / task.format, row, seed)
+            told = key | dict(zip(("real", "synthetic"), counts, strict=True)) | found
+            table = pd.DataFrame([*table.to_dict("records"), told])
+            harness.write_csv(file, table)
+    harness.record(asked.out, "table", table, summary(table, task.shown))
+    return table
+
+
+def is_in(table: pd.DataFrame, key: Mapping[str, object]) -> bool:
+    """Whether the table has a row of this key."""
+    return bool(np.logical_and.reduce([table[name] == value for name, value in key.items()]).any())
+
+
+def photographs(name: str, place: Path, asked: Asked) -> list[Photo]:
+    """The photographs of a data set by its name: drawn, or READER=FOLDER."""
+    if name == DRAWN:
+        return drawn(place / "photographs", asked.size.learned, asked.size.tested, side_of(asked))
+    kind, _, path = name.partition("=")
+    if kind not in READERS or not path:
+        raise RLIError(f"--data {name}: expected drawn, or a reader and its folder, such as magnetic_tile=tiles")
+    return real(kind, Path(path), asked.size.most)
+
+
+def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, rows: set[str]) -> list[Item]:
+    """The synthetic images of the training photographs that rows of these names need."""
+    side, steps = side_of(asked), asked.size.steps
+    making = Making(sides.train, words, place / "made", asked.settings, steps, side)
+    made = [*makers.ours(making), *makers.pasted(making)]
+    wanted = [maker for maker in (INPAINTED, LEDITS) if maker in rows]
+    model = loaded(asked) if wanted else None
+    return made + [item for maker in wanted if model for item in makers.peers(making, model, maker)]
+
+
+def loaded(asked: Asked) -> Model:
+    """The model that the command's settings name."""
+    told = dict(setting.split("=", 1) for setting in asked.settings if setting.split("=", 1)[0] in MODEL_KEYS)
+    options = {"device": told.get("runtime.device", "auto"), "dtype": told.get("runtime.dtype", "auto")}
+    return load(told.get("model", "mini"), told.get("model.weights"), **options)
+
+
+def side_of(asked: Asked) -> int:
+    """Pixels a side of drawn photographs: the size's, or what the loaded model was trained at."""
+    if asked.size.side is not None:
+        return asked.size.side
+    model = loaded(asked)
+    return int(model.unet.config.sample_size * model.pixels_per_latent)
+
+
+def remark() -> str:
+    """A line about what is not there; "" where everything is."""
+    missing = "AUROC, AP and F1 stay empty without scikit-learn: pip install 'rli[proof]'"
+    return "" if find_spec("sklearn") else missing
+
+
+def summary(table: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """A line for each row: mean and spread over the seeds, of the epoch chosen honestly and of the best on the test."""
+    head = ["Data", "Learned from", "seeds", "synthetic"]
+    head += [f"{name}{kind}" for name in metrics for kind in ("", ", best on test")]
+    lines = []
+    for (size, network, data, row), own in table.groupby(["size", "network", "data", "row"], sort=False):
+        cells = [figure(own, f"{name}{kind}") for name in metrics for kind in ("", "_best")]
+        lines.append([f"{data}, {network}, {size}", row, str(len(own)), f"{own['synthetic'].mean():.0f}", *cells])
+    return harness.markdown(head, lines, words=2)
+
+
+def figure(rows: pd.DataFrame, name: str) -> str:
+    """Mean and, of several seeds, standard deviation of a share, in percent."""
+    values = 100 * rows[name].dropna() if name in rows else pd.Series(dtype=float)
+    if values.empty:
+        return ""
+    return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
+
+
+def _asked(task: Task, typed: argparse.Namespace) -> Asked:
+    size = SIZES[typed.size]
+    settings = [*size.settings(typed.settings)]
+    settings += [] if typed.device == "auto" else [f"runtime.device={typed.device}"]
+    known = task.rows(typed.words or WORDS)
+    rows = tuple(typed.rows) if typed.rows else size.rows
+    for row in rows or ():
+        if row not in known and not row.startswith("edits to "):
+            raise RLIError(f"--rows {row}: unknown row; expected some of {', '.join(known)}")
+    return Asked(
+        size_name=typed.size,
+        size=size,
+        network=typed.network or (size.networks or NETWORKS)[task.name],
+        weights=typed.weights,
+        device=pick_device(typed.device),
+        settings=tuple(settings),
+        work=typed.work,
+        out=typed.out,
+        group=typed.group,
+        words=tuple(typed.words) if typed.words else None,
+        rows=rows,
+        seeds=typed.seeds or size.seeds,
+    )
