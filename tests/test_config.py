@@ -10,6 +10,7 @@ from command import composed
 from omegaconf import OmegaConf
 
 from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
+from rli.method.records import EditSettings
 from rli.runs.config import build, keyed, read_config
 from rli.runs.run import finish, work
 from rli.runs.shards import Shard
@@ -106,3 +107,13 @@ def test_results_do_not_go_where_the_photographs_are(config, tmp_path):
     settings = {**config.settings, "data": {**config.settings["data"], "path": str(tmp_path)}}
     with pytest.raises(RLIError, match="holds the photographs"):
         work(replace(config, settings=settings), tmp_path)
+
+
+def test_a_data_set_has_edit_defaults_of_its_own_and_what_is_typed_wins():
+    def edit(*typed):
+        cfg = composed("model=mini", "data=sample", "out=run", *typed)
+        return read_config(OmegaConf.to_container(cfg, resolve=True)).job.edit
+
+    assert edit() == EditSettings(cross=1.0, replace=0.8, fresh=0.0)
+    assert edit("export=coco") == EditSettings(cross=0.4, replace=0.0, fresh=0.5)
+    assert edit("export=coco", "edit.cross=1", "edit.fresh=0") == EditSettings(cross=1.0, replace=0.0, fresh=0.0)

@@ -82,8 +82,8 @@ def test_a_group_s_defaults_are_the_code_s(cfg, group):
     said = [(key, value) for taker, names in takers for key, value in defaults(taker, names).items() if key in values]
     for key, value in said:
         # Of a nested group the values are compared where that group's own turn is.
-        # Null is the default of whichever solver is chosen.
-        if f"{group}.{key}" not in TAKERS and not (values[key] is None and group == "inversion"):
+        # Null is the default of whichever solver is chosen, or what suits the task.
+        if f"{group}.{key}" not in TAKERS and not (values[key] is None and group in ("inversion", "edit")):
             assert same(values[key]) == same(value), f"{group}.{key}"
     left = {f"{group}.{key}" for key in values} - {f"{group}.{key}" for key, _ in said}
     assert left <= CONF_ALONE

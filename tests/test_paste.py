@@ -110,3 +110,15 @@ def test_texture_becomes_as_strong_in_the_edit_as_it_is_around_it():
     patch = Patch(view, back + 40, back, mask)
     spread = {how: (pasted(photo, [patch], way)[0] - (back + 40.0))[26:38, 26:38].std() for how, way in WAYS.items()}
     assert spread["pixels"] == 0 and 2.5 < spread["difference"] < 3.5 < 5 < spread["texture"] < 7
+
+
+def test_texture_does_not_bring_the_old_defect_s_fine_lines_back():
+    rng, mask = np.random.default_rng(0), np.zeros((64, 64), bool)
+    mask[16:48, 16:48] = True
+    line = np.zeros((64, 64, 1))
+    line[20:44, 32] = 60  # as fine as a VAE loses: the reconstruction does not show it
+    back = smooth(64, 64).astype(np.uint8)
+    photo = (back + rng.normal(0, 4, (64, 64, 1)) - line).round().clip(0, 255).astype(np.uint8)
+    patch = Patch(whole_view((64, 64), SIZE), back + 30, back, mask)
+    dark = {how: (back + 30.0 - pasted(photo, [patch], way)[0])[20:44, 32].mean() for how, way in WAYS.items()}
+    assert dark["difference"] > 50 and abs(dark["texture"]) < 3

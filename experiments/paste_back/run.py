@@ -19,6 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from experiments.harness import ROOT, command, markdown, options, record
+from rli.datasets.annotations import STILL_THERE, remains
 from rli.images import Picture, read_picture, write_png
 from rli.photos.paste import LAPLACIANS, WAYS, Patch, difference, pasted
 from rli.photos.windows import View
@@ -32,6 +33,8 @@ MARGIN, RING = 5, (2, 12)
 BOUNDS = (0.8, 1.25)
 # Of `mixed`: the change in grey levels below which the photograph's texture stays, and above which none of it does.
 LITTLE, MUCH = 16.0, 48.0
+# What the summary counts.
+COUNTS = ("kept", "same_kind", "within", "within_own", "soft", "old_gone")
 # Photographs of the picture, and the side of its tiles.
 SHOWN, TILE = (0, 4, 7, 8, 12, 17), 240
 
@@ -72,7 +75,15 @@ def edited(folder: Path, files: Sequence[tuple[str, Path, np.ndarray]], steps: i
     prompts = (f"+defect.all.{name}={prompt}" for name, prompt in DEFECTS.items())
     settings = ("model=mini", "runtime=cpu", "tracking=off", "defect=original", *prompts)
     out = folder / "-".join(("run", *more)).replace("=", "-").replace(".", "-")
-    asked = (*settings, f"inversion.steps={steps}", "edit.cross=0.4", "edit.replace=0", *more, f"out={out}")
+    asked = (
+        *settings,
+        f"inversion.steps={steps}",
+        "edit.cross=0.4",
+        "edit.replace=0",
+        "edit.fresh=0.5",
+        *more,
+        f"out={out}",
+    )
     subprocess.run(command("data=list", f"data.path={folder / 'list.csv'}", *asked), cwd=ROOT, check=True)
     return out
 
@@ -100,12 +111,15 @@ def gradient(grey: np.ndarray) -> np.ndarray:
     return np.hypot(*(ndimage.sobel(grey.astype(float), axis) for axis in (0, 1))) / 8
 
 
-def measured(own: Picture, made: Picture, mask: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+def measured(
+    own: Picture, made: Picture, truth: np.ndarray, mask: np.ndarray, weights: np.ndarray
+) -> dict[str, float | None]:
     """The figures of one edit.
 
     Args:
         own: The photograph.
         made: The edit, laid back.
+        truth: Where the photograph's own defect is, (H,W) bool.
         mask: Where it may differ, (H,W) bool.
         weights: How much of it was taken, (H,W).
     """
@@ -122,10 +136,11 @@ def measured(own: Picture, made: Picture, mask: np.ndarray, weights: np.ndarray)
         "edge": float(gradient(after)[edge].mean() / steep),
         "edge_of_photo": float(gradient(before)[edge].mean() / steep),
         "change": float(np.abs(after - before)[mask].mean()),
+        "old_remains": remains(made.rgb, own.rgb, truth),
     }
 
 
-def rows_of(name: str, file: Path, photo: PhotoResult) -> Iterator[dict[str, object]]:
+def rows_of(name: str, file: Path, truth: np.ndarray, photo: PhotoResult) -> Iterator[dict[str, object]]:
     """A row for each defect and way of laying it back."""
     own = read_picture(file)
     for defect in DEFECTS:
@@ -137,20 +152,30 @@ def rows_of(name: str, file: Path, photo: PhotoResult) -> Iterator[dict[str, obj
                 if isinstance(view := window.view, View)
             ]
             edit, weights = pasted(own.rgb, patches, values)
-            figures = measured(own, own.pasted(edit, weights), mask, weights)
+            figures = measured(own, own.pasted(edit, weights), truth, mask, weights)
             yield {"photo": name, "defect": defect, "way": way, **figures}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """What was found of each way, of the photographs' means over the defects."""
-    figures = ["differ_outside", "same_kind", "noise", "noise_of_photo", "edge", "edge_of_photo", "change"]
+    figures = [
+        "differ_outside",
+        "same_kind",
+        "noise",
+        "noise_of_photo",
+        "edge",
+        "edge_of_photo",
+        "change",
+        "old_remains",
+    ]
     each = rows.groupby(["way", "photo"], sort=False)[figures].mean().reset_index()
     each["kept"] = each["differ_outside"] == 0
     each["within"] = each["noise"].between(*BOUNDS)
     each["within_own"] = (each["noise"] / each["noise_of_photo"]).between(*BOUNDS)
     each["soft"] = each["edge"] <= 1
+    each["old_gone"] = each["old_remains"] < STILL_THERE
     found = each.groupby("way", sort=False)
-    counts = found[["kept", "same_kind", "within", "within_own", "soft"]].sum().astype(int)
+    counts = found[[*COUNTS]].sum().astype(int)
     medians = found[["noise", "edge", "change"]].median()
     return counts.join(medians).assign(photos=found.size()).reset_index()
 
@@ -159,12 +184,11 @@ def text(table: pd.DataFrame) -> str:
     """The summary as Markdown."""
     head = (
         "way|outside kept|same depth and channels|noise within 0.8–1.25 of the ring|of the photograph's own ratio|"
-        "edge below the 95th percentile|noise, median|edge, median|change, grey levels"
+        "edge below the 95th percentile|old defect gone|noise, median|edge, median|change, grey levels"
     )
-    counts = ("kept", "same_kind", "within", "within_own", "soft")
     lines = [
         [row["way"]]
-        + [f"{row[name]} of {row['photos']}" for name in counts]
+        + [f"{row[name]} of {row['photos']}" for name in COUNTS]
         + [f"{row['noise']:.2f}", f"{row['edge']:.2f}", f"{row['change']:.1f}"]
         for row in table.to_dict("records")
     ]
@@ -200,7 +224,7 @@ def main() -> None:
         chosen = [files[k] for k in SHOWN if k < len(files)]
         before = results(edited(Path(place), chosen, asked.steps, *whole), len(chosen))
     rows = pd.DataFrame(
-        row for (name, file, _), photo in zip(files, now, strict=True) for row in rows_of(name, file, photo)
+        row for (name, file, truth), photo in zip(files, now, strict=True) for row in rows_of(name, file, truth, photo)
     )
     record(asked.out, "results", rows, text(summary(rows)))
     write_png(asked.out / "before_after.png", picture([now[k] for k in SHOWN if k < len(files)], before))

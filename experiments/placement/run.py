@@ -33,8 +33,7 @@ FORMATS = "[mvtec_ad,anomalib_folder,imagefolder,segmentation,yolo,coco]"
 SETTINGS = (
     *("model=mini", "runtime=cpu", "tracking=off", "defect=custom", "defect.name=crack"),
     *("defect.target=photo of a crack image", f"defect.prompts={HERE / 'prompts.yaml'}"),
-    *("inversion=direct", "edit.cross=0.4", "edit.replace=0.0", "edit.fresh=1"),
-    "inversion.batch_size=8",
+    *("inversion=direct", "inversion.batch_size=8"),
     *("data=list", "data.path=list.csv", "data.classes=[good]", f"export={FORMATS}", "out=run"),
 )
 OWN = {

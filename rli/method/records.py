@@ -92,8 +92,8 @@ class EditSettings:
     # The reference code's convention is always nearest.
     interpolation: str = "bicubic"
     # Share in [0,1] of fresh noise in the region at the start of sampling: 0 keeps the photograph's own, as the paper
-    # does; 1 forgets what was there. None is 0, and for a data set's edits its own default.
-    fresh: float | None = None
+    # does; 1 forgets what was there.
+    fresh: float = 0.0
     # standard, or the reference code's: its alignment of prompts, and cross counted in fiftieths of the steps.
     convention: str = "standard"
 
@@ -105,7 +105,7 @@ class EditSettings:
         within("cross", self.cross, 0, 1)
         within("replace", self.replace, 0, 1)
         within("threshold", self.threshold, 0, 1)
-        within("fresh", self.fresh or 0, 0, 1)
+        within("fresh", self.fresh, 0, 1)
 
     @property
     def map_interpolation(self) -> str:

@@ -80,7 +80,7 @@ def sample(
     time_ids = None if texts.time_ids is None else texts.time_ids[:1]
     z = source_latents[0, source_of]
     if batch.noise is not None:
-        z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh or 0)
+        z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh)
     for step in progress(steps, f"editing, {len(z)} at once"):
         if step.is_identity and settings.convention == "standard":
             continue  # the reference predicts here too, which moves nothing but its mask

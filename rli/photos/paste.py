@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ AROUND = 12
 ROUNDING = 0.35
 # The difference of two Laplacians, which finds noise.
 LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-# The change in grey levels from which on texture is brought to the strength that it has around the mask, and the
-# smallest and the largest factor.
+# The change in grey levels from which on texture is that of the mask's surroundings, and the smallest and the largest
+# factor that brings it to its strength there.
 MUCH, WEAKEST, STRONGEST = 8.0, 0.4, 2.0
+# The side of the pieces that texture is laid from, how many of them are enough, and how far they stay from the mask.
+PIECE, PIECES, CLEAR = 8, 512, 2
 
 
 @dataclass(frozen=True)
@@ -130,19 +133,44 @@ def difference(photo: np.ndarray, edit: np.ndarray, back: np.ndarray, inside: np
 
 
 def texture(photo: np.ndarray, edit: np.ndarray, back: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """As `difference`; where the edit changes much, the texture becomes as strong as it is around the mask."""
+    """As `difference`; where the edit changes much, with the texture that the VAE lost around the mask, as strong as it
+    is there: what it lost inside the mask has the fine lines of the old defect."""
     from scipy import ndimage
 
     lost = photo - back
     much = _smooth_step(ndimage.gaussian_filter(np.abs(edit - back).max(-1), 1.0) / MUCH)
     far = ndimage.distance_transform_edt(~inside)
-    new, around = inside & (much > 0.5), (far > 2) & (far <= AROUND)
+    new, around = inside & (much > 0.5), (far > CLEAR) & (far <= AROUND)
     if not new.any() or not around.any():
         return edit + lost
-    wanted, own, comes = (_texture_of(*pair) for pair in ((photo, around), (edit, new), (lost, new)))
+    clean = _texture_from(lost, far > CLEAR)
+    wanted, own, comes = (_texture_of(*pair) for pair in ((photo, around), (edit, new), (clean, new)))
     missing = max(0.0, wanted**2 - own**2 - ROUNDING**2)
     factor = np.clip(np.sqrt(missing) / max(comes, 1e-3), WEAKEST, STRONGEST)
-    return edit + lost * (1 + much * (factor - 1))[..., None]
+    return edit + lost + much[..., None] * (factor * clean - lost)
+
+
+def _texture_from(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Texture of the size of values (h,w,3), laid from square pieces of where (h,w) bool; the values themselves where
+    no piece fits. Pieces overlap by halves; their weights' squares add up to 1, which keeps the texture's strength."""
+    from scipy import ndimage
+
+    fits = ndimage.minimum_filter(where, PIECE, origin=-(PIECE // 2), mode="constant")
+    corners = np.argwhere(fits)
+    if not len(corners):
+        return values
+    corners = corners[:: -(-len(corners) // PIECES)]
+    weights = np.sin(np.pi * (np.arange(PIECE) + 0.5) / PIECE)
+    pieces = np.stack([values[y : y + PIECE, x : x + PIECE] for y, x in corners])
+    pieces = (pieces - pieces.mean((0, 1, 2))) * (weights[:, None] * weights)[..., None]
+    generator, (height, width) = np.random.default_rng(0), where.shape  # the same edit is always laid the same
+    rows, columns = (length // PIECE + 2 for length in (height, width))
+    laid = np.zeros((height, width, values.shape[-1]), np.float32)
+    for down, right in product((PIECE // 2, PIECE), repeat=2):
+        chosen = pieces[generator.integers(len(pieces), size=(rows, columns))]
+        plane = chosen.swapaxes(1, 2).reshape(rows * PIECE, columns * PIECE, -1)
+        laid += plane[down:, right:][:height, :width]
+    return laid
 
 
 def _texture_of(values: np.ndarray, where: np.ndarray) -> float:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 # Pixels a side at which a photograph is tried.
 SMALL = 64
 
-# The share of fresh noise in a data set's edits unless edit.fresh says another (experiments/peers).
-DATASET_FRESH = 0.5
+# A data set's own defaults. Compared in known regions with the paper's, they show the wanted defect far more often and
+# the old one less, and still keep some of the photograph's structure (experiments/peers).
+DATASET_EDITS = {"cross": 0.4, "replace": 0.0, "fresh": 0.5}
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
@@ -156,8 +157,13 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
 
 
 def _edit(cfg: Mapping[str, Any]) -> EditSettings:
-    settings = build(EditSettings, "edit", cfg["edit"])
-    return replace(settings, fresh=DATASET_FRESH) if cfg["export"] and settings.fresh is None else settings
+    return build(EditSettings, "edit", edit_settings(cfg))
+
+
+def edit_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `edit` without null: what is not said is the paper's, or a data set's own."""
+    said = {name: value for name, value in cfg["edit"].items() if value is not None}
+    return {**(DATASET_EDITS if cfg["export"] else {}), **said}
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
@@ -299,7 +305,8 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
 
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What a data set's card says of the settings."""
-    return {"model": cfg["model"]["name"], **{name: cfg[name] for name in ON_CARD}, "seed": cfg["runtime"]["seed"]}
+    said = {**{name: cfg[name] for name in ON_CARD}, "edit": edit_settings(cfg)}
+    return {"model": cfg["model"]["name"], **said, "seed": cfg["runtime"]["seed"]}
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:

@@ -157,7 +157,6 @@ GROUPS: dict[str, type] = {
     "resolution": Resolution,
     "defect": Defect,
     "rli": RLI,
-    "edit": EditSettings,
     "tracking": Tracking,
     "runtime": Runtime,
     "model": ModelChoice,
@@ -181,6 +180,7 @@ def check_settings(cfg: Any) -> None:
         check_group(kind, name, cfg[name])
     check_group(Gate, "dataset.gate", cfg["dataset"]["gate"])
     check_group(Variants, "dataset.variants", cfg["dataset"]["variants"])
+    check_shared([EditSettings], "edit", cfg["edit"], nullable=True)
     _check_data(cfg["data"])
     _check_placement(cfg["placement"])
     _check_inversion(cfg["inversion"])
