@@ -114,6 +114,7 @@ def read_manifest(run: Path) -> list[Item]:
             "maker": OURS,
             "kept": str(row.kept) == "True",
             "from": labels[row.photo],
+            "recognised": float(row.recognised_margin or "nan"),
         }
         items.append(Item(run / row.image, row.kind, row.photo, row.name, "", row.label, "train", regions, facts=facts))
     return items

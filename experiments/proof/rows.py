@@ -51,6 +51,11 @@ def edits(word: str = "") -> Callable[[Item], bool]:
     return lambda item: by(OURS)(item) and item.facts["from"] != GOOD and word in ("", item.label)
 
 
+def recognised(item: Item) -> bool:
+    """Our edits, placed or not, in which the model recognises what was wanted."""
+    return by(OURS)(item) and item.facts["recognised"] > 0
+
+
 def placed(item: Item) -> bool:
     """Good photographs that we gave a defect."""
     return by(OURS)(item) and item.facts["from"] == GOOD
@@ -71,7 +76,8 @@ def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
         *(Row("edits", edits()), Row("edits, no gate", edits(), gate=False)),
         *(Row("placed", placed), Row("placed, no gate", placed, gate=False)),
         *(Row(BOTH if ratio == RATIO else f"{BOTH}, ratio {ratio:g}", by(OURS), ratio) for ratio in RATIOS),
-        *(Row(f"{BOTH}, no gate", by(OURS), gate=False), Row(INPAINTED, by(INPAINTED)), Row(LEDITS, by(LEDITS))),
+        *(Row(f"{BOTH}, no gate", by(OURS), gate=False), Row(f"{BOTH}, recognised", recognised)),
+        *(Row(INPAINTED, by(INPAINTED)), Row(LEDITS, by(LEDITS))),
     ]
     return {row.name: row for row in found}
 

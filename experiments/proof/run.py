@@ -62,6 +62,7 @@ class Size:
         """The command's: what the miniature shows defects with (experiments/edit_quality), and what was asked for."""
         side = () if self.side is None else (f"resolution.height={self.side}", f"resolution.width={self.side}")
         own = (f"inversion={self.inversion}", f"inversion.steps={self.steps}", "edit.cross=0.4", "edit.replace=0.0")
+        own += ("recognition=on",)
         own += (f"dataset.variants.count={self.variants}", *side)
         return (*own, *(() if any(one.startswith("model=") for one in asked) else ("model=mini",)), *asked)
 

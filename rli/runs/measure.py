@@ -11,6 +11,7 @@ from rli.datasets.annotations import change_mask, remains
 from rli.errors import PassingError
 from rli.images import Picture, to_uint8
 from rli.method.editing import vae_round_trip
+from rli.method.recognition import Recognised, recognise
 from rli.method.records import Edit, EditSettings, Inversion
 from rli.metrics.columns import ORIGINAL, Judge, Measurement, Row, pooled, row_of
 from rli.metrics.lpips import Lpips
@@ -18,6 +19,7 @@ from rli.models.diffusion import Model
 from rli.photos.paste import WAYS, Patch, Way, bounds, mask_laid_back, pasted, pixels
 from rli.photos.windows import Size, View
 from rli.runs.bounds import as_grey_as
+from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
@@ -40,6 +42,8 @@ class Judged:
     settings: EditSettings
     seconds: float
     scores: dict[str, float]
+    # What the model says of each window; None where nobody asked it.
+    recognised: tuple[Recognised | None, ...]
     # Why it is rejected; None where it is kept.
     reason: str | None
 
@@ -111,7 +115,7 @@ def _with_retries(
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
     selection, backs = job.selection, [to_uint8(image) for image in done.reconstructions]
-    first = last = _judged(selection, made, read.windows, backs)
+    first = last = _judged(job, model, read, made, backs)
     if selection is None or first.reason is None:
         return first
     seeds = noise_seeds(job, read)
@@ -122,28 +126,37 @@ def _with_retries(
         given = inversions, [made.target], settings, done.reconstructions
         again = edit_windows(model, read.windows, *given, seeds=seeds)
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
-        last = _judged(selection, other, read.windows, backs)
+        last = _judged(job, model, read, other, backs)
         if last.reason is None:
             return last
     return first
 
 
-def _judged(
-    selection: Selection | None, made: EditMade, windows: Sequence[WorkedWindow], backs: Sequence[np.ndarray]
-) -> Judged:
-    """An edit with what the quality gate says of all its windows together, where there is a selection."""
-    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, None)
+def _judged(job: Job, model: Model, read: ReadPhoto, made: EditMade, backs: Sequence[np.ndarray]) -> Judged:
+    """An edit with what the model says of it, where it is asked, and with what the quality gate says of all its windows
+    together, where there is a selection."""
+    selection, known = job.selection, tuple(_recognised(job, model, read.prompts, edit) for edit in made.edits)
+    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, known, None)
     if selection is None:
         return plain
     changes, scores = [], []
-    for edit, window, back in zip(made.edits, windows, backs, strict=True):
+    for edit, window, back, seen in zip(made.edits, read.windows, backs, known, strict=True):
         image = to_uint8(edit.image)
         held_by = edit.mask if _is_held(made.settings, window) else window.inside
         change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
         changes.append(change)
-        scores.append(score(image, back, to_uint8(window.image), edit.mask, change))
+        found = score(image, back, to_uint8(window.image), edit.mask, change)
+        scores.append(replace(found, recognised_margin=seen.margin) if seen else found)
     of_all = Scores.pooled(scores)
     return replace(plain, changes=tuple(changes), scores=asdict(of_all), reason=reject_reason(of_all, selection.gate))
+
+
+def _recognised(job: Job, model: Model, prompts: Prompts, edit: Edit) -> Recognised | None:
+    """Whether the model recognises what was wanted of a window; every edit has the same noise."""
+    if job.recognition is None:
+        return None
+    others = (prompts.source, *(target.prompt for target in prompts.targets))
+    return recognise(model, edit.image, edit.target.prompt, others, edit.mask, job.recognition, job.inversion.seed)
 
 
 def _is_held(settings: EditSettings, window: WorkedWindow) -> bool:
@@ -281,6 +294,7 @@ def _rows(
                 image=window.edits[edit.name].image,
                 mask=edit.edits[k].mask,
                 label=edit.label,
+                recognised=edit.recognised[k],
                 seconds_edit=edit.seconds / len(windows),
             )
             for edit in judged
