@@ -12,6 +12,7 @@ from experiments import harness
 from experiments.classification import __main__ as classification
 from experiments.cost import kernels, memory, profile, solvers
 from experiments.edit_quality import run as edit_quality
+from experiments.evaluate import __main__ as evaluation
 from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
@@ -19,6 +20,8 @@ from experiments.placement.read_back import READ_BACK
 from experiments.proof import run as proof
 from experiments.reconstruction import run as reconstruction
 from experiments.segmentation import __main__ as segmentation
+from rli.images import write_png
+from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
@@ -104,6 +107,25 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
     capsys.readouterr()
     assert proof.main(task, "doc", (*where, "--rows", "no such row")) == 2
     assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
+
+
+def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):
+    for k in range(24):
+        defects = ("crack",) if k % 2 else ()
+        drawn = surface(UNSEEN + k, defects, 64, 64)
+        write_png(tmp_path / "photos" / ("crack" if k % 2 else "good") / f"<b>{k:02d}.png", drawn.image)
+        if defects:
+            write_png(tmp_path / "photos" / "crack" / f"<b>{k:02d}_mask.png", drawn.mask)
+    own = (f"folder={tmp_path / 'photos'}", "--size", "tiny", "--words", "rust", "--seeds", "2")
+    rows = ("--rows", "augmented", "edits and placed", "--out", str(tmp_path / "out"))
+    assert evaluation.main((*own, *rows)) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.match(r"with edits and placed beside augmented: (better|no different|worse) \(miou", line)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Missed before, found after" in page and "<b>" not in page
+    assert len(pd.read_csv(tmp_path / "out" / "table.csv")) == 4
+    assert evaluation.main(("nothing", *rows)) == 2
+    assert "expected drawn, or a reader and its folder" in capsys.readouterr().err
 
 
 def test_solvers(tmp_path, typed):

@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from builders import box, grey, noise, write_images
 
+from experiments.evaluate.page import Seen, precision_and_recall
+from experiments.proof.answer import answer
 from experiments.proof.makers import COPIES, INPAINTED, OURS, PASTED, Making, copied, pasted
 from experiments.proof.photographs import drawn, original, real, rewritten
 from experiments.proof.protocol import divided, refuse_leaks
@@ -161,6 +164,34 @@ def test_the_honest_epoch_and_the_one_that_was_best_on_the_test():
     epochs = [Epoch(held, test, nothing, nothing) for held, test in ((0.2, 0.9), (0.5, 0.3), (0.5, 0.4), (0.1, 0.2))]
     honest, best = best_epochs(iter(epochs))
     assert (honest.test, best.test) == (0.4, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((0.05, 0.06, 0.04), "better"),
+        ((-0.05, -0.06, -0.04), "worse"),
+        ((0.05, -0.06, 0.02), "no different"),
+        ((0.3,), "not known"),
+    ],
+)
+def test_an_answer_is_a_difference_beyond_the_spread_of_the_seeds(gains, verdict):
+    rows = [{"row": "with", "seed": k, "miou": 0.5 + 0.1 * k + gain} for k, gain in enumerate(gains)]
+    rows += [{"row": "without", "seed": k, "miou": 0.5 + 0.1 * k} for k in (2, 1, 0)]
+    found = answer(pd.DataFrame(rows), "with", "without", "miou")
+    assert found.verdict == verdict and found.difference == pytest.approx(np.mean(gains))
+    assert verdict in found.sentence("miou", "with", "without")
+
+
+def test_what_is_missed_before_and_found_after():
+    truth = np.zeros((4, 8, 8), bool)
+    truth[:2, 2:4, 2:4] = True
+    found = np.zeros((4, 8, 8), np.float16)
+    found[0, 3, 3] = found[2, 0, 0] = 0.7
+    assert [*Seen(truth, found, 0.5).right] == [True, False, False, True]
+    assert [*Seen(np.array([0, 1]), np.array([1, 1]), 0.5).right] == [False, True]
+    precision, recall = precision_and_recall(truth, found)
+    assert (precision[50], recall[50]) == (0.5, 1 / 8) and recall[-1] == 1 and (np.diff(recall) >= 0).all()
 
 
 def test_overlap_of_masks():

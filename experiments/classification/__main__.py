@@ -17,7 +17,7 @@ from experiments.proof.networks import CLASSIFIERS, classifier
 from experiments.proof.rows import Row, rows
 from experiments.proof.run import Asked, Task, main
 from experiments.proof.scores import classified, with_best
-from experiments.proof.training import Epoch, best_epochs, predicted, trained, transforms
+from experiments.proof.training import Epoch, Measured, best_epochs, predicted, trained, transforms
 
 
 class Classes(ImageFolder):
@@ -55,13 +55,13 @@ def epochs(network: nn.Module, asked: Asked, folder: Path, row: Row, seed: int) 
         yield Epoch(*right, truth, found.argmax(1))
 
 
-def measure(asked: Asked, folder: Path, row: Row, seed: int) -> dict[str, float]:
+def measure(asked: Asked, folder: Path, row: Row, seed: int) -> Measured:
     """Trains a network on a row's data set, and measures it."""
     torch.manual_seed(seed)
     classes = len((folder / "classes.txt").read_text().splitlines())
     network = classifier(asked.network, classes, asked.weights).to(asked.device)
     honest, best = best_epochs(epochs(network, asked, folder, row, seed))
-    return with_best(*(classified(epoch.truth, epoch.found) for epoch in (honest, best)))
+    return Measured(with_best(*(classified(epoch.truth, epoch.found) for epoch in (honest, best))), honest)
 
 
 TASK = Task(

@@ -107,8 +107,8 @@ def _donors(item: Item) -> list[str]:
 def alike(photos: Sequence[Photo]) -> list[tuple[str, ...]]:
     """Of each photograph the names of those before it that look like it, and its own."""
     hashes = np.array([_difference_hash(photo) for photo in photos])
-    apart = (hashes[:, None] != hashes[None]).sum(-1)
-    return [tuple(photos[j].name for j in range(k + 1) if apart[k, j] <= NEAR) for k in range(len(photos))]
+    near = (np.flatnonzero((hashes[: k + 1] != own).sum(1) <= NEAR) for k, own in enumerate(hashes))
+    return [tuple(photos[j].name for j in found) for found in near]
 
 
 def _groups(photos: Sequence[Photo], rule: str | None, *, near: bool) -> list[str]:

@@ -20,9 +20,10 @@ from experiments.proof.networks import IMAGENET, SCRATCH
 from experiments.proof.photographs import WORDS, drawn, real
 from experiments.proof.protocol import Divided, divided
 from experiments.proof.rows import AUGMENTED, BOTH, REAL, Row, write_training_set
-from experiments.proof.training import Budget
+from experiments.proof.training import Budget, Epoch, Measured
 from rli.datasets.annotations import Item
 from rli.errors import RLIError
+from rli.files import whole_file
 from rli.models.device import pick_device
 from rli.models.diffusion import Model
 from rli.models.loading import load
@@ -100,7 +101,7 @@ class Task:
     # From the defects to the rows.
     rows: Callable[[Sequence[str]], dict[str, Row]]
     # Trains a network on a written data set, and measures it.
-    measure: Callable[[Asked, Path, Row, int], dict[str, float]]
+    measure: Callable[[Asked, Path, Row, int], Measured]
     # The metrics that the page shows.
     shown: tuple[str, ...]
 
@@ -135,24 +136,31 @@ def main(task: Task, doc: str, arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 2 after one line for what the user can correct.
     """
-    parser = harness.options(doc, device="auto", out=harness.ROOT / "experiments" / task.name)
-    parser.add_argument("--size", choices=SIZES, default="small", help="how much is done")
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=[DRAWN], metavar="NAME", help="drawn, or READER=FOLDER")
-    parser.add_argument("--group", help="photographs that belong together: a pattern on their names, or folder")
-    parser.add_argument("--words", nargs="+", help="defects to edit to; the data's own classes unless named")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the table; the size's unless named")
-    parser.add_argument("--seeds", type=int, help="trainings of each row")
-    parser.add_argument("--network", choices=task.networks, help="what learns")
-    parser.add_argument("--weights", choices=(SCRATCH, IMAGENET), default=SCRATCH, help="what it begins with")
-    parser.add_argument("--work", type=Path, default=Path("outputs/proof"), help="pictures; a stopped run goes on")
-    parser.add_argument("settings", nargs="*", help="of the command that edits, such as model=sdxl; model=mini")
+    add_options(parser, task.networks, harness.ROOT / "experiments" / task.name)
     typed = parser.parse_intermixed_args(arguments)
     try:
-        measure(task, _asked(task, typed), typed.data)
+        measure(task, asked_of(task, typed), typed.data)
     except RLIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def add_options(parser: argparse.ArgumentParser, networks: Sequence[str], out: Path) -> None:
+    """What everything that trains can be asked; its settings come last."""
+    parser.add_argument("--size", choices=SIZES, default="small", help="how much is done")
+    for name, default in {"device": "auto", "out": out}.items():
+        parser.add_argument(f"--{name}", default=default, **harness.OPTIONS[name])
+    parser.add_argument("--group", help="photographs that belong together: a pattern on their names, or folder")
+    parser.add_argument("--words", nargs="+", help="defects to edit to; the data's own classes unless named")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the table; the size's unless named")
+    parser.add_argument("--seeds", type=int, help="trainings of each row")
+    parser.add_argument("--network", choices=networks, help="what learns")
+    parser.add_argument("--weights", choices=(SCRATCH, IMAGENET), default=SCRATCH, help="what it begins with")
+    parser.add_argument("--work", type=Path, help="pictures; a stopped run goes on")
+    parser.add_argument("settings", nargs="*", help="of the command that edits, such as model=sdxl; model=mini")
 
 
 def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
@@ -163,7 +171,7 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
     table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*KEY])
     for name in data:
         own = {"data": name.partition("=")[0], "row": "", "seed": 0, **asked.key}
-        place = asked.work / asked.size_name / own["data"]
+        place = place_of(asked, name)
         sides = divided(photographs(name, place, asked), asked.group, near=name != DRAWN)
         words = asked.words or tuple(sorted({photo.label for photo in sides.train} - {GOOD, ""}))
         known = task.rows(words)
@@ -175,11 +183,28 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
             folder = place / "sets" / task.format
             counts = write_training_set(folder, task.format, row, sides, made, seed)
             found = task.measure(asked, folder / task.format, row, seed)
-            told = key | dict(zip(("real", "synthetic"), counts, strict=True)) | found
+            write_found(found_file(place, task, row.name, seed), found.honest)
+            told = key | dict(zip(("real", "synthetic"), counts, strict=True)) | found.metrics
             table = pd.DataFrame([*table.to_dict("records"), told])
             harness.write_csv(file, table)
     harness.record(asked.out, "table", table, summary(table, task.shown))
     return table
+
+
+def place_of(asked: Asked, data: str) -> Path:
+    """Where the pictures of a data set go, by its name."""
+    return asked.work / asked.size_name / data.partition("=")[0]
+
+
+def found_file(place: Path, task: Task, row: str, seed: int) -> Path:
+    """Where what a network said of the test photographs is kept."""
+    return place / "found" / task.name / f"{''.join(c if c.isalnum() else '_' for c in row)}-{seed}.npz"
+
+
+def write_found(file: Path, epoch: Epoch) -> None:
+    """Keeps what a network said of the test photographs: truth and found as in `Epoch`, and the threshold."""
+    with whole_file(file) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, truth=epoch.truth, found=epoch.found, threshold=epoch.threshold)
 
 
 def is_in(table: pd.DataFrame, key: Mapping[str, object]) -> bool:
@@ -247,7 +272,8 @@ def figure(rows: pd.DataFrame, name: str) -> str:
     return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
 
 
-def _asked(task: Task, typed: argparse.Namespace) -> Asked:
+def asked_of(task: Task, typed: argparse.Namespace) -> Asked:
+    """What was typed, checked. Raises RLIError."""
     size = SIZES[typed.size]
     settings = [*size.settings(typed.settings)]
     settings += [] if typed.device == "auto" else [f"runtime.device={typed.device}"]
@@ -263,7 +289,7 @@ def _asked(task: Task, typed: argparse.Namespace) -> Asked:
         weights=typed.weights,
         device=pick_device(typed.device),
         settings=tuple(settings),
-        work=typed.work,
+        work=typed.work or Path("outputs/proof"),
         out=typed.out,
         group=typed.group,
         words=tuple(typed.words) if typed.words else None,

@@ -123,6 +123,16 @@ class Epoch:
     threshold: float = 0.5
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a training was worth."""
+
+    # By metric, from 0 to 1, of both epochs (see `scores.with_best`).
+    metrics: dict[str, float]
+    # The epoch that was chosen on the held-out photographs.
+    honest: Epoch
+
+
 def best_epochs(epochs: Iterator[Epoch]) -> tuple[Epoch, Epoch]:
     """The epoch that was best on the held-out photographs, and the one that was best on the test; of equal ones the
     later, which has learned for longer."""

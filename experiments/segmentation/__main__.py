@@ -17,7 +17,15 @@ from experiments.proof.networks import SEGMENTERS, segmenter
 from experiments.proof.rows import Row, rows
 from experiments.proof.run import Asked, Task, main
 from experiments.proof.scores import best_threshold, curves, miou, pro, with_best
-from experiments.proof.training import Epoch, SegmentationFolder, best_epochs, predicted, trained, transforms
+from experiments.proof.training import (
+    Epoch,
+    Measured,
+    SegmentationFolder,
+    best_epochs,
+    predicted,
+    trained,
+    transforms,
+)
 from rli.datasets.annotations import IGNORE
 
 # Of the map that an image's score is the maximum of, at 256 pixels (Zavrtanik et al. 2021).
@@ -59,7 +67,7 @@ def epochs(network: nn.Module, asked: Asked, folder: Path, row: Row, seed: int) 
         yield Epoch(*quality, truth > 0, maps, threshold)
 
 
-def measured(epoch: Epoch) -> dict[str, float]:
+def metrics(epoch: Epoch) -> dict[str, float]:
     """The metrics of what a network said."""
     truth, maps = epoch.truth, epoch.found.astype(np.float32)
     return {
@@ -70,12 +78,12 @@ def measured(epoch: Epoch) -> dict[str, float]:
     }
 
 
-def measure(asked: Asked, folder: Path, row: Row, seed: int) -> dict[str, float]:
+def measure(asked: Asked, folder: Path, row: Row, seed: int) -> Measured:
     """Trains a network on a row's data set, and measures it."""
     torch.manual_seed(seed)
     network = segmenter(asked.network, asked.weights).to(asked.device)
     honest, best = best_epochs(epochs(network, asked, folder, row, seed))
-    return with_best(measured(honest), measured(best))
+    return Measured(with_best(metrics(honest), metrics(best)), honest)
 
 
 TASK = Task(
