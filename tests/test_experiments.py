@@ -17,6 +17,7 @@ from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
 from experiments.placement.read_back import READ_BACK
+from experiments.proof import generation, pie, recognised
 from experiments.proof import run as proof
 from experiments.reconstruction import run as reconstruction
 from experiments.segmentation import __main__ as segmentation
@@ -107,6 +108,21 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
     capsys.readouterr()
     assert proof.main(task, "doc", (*where, "--rows", "no such row")) == 2
     assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
+
+
+def test_what_generated_images_are_like_themselves(tmp_path, generated, typed):
+    own = ("--size", "tiny", "--work", str(generated), "--out", str(tmp_path))
+    assert generation.main(own) == 0
+    table = pd.read_csv(tmp_path / "generation.csv").set_index("maker")
+    assert {"edits", "placed", "copy and paste"} <= {*table.index}
+    assert table.loc["copy and paste", "mask_fidelity"] > 0.5 and table["mask_fidelity"].dropna().between(0, 1).all()
+    run = generated / "tiny" / "drawn" / "made" / "run"
+    typed(pie, "--run", run, "--out", tmp_path)
+    rows = pd.read_csv(tmp_path / "pie.csv")
+    assert (rows["psnr_published"] >= rows["psnr_background"]).all() and len(rows) > 0
+    typed(recognised, "--surfaces", 1, "--words", "rust", "dent", "--ways", "1 level", "--run", run, "--out", tmp_path)
+    assert pd.read_csv(tmp_path / "recognised.csv")["rank"].between(1, 3).all()
+    assert pd.read_csv(tmp_path / "recognised_edits.csv")["recognised_margin"].notna().all()
 
 
 def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):

@@ -1,21 +1,26 @@
 """The protocol by which training with generated images is measured: what may be learned from, and what is counted."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from builders import box, grey, noise, write_images
+from transformers import ViTConfig, ViTModel
 
 from experiments.evaluate.page import Seen, precision_and_recall
 from experiments.proof.answer import answer
+from experiments.proof.generation import mask_fidelity
 from experiments.proof.makers import COPIES, INPAINTED, OURS, PASTED, Making, copied, pasted
 from experiments.proof.photographs import drawn, original, real, rewritten
+from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
 from experiments.proof.protocol import divided, refuse_leaks
 from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
 from experiments.proof.scores import best_threshold, classified, curves, intersection_over_union, miou, pro
 from experiments.proof.training import Epoch, best_epochs
-from rli.datasets.annotations import Item
+from rli.datasets.annotations import Item, Region
 from rli.errors import RLIError
 from rli.images import write_png
 from rli.photos.photo import GOOD, Photo
@@ -192,6 +197,43 @@ def test_what_is_missed_before_and_found_after():
     assert [*Seen(np.array([0, 1]), np.array([1, 1]), 0.5).right] == [False, True]
     precision, recall = precision_and_recall(truth, found)
     assert (precision[50], recall[50]) == (0.5, 1 / 8) and recall[-1] == 1 and (np.diff(recall) >= 0).all()
+
+
+def test_a_label_is_held_against_every_pixel_that_changed(tmp_path):
+    image, mask = grey(40, 60), box()
+    changed = np.where(mask[..., None], 220, image).astype(np.uint8)
+    write_images(tmp_path, "photo.png", image=image)
+    write_images(tmp_path, "edit.png", image=changed)
+    half = mask & (np.arange(60) < 15)
+    write_images(tmp_path, "all.png", image=mask)
+    write_images(tmp_path, "half.png", image=half)
+    for name, value in (("all", 0.95), ("half", 0.5)):
+        regions = (Region("rust", tmp_path / f"{name}.png"),)
+        item = Item(tmp_path / "edit.png", "edit", "p", "p", label="rust", regions=regions)
+        fidelity = mask_fidelity(item, Photo("p", tmp_path / "photo.png"))
+        assert fidelity == pytest.approx(value, abs=0.07)
+
+
+def test_both_readings_of_the_background():
+    photo, mask = grey(40, 60), box()
+    edit = np.where(mask[..., None], 255, photo + 4).astype(np.uint8)
+    found = background(edit, photo, mask)
+    assert found["mse_background"] == pytest.approx((4 / 255) ** 2)
+    assert found["mse_published"] == pytest.approx(found["mse_background"] * (1 - mask.mean()))
+    assert found["psnr_published"] - found["psnr_background"] == pytest.approx(-10 * np.log10(1 - mask.mean()))
+    assert background(photo, photo, mask)["psnr_background"] == 99
+
+
+def test_structure_is_distance_of_a_transformer_s_keys():
+    torch.manual_seed(0)
+    config = ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+    config.image_size, config.patch_size = 32, 8
+    keys = partial(last_keys, ViTModel(config).eval())
+    one, other = noise(seed=0), noise(seed=1)
+    assert keys(one).shape == (17, 16)
+    assert structure_distance(keys, one, one) == 0 < structure_distance(keys, one, other)
+    judged = measured(one, other, box(32, 48), "photo", Judges(None, keys, lambda picture, prompt: 25.0))
+    assert judged["structure"] > 0 and judged["clip_whole"] == 25 and "lpips_published" not in judged
 
 
 def test_overlap_of_masks():

@@ -58,13 +58,15 @@ class Size:
     # The network, where none is named.
     networks: Mapping[str, str] | None = None
     inversion: str = "direct"
+    # Further settings of the command.
+    more: tuple[str, ...] = ()
 
     def settings(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The command's: what the miniature shows defects with (experiments/edit_quality), and what was asked for."""
         side = () if self.side is None else (f"resolution.height={self.side}", f"resolution.width={self.side}")
         own = (f"inversion={self.inversion}", f"inversion.steps={self.steps}", "edit.cross=0.4", "edit.replace=0.0")
         own += ("recognition=on",)
-        own += (f"dataset.variants.count={self.variants}", *side)
+        own += (f"dataset.variants.count={self.variants}", *side, *self.more)
         return (*own, *(() if any(one.startswith("model=") for one in asked) else ("model=mini",)), *asked)
 
 
@@ -81,6 +83,7 @@ SIZES = {
         side=64,
         rows=(REAL, BOTH),
         networks={"segmentation": "LRASPP", "classification": "MobileNetV3"},
+        more=("recognition.levels=[0.4]",),
     ),
     "small": Size(Budget(64, 5, 160), 12, 60, 12, 1, 10, 1, FEW),
     "medium": Size(Budget(128, 6, 240), 20, 100, 30, 2, 20, 2, None),
@@ -173,7 +176,7 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
         own = {"data": name.partition("=")[0], "row": "", "seed": 0, **asked.key}
         place = place_of(asked, name)
         sides = divided(photographs(name, place, asked), asked.group, near=name != DRAWN)
-        words = asked.words or tuple(sorted({photo.label for photo in sides.train} - {GOOD, ""}))
+        words = words_of(asked, sides)
         known = task.rows(words)
         rows = [known[row] for row in asked.rows or known if row in known]
         keys = [(row, seed, {**own, "row": row.name, "seed": seed}) for seed in range(asked.seeds) for row in rows]
@@ -189,6 +192,11 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
             harness.write_csv(file, table)
     harness.record(asked.out, "table", table, summary(table, task.shown))
     return table
+
+
+def words_of(asked: Asked, sides: Divided) -> tuple[str, ...]:
+    """The defects that are edited to: those asked for, or the photographs' own classes."""
+    return asked.words or tuple(sorted({photo.label for photo in sides.train} - {GOOD, ""}))
 
 
 def place_of(asked: Asked, data: str) -> Path:
