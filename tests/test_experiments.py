@@ -136,7 +136,7 @@ def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):
     rows = ("--rows", "augmented", "edits and placed", "--out", str(tmp_path / "out"))
     assert evaluation.main((*own, *rows)) == 0
     line = capsys.readouterr().out.splitlines()[-1]
-    assert re.match(r"with edits and placed beside augmented: (better|no different|worse) \(miou", line)
+    assert re.match(r"(better|no different|worse): mIoU [+-].* of “edits and placed” beside “augmented”", line)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Missed before, found after" in page and "<b>" not in page
     assert len(pd.read_csv(tmp_path / "out" / "table.csv")) == 4

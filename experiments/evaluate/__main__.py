@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.classification.__main__ import TASK as CLASSES
-from experiments.evaluate.page import Seen, curves, lines, pictures, write_page
+from experiments.evaluate.page import HEADS, Seen, curves, lines, pictures, write_page
 from experiments.proof.answer import answer
 from experiments.proof.rows import AUGMENTED, BOTH, REAL
 from experiments.proof.run import Asked, Task, add_options, asked_of, found_file, measure, place_of
@@ -59,9 +59,9 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
         raise RLIError("no row has generated images; name one with --rows")
     answers = {row: answer(own, row, baseline, metric) for row in judged}
     best = BOTH if BOTH in answers else judged[0]
-    sentence = answers[best].sentence(metric, best, baseline)
+    sentence = answers[best].sentence(HEADS[metric], best, baseline)
     seen = {row: Seen.read(found_file(place_of(asked, data), task, row, 0)) for row in (baseline, best)}
-    heads = [f"{shown}{kind}" for shown in task.shown for kind in ("", ", best on test")]
+    heads = [f"{HEADS[shown]}{kind}" for shown in task.shown for kind in ("", ", best on test")]
     write_page(
         asked.out / "report.html",
         title="Do generated images help?",
@@ -88,17 +88,24 @@ def facts(task: Task, asked: Asked, table: pd.DataFrame, data: str) -> str:
 
 
 def groups(task: Task, asked: Asked, data: str, before: Seen, after: Seen) -> list[dict]:
-    """The photographs for testing that changed sides, and those that are missed still."""
+    """The photographs for testing that changed sides, those that are missed still, and false alarms."""
     test = place_of(asked, data) / "sets" / task.format / task.format
     files = sorted((test / "images" / "test").iterdir()) if task is MASKS else sorted((test / "test").glob("*/*"))
+    defective, good = after.defective, ~after.defective
     kinds = {
-        "Missed before, found after": ~before.right & after.right,
-        "Found before, missed after": before.right & ~after.right,
-        "Missed before and after": ~before.right & ~after.right,
+        "Missed before, found after": (~before.right & after.right, defective),
+        "Found before, missed after": (before.right & ~after.right, defective),
+        "Missed before and after": (~before.right & ~after.right, defective),
+        **({"Good, and taken for defective after": (~after.right, good)} if good.any() else {}),
     }
     return [
-        {"title": title, "count": int(chosen.sum()), "all": len(chosen), "pictures": pictures(files, chosen, after)}
-        for title, chosen in kinds.items()
+        {
+            "title": title,
+            "count": int((chosen & among).sum()),
+            "all": int(among.sum()),
+            "pictures": pictures(files, chosen & among, after),
+        }
+        for title, (chosen, among) in kinds.items()
     ]
 
 

@@ -21,6 +21,14 @@ from experiments.proof.run import figure
 from rli.errors import RLIError
 from rli.files import write_whole
 
+# What people call the metrics.
+HEADS = {
+    "miou": "mIoU",
+    "pixel_ap": "AP of pixels",
+    "image_auroc": "AUROC of photographs",
+    "accuracy": "accuracy",
+    "class_accuracy": "accuracy, mean of classes",
+}
 # Pictures of each kind, and their side in pixels.
 MOST, SIDE = 12, 160
 FOUND, TRUE = (255, 60, 0), (0, 200, 80)
@@ -44,6 +52,11 @@ class Seen:
             raise RLIError(f"{file} is gone; remove table.csv, and everything is measured again")
         with np.load(file, allow_pickle=False) as kept:
             return cls(kept["truth"], kept["found"], float(kept["threshold"]))
+
+    @property
+    def defective(self) -> np.ndarray:
+        """(N,) bool: of maps, whether there is a defect; of classes, which are all alike here, true."""
+        return self.truth.any((1, 2)) if self.truth.ndim > 1 else np.ones(len(self.truth), bool)
 
     @property
     def right(self) -> np.ndarray:
@@ -93,10 +106,10 @@ def curves(seen: Mapping[str, Seen]) -> str:
 
 
 def precision_and_recall(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over 101 thresholds from 1 to 0: truth bool and scores in [0,1], of one shape."""
+    """Over 101 thresholds from 1 to 0: truth bool and scores in [0,1], of one shape. NaN where nothing is found."""
     levels = np.minimum((scores.astype(np.float32) * 100).astype(int), 100)
     hits, every = (np.bincount(levels[own], minlength=101)[::-1].cumsum() for own in (truth, truth | ~truth))
-    return hits / np.maximum(every, 1), hits / max(1, truth.sum())
+    return np.where(every > 0, hits / np.maximum(every, 1), np.nan), hits / max(1, truth.sum())
 
 
 def pictures(files: Sequence[Path], chosen: np.ndarray, seen: Seen) -> list[dict[str, str]]:
@@ -110,7 +123,7 @@ def pictures(files: Sequence[Path], chosen: np.ndarray, seen: Seen) -> list[dict
                 image[outline(mask)] = colour
         stream = BytesIO()
         Image.fromarray(image).save(stream, "WEBP", quality=85)
-        told.append({"uri": _uri(stream.getvalue(), "webp"), "name": files[k].stem.removeprefix("photographs__")})
+        told.append({"uri": _uri(stream.getvalue(), "webp"), "name": files[k].stem.rpartition("__")[2]})
     return told
 
 

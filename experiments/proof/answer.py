@@ -23,12 +23,11 @@ class Answer:
     seeds: int
 
     def sentence(self, metric: str, row: str, baseline: str) -> str:
-        """The answer in words."""
-        what = f"with {row} beside {baseline}"
+        """The answer in words: what learned from the row beside what learned from the baseline."""
         if self.verdict == UNKNOWN:
-            return f"{what}: not known; one training says nothing of the spread between trainings (--seeds 3)"
-        change = f"{metric} {100 * self.difference:+.1f} ± {100 * self.spread:.1f} points, {self.seeds} trainings each"
-        return f"{what}: {self.verdict} ({change})"
+            return f"not known: one training of “{row}” says nothing of the spread between trainings (--seeds 3)"
+        change = f"{metric} {100 * self.difference:+.1f} ± {100 * self.spread:.1f} points over {self.seeds} trainings"
+        return f"{self.verdict}: {change} of “{row}” beside “{baseline}”"
 
 
 def answer(table: pd.DataFrame, row: str, baseline: str, metric: str) -> Answer:
