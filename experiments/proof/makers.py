@@ -21,6 +21,7 @@ from experiments.proof.photographs import rewritten
 from rli.cli.app import command
 from rli.datasets.annotations import Item, Region, change_mask
 from rli.errors import RLIError
+from rli.files import write_whole
 from rli.images import read_mask_full, to_tensor, to_uint8, write_png
 from rli.models.diffusion import Model
 from rli.photos.paste import bounds
@@ -32,6 +33,12 @@ OURS, PASTED, INPAINTED, LEDITS = "ours", "copy and paste", "masked inpainting",
 COPIES = 5
 # Pixels that a region lies around a defect, and that are cut out around one.
 GROWN, CUT = 8, 2
+
+
+def target_prompts(label: str, words: Sequence[str]) -> dict[str, str]:
+    """What is wanted of photographs of a class: every other defect, or where there is none, more of their own."""
+    others = {word: source_prompt(word) for word in words if word != label}
+    return others or {label: f"photo of a large {label} defect image"}
 
 
 def source_prompt(label: str) -> str:
@@ -75,21 +82,15 @@ def ours(making: Making) -> list[Item]:
     photographs, run = rewritten(making.folder / "photographs", making.photos), making.folder / "run"
     prompts = making.folder / "prompts.yaml"
     labels = dict.fromkeys([GOOD, *(photo.label for photo in making.photos)])
-    prompts.write_text(
-        yaml.safe_dump(
-            {
-                label: {
-                    "source": source_prompt(label),
-                    "targets": {word: source_prompt(word) for word in making.words if word != label},
-                }
-                for label in labels
-            }
-        )
-    )
+    asked = {
+        label: {"source": source_prompt(label), "targets": target_prompts(label, making.words)} for label in labels
+    }
+    write_whole(prompts, yaml.safe_dump(asked))
     placement = ["placement=pool"] if making.good and making.defective else []
     words = [
         *("data=list", f"data.path={photographs.resolve()}", f"defect.prompts={prompts.resolve()}", "task=both"),
         *("defect=custom", f"defect.name={making.words[0]}", f"defect.target={source_prompt(making.words[0])}"),
+        f"defect.source={source_prompt(GOOD)}",
         *("export=segmentation", "tracking=off", f"out={run.resolve()}", *placement, *making.settings),
     ]
     with redirect_stdout(StringIO()):  # its tables are not what was asked for
@@ -171,17 +172,17 @@ def peers(making: Making, model: Model, maker: str) -> list[Item]:
     """Edits of the defective photographs by one of diffusers' pipelines, within the defect and a margin around it."""
     items, side = [], (making.side, making.side)
     for k, photo in enumerate(shown(making.defective, maker)):
-        words = [word for word in making.words if word != photo.label]
-        files = [making.folder / maker.replace(" ", "_") / f"{k:04d}-{word}.png" for word in words]
+        wanted = target_prompts(photo.label, making.words)
+        files = [making.folder / maker.replace(" ", "_") / f"{k:04d}-{word}.png" for word in wanted]
         back = to_uint8(photo.read(*side))
         region = ndimage.binary_dilation(photo.truth(*side), iterations=GROWN)
         if not all(file.is_file() for file in files):
-            prompts = [source_prompt(word) for word in words]
-            for file, image in zip(files, _piped(maker, model, photo, back, region, prompts, k, making), strict=True):
+            edited = _piped(maker, model, photo, back, region, [*wanted.values()], k, making)
+            for file, image in zip(files, edited, strict=True):
                 write_png(file.with_name(f"{file.stem}_mask.png"), change_mask(image, back, region))
                 write_png(file, image)
         facts = {"sha256": photo.sha256()}
-        items += [_edited(file, photo, word, maker, facts) for file, word in zip(files, words, strict=True)]
+        items += [_edited(file, photo, word, maker, facts) for file, word in zip(files, wanted, strict=True)]
     return items
 
 
