@@ -26,6 +26,8 @@ from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
+# Of the experiments that train.
+TINY = ("--size", "tiny", "--words", "rust", "dent")
 FOLDER = Path(harness.__file__).parent
 
 
@@ -96,7 +98,7 @@ def generated(tmp_path_factory):
 
 @pytest.mark.parametrize("task", [segmentation.TASK, classification.TASK], ids=lambda task: task.name)
 def test_training_with_generated_images(task, tmp_path, generated, capsys):
-    where = ("--size", "tiny", "--work", str(generated), "--out", str(tmp_path))
+    where = (*TINY, "--work", str(generated), "--out", str(tmp_path))
     assert proof.main(task, "doc", where) == 0
     table = pd.read_csv(tmp_path / "table.csv")
     assert [*table["row"]] == [*proof.SIZES["tiny"].rows] and [*table.columns[:3]] == ["data", "row", "seed"]
@@ -111,7 +113,7 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
 
 
 def test_what_generated_images_are_like_themselves(tmp_path, generated, typed):
-    own = ("--size", "tiny", "--work", str(generated), "--out", str(tmp_path))
+    own = (*TINY, "--work", str(generated), "--out", str(tmp_path))
     assert generation.main(own) == 0
     table = pd.read_csv(tmp_path / "generation.csv").set_index("maker")
     assert {"edits", "placed", "copy and paste"} <= {*table.index}
