@@ -74,15 +74,16 @@ def edit_rows(run: Path) -> pd.DataFrame:
 
 
 def edit_table(rows: pd.DataFrame) -> str:
-    """Of edits, and of placed ones: the share that the classifier names, of all, of those recognised, and of the
-    others."""
+    """Of edits, and of placed ones: the share that the classifier names, of all, of those that the gate's limits keep,
+    of those that the model recognises, of both, and of those not recognised."""
     lines = []
     for is_placed, own in rows.groupby("placed"):
-        named, seen = own["named"] > 0.5, own["recognised_rank"] == 1
-        cells = [*map(share, (named, named[seen], named[~seen])), f"{(named == seen).mean():.0%}"]
-        lines.append(["placed" if is_placed else "edits", *cells, f"{auc(own['recognised_margin'], named):.2f}"])
-    head = ["", "named, of all", "of those recognised", "of the others", "both say the same", "AUC of the margin"]
-    return markdown(head, lines)
+        named, seen, kept = own["named"] > 0.5, own["recognised_rank"] == 1, own["kept"].astype(bool)
+        shares = map(share, (named, named[kept], named[seen], named[kept & seen], named[~seen]))
+        same, area = f"{(named == seen).mean():.0%}", f"{auc(own['recognised_margin'], named):.2f}"
+        lines.append(["placed" if is_placed else "edits", *shares, same, area])
+    head = ["", "named, of all", "of those kept", "of those recognised", "of both", "of those not recognised"]
+    return markdown([*head, "named and recognised agree", "AUC of the margin"], lines)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,19 +34,21 @@ from rli.progress import shown
 DRAWN = "drawn"
 # The columns that say which training it was.
 KEY = ("data", "row", "seed", "size", "network", "weights", "model")
-# Words of the command that say which model it is.
-MODEL_KEYS = ("model", "model.weights", "runtime.device", "runtime.dtype")
+# The protocol's networks: a U-Net for each category, and ResNet-34 for the class.
+NETWORKS = {"segmentation": "UNet", "classification": "ResNet34"}
 
 
 @dataclass(frozen=True)
 class Size:
     """How much is done."""
 
+    # How long every network is trained.
     budget: Budget
     # Defective drawn photographs to learn from, drawn ones to test on, and photographs of a class of a real data set.
     learned: int
     tested: int
     most: int | None
+    # Trainings of each row.
     seeds: int
     # Of the diffusion model, and edits of each photograph to each defect.
     steps: int
@@ -55,8 +57,9 @@ class Size:
     rows: tuple[str, ...] | None
     # Pixels a side of drawn photographs; None is the model's own.
     side: int | None = None
-    # The network, where none is named.
-    networks: Mapping[str, str] | None = None
+    # The network of each task, where none is named.
+    networks: Mapping[str, str] = field(default_factory=lambda: NETWORKS)
+    # The method of inversion.
     inversion: str = "direct"
     # Further settings of the command.
     more: tuple[str, ...] = ()
@@ -70,6 +73,7 @@ class Size:
         return (*own, *(() if any(one.startswith("model=") for one in asked) else ("model=mini",)), *asked)
 
 
+# Rows of the small size.
 FEW = (REAL, AUGMENTED, "copy and paste", "edits", "placed", BOTH)
 SIZES = {
     "tiny": Size(
@@ -89,7 +93,6 @@ SIZES = {
     "medium": Size(Budget(128, 6, 240), 20, 100, 30, 2, 20, 2, None),
     "full": Size(Budget(256, 40, 500), 20, 200, None, 3, 50, 5, None, inversion="null_text"),
 }
-NETWORKS = {"segmentation": "UNet", "classification": "ResNet34"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Task:
     name: str
     # The format of data sets that its networks read.
     format: str
+    # Names of networks that can learn it.
     networks: tuple[str, ...]
     # From the defects to the rows.
     rows: Callable[[Sequence[str]], dict[str, Row]]
@@ -113,24 +117,37 @@ class Task:
 class Asked:
     """What was asked for, checked."""
 
+    # One of SIZES, and its name.
     size_name: str
     size: Size
+    # What learns, where, and with which weights it begins.
     network: str
     weights: str
     device: torch.device
+    # Of the command that edits.
     settings: tuple[str, ...]
+    # Where pictures go, and where the table goes.
     work: Path
     out: Path
+    # Which photographs belong together, see `rli.datasets.groups.grouped_by`.
     group: str | None
+    # The defects that are edited to; None is the photographs' own classes.
     words: tuple[str, ...] | None
+    # Names of rows; None is all.
     rows: tuple[str, ...] | None
+    # Trainings of each row.
     seeds: int
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The command's settings by their keys; of one that is given twice the later."""
+        return dict(setting.split("=", 1) for setting in self.settings if "=" in setting)
 
     @property
     def key(self) -> dict[str, str]:
         """What rows of the table have in common."""
         own = {"size": self.size_name, "network": self.network, "weights": self.weights}
-        return own | {"model": dict(setting.split("=", 1) for setting in self.settings)["model"]}
+        return own | {"model": self.told["model"]}
 
 
 def main(task: Task, doc: str, arguments: Sequence[str] | None = None) -> int:
@@ -242,15 +259,17 @@ def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, ro
 
 def loaded(asked: Asked) -> Model:
     """The model that the command's settings name."""
-    told = dict(setting.split("=", 1) for setting in asked.settings if setting.split("=", 1)[0] in MODEL_KEYS)
+    told = asked.told
     options = {"device": told.get("runtime.device", "auto"), "dtype": told.get("runtime.dtype", "auto")}
     return load(told.get("model", "mini"), told.get("model.weights"), **options)
 
 
 def side_of(asked: Asked) -> int:
-    """Pixels a side of drawn photographs: the size's, or what the loaded model was trained at."""
-    if asked.size.side is not None:
-        return asked.size.side
+    """Pixels a side of drawn photographs, and of what the pipelines beside ours work at: what the command was told, or
+    what the loaded model was trained at."""
+    known = asked.told.get("resolution.height") or asked.told.get("resolution")
+    if known is not None:
+        return int(known)
     model = loaded(asked)
     return int(model.unet.config.sample_size * model.pixels_per_latent)
 
@@ -293,7 +312,7 @@ def asked_of(task: Task, typed: argparse.Namespace) -> Asked:
     return Asked(
         size_name=typed.size,
         size=size,
-        network=typed.network or (size.networks or NETWORKS)[task.name],
+        network=typed.network or size.networks[task.name],
         weights=typed.weights,
         device=pick_device(typed.device),
         settings=tuple(settings),
