@@ -48,7 +48,7 @@ def test_the_error_of_a_prompt_is_that_of_the_noise_predicted_in_the_region(mini
 def test_prompts_do_not_depend_on_those_beside_them(mini):
     image, region = to_tensor(surface(UNSEEN + 1, ("dent",), 64, 64).image), box(64, 64)
     many = [f"photo of a {word} image" for word in "abcdefghi"]  # more than are predicted with together
-    together = prediction_errors(mini, image, [*PROMPTS, *many], region, Recognition((0.3,)))
+    together = prediction_errors(mini, image, [*PROMPTS, *many], region, Recognition((0.3,)), batch=5)
     assert together[:4] == pytest.approx(prediction_errors(mini, image, PROMPTS, region, Recognition((0.3,))), rel=1e-4)
 
 

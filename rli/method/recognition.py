@@ -22,9 +22,6 @@ from rli.models.diffusion import Model
 from rli.models.noise_schedule import Step
 from rli.models.text import encode_prompts
 
-# Prompts that are predicted with together.
-BATCH = 8
-
 
 @dataclass(frozen=True)
 class Recognition:
@@ -63,7 +60,13 @@ class Recognised:
 
 @torch.no_grad()
 def prediction_errors(
-    model: Model, image: Tensor, prompts: Sequence[str], region: np.ndarray, settings: Recognition, seed: int = 0
+    model: Model,
+    image: Tensor,
+    prompts: Sequence[str],
+    region: np.ndarray,
+    settings: Recognition,
+    seed: int = 0,
+    batch: int = 8,
 ) -> tuple[float, ...]:
     """How badly each prompt explains a picture in a region.
 
@@ -74,6 +77,7 @@ def prediction_errors(
         region: (H,W) bool, with one pixel at least.
         settings: Noise levels and draws.
         seed: Of the noise, drawn on the CPU, so that every device has the same.
+        batch: Prompts that are predicted with together.
 
     Returns:
         For each prompt the mean squared error of the noise predicted in the region, over levels and draws.
@@ -88,8 +92,8 @@ def prediction_errors(
         noise = torch.randn(latent.shape, generator=generator).to(latent.device)
         noisy = model.abar[level] ** 0.5 * latent + (1 - model.abar[level]) ** 0.5 * noise
         step = Step(index, settings.passes(1), level, level, level)
-        for first in range(0, len(prompts), BATCH):
-            rows = slice(first, first + BATCH)
+        for first in range(0, len(prompts), batch):
+            rows = slice(first, first + batch)
             own = text[rows]
             said = model.predict(noisy.repeat(len(own.tokens), 1, 1, 1), step, own, "recognising an edit")
             total[rows] += ((said - noise).square().mean(1, keepdim=True) * inside).sum((1, 2, 3)) / inside.sum()
@@ -121,6 +125,7 @@ def recognise(
     region: np.ndarray,
     settings: Recognition,
     seed: int = 0,
+    batch: int = 8,
 ) -> Recognised | None:
     """Whether the model recognises in a picture what was wanted of it.
 
@@ -132,6 +137,7 @@ def recognise(
         region: (H,W) bool, where the picture was to change.
         settings: How it is found out, and further prompts.
         seed: Of the noise.
+        batch: Prompts that are predicted with together.
 
     Returns:
         None where the region is empty, or nothing competes.
@@ -139,4 +145,4 @@ def recognise(
     prompts = list(dict.fromkeys((wanted, *others, *settings.prompts)))
     if len(prompts) == 1 or not region.any():
         return None
-    return recognised(prediction_errors(model, image, prompts, region, settings, seed), 0)
+    return recognised(prediction_errors(model, image, prompts, region, settings, seed, batch), 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, edit_w
 from rli.store.results import EditedPhoto, EditedWindow, PhotoResult, WindowResult
 from rli.version import __version__
 
+# Says of a window's edit whether the model recognises what was wanted; None where nobody asks it.
+Ask = Callable[[Edit], Recognised | None]
 # Pixels around a mask that its change is smoothed with.
 BLUR = 4
 
@@ -61,6 +64,7 @@ def measure(
     done: EditsMade,
     lpips: Lpips | None,
     judge: Judge | None,
+    batch: int = 8,
 ) -> PhotoResult:
     """The rows of an edited photograph, and everything else that is kept of it.
 
@@ -72,11 +76,13 @@ def measure(
         done: Its reconstructions and edits.
         lpips: None where its weights cannot be had; the columns stay empty.
         judge: Names defects; None where there is no classifier.
+        batch: Prompts at most that the model is asked about together.
 
     Returns:
         What is written to the run's folder.
     """
-    judged = [_with_retries(job, model, read, inversions, done, made) for made in done.edits]
+    ask = partial(_recognised, job, model, read.prompts, batch)
+    judged = [_with_retries(job, model, read, inversions, done, made, ask) for made in done.edits]
     windows = [_window_result(k, read, done, judged) for k in range(len(read.windows))]
     stays = read.windows[0].view is None
     result = _as_worked_on(windows[0], judged) if stays else _laid_back(job, read, windows, judged)
@@ -111,11 +117,12 @@ def _with_retries(
     inversions: Sequence[Inversion],
     done: EditsMade,
     made: EditMade,
+    ask: Ask,
 ) -> Judged:
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
     selection, backs = job.selection, [to_uint8(image) for image in done.reconstructions]
-    first = last = _judged(job, model, read, made, backs)
+    first = last = _judged(job.selection, read, made, backs, ask)
     if selection is None or first.reason is None:
         return first
     seeds = noise_seeds(job, read)
@@ -126,16 +133,18 @@ def _with_retries(
         given = inversions, [made.target], settings, done.reconstructions
         again = edit_windows(model, read.windows, *given, seeds=seeds)
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
-        last = _judged(job, model, read, other, backs)
+        last = _judged(job.selection, read, other, backs, ask)
         if last.reason is None:
             return last
     return first
 
 
-def _judged(job: Job, model: Model, read: ReadPhoto, made: EditMade, backs: Sequence[np.ndarray]) -> Judged:
+def _judged(
+    selection: Selection | None, read: ReadPhoto, made: EditMade, backs: Sequence[np.ndarray], ask: Ask
+) -> Judged:
     """An edit with what the model says of it, where it is asked, and with what the quality gate says of all its windows
     together, where there is a selection."""
-    selection, known = job.selection, tuple(_recognised(job, model, read.prompts, edit) for edit in made.edits)
+    known = tuple(map(ask, made.edits))
     plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, known, None)
     if selection is None:
         return plain
@@ -151,12 +160,13 @@ def _judged(job: Job, model: Model, read: ReadPhoto, made: EditMade, backs: Sequ
     return replace(plain, changes=tuple(changes), scores=asdict(of_all), reason=reject_reason(of_all, selection.gate))
 
 
-def _recognised(job: Job, model: Model, prompts: Prompts, edit: Edit) -> Recognised | None:
+def _recognised(job: Job, model: Model, prompts: Prompts, batch: int, edit: Edit) -> Recognised | None:
     """Whether the model recognises what was wanted of a window; every edit has the same noise."""
     if job.recognition is None:
         return None
     others = (prompts.source, *(target.prompt for target in prompts.targets))
-    return recognise(model, edit.image, edit.target.prompt, others, edit.mask, job.recognition, job.inversion.seed)
+    options = {"seed": job.inversion.seed, "batch": batch}
+    return recognise(model, edit.image, edit.target.prompt, others, edit.mask, job.recognition, **options)
 
 
 def _is_held(settings: EditSettings, window: WorkedWindow) -> bool:
