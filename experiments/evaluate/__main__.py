@@ -52,7 +52,9 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
     """The answer in a line; the page lies in the output folder."""
     metric, name = task.shown[0], data.partition("=")[0]
     table = measure(task, asked, [data])
-    own = table[(table["data"] == name) & np.logical_and.reduce([table[k] == v for k, v in asked.key.items()])]
+    is_own = np.logical_and.reduce([table[key] == value for key, value in {**asked.key, "data": name}.items()])
+    own = table[is_own & table["row"].isin(asked.rows or ()) & (table["seed"] < asked.seeds)]
+    own = own.sort_values("row", key=lambda rows: rows.map([*(asked.rows or ())].index), kind="stable")
     baseline = AUGMENTED if AUGMENTED in set(own["row"]) else REAL
     judged = [row for row in own["row"].unique() if own.loc[own["row"] == row, "synthetic"].max() > 0]
     if not judged:
@@ -67,7 +69,7 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
         title="Do generated images help?",
         facts=facts(task, asked, own, data),
         answer=answers[best],
-        sentence=sentence,
+        sentence=sentence.partition(": ")[2],
         heads=heads,
         lines=lines(own, task.shown, answers),
         baseline=baseline,
