@@ -21,6 +21,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
+from rli.method.recognition import Recognition, prediction_errors
 from rli.method.records import EditSettings
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
@@ -119,7 +120,8 @@ def carried_out(model: Model, work: Work, photo: torch.Tensor, device: torch.dev
         settings = InversionSettings(work.method, steps=work.steps, **work.inverting)
         done = inversion.invert_batch(model, torch.cat([photo, photo.flip(3)]), SOURCE, settings)
         edits = editing.edit_batch(model, done, TARGETS, EditSettings(**work.editing), masks=[region, None], batch=3)
-        out = [editing.vae_round_trip(model, done[0])]
+        errors = prediction_errors(model, edits[0][0].image, TARGETS, region, Recognition((0.5,)))
+        out = [editing.vae_round_trip(model, done[0]), torch.tensor(errors)]
     finally:
         for hook in hooks:
             hook.remove()

@@ -17,6 +17,7 @@ from rli.errors import RLIError, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
+from rli.method.recognition import Recognition
 from rli.method.records import EditSettings, Target
 from rli.method.solvers import SOLVERS
 from rli.models.lora import parse_lora
@@ -45,7 +46,7 @@ DATASET_EDITS = {"cross": 0.4, "replace": 0.0, "fresh": 0.5}
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
-NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
+NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking", "recognition")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
 ON_CARD = ("task", "relabel", "resolution", "window", "placement", "defect", "inversion", "rli", "edit", "dataset")
 
@@ -151,6 +152,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             by_class=_class_prompts(cfg),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
+            recognition=_recognition(cfg["recognition"]),
             # Which of several GPUs it is makes no difference: shards may each have their own.
             weights=_weights(cfg["model"], runtime),
         )
@@ -177,6 +179,12 @@ def edit_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `edit` without null: what is not said is the paper's, or a data set's own."""
     said = {name: value for name, value in cfg["edit"].items() if value is not None}
     return {**(DATASET_EDITS if cfg["export"] else {}), **said}
+
+
+def _recognition(group: Mapping[str, Any]) -> Recognition | None:
+    """How the model is asked what it recognises; None where it is not."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in group.items()}
+    return build(Recognition, "recognition", values) if values.pop("kind") == "on" else None
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rli.errors import RLIError, shortened, whole, within
-from rli.keys import key_of
+from rli.keys import LATER, counts, key_of
 from rli.method.inversion.settings import InversionSettings
+from rli.method.recognition import Recognition
 from rli.method.records import EditSettings, Target
 from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
@@ -87,6 +88,8 @@ class Job:
     by_class: Mapping[str, Prompts] = field(default_factory=dict)
     # Which edits are good enough for a data set; None where all are.
     selection: Selection | None = None
+    # How the model is asked whether it recognises what was wanted; None where it is not.
+    recognition: Recognition | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_size(self.model, self.height, self.width)
@@ -94,6 +97,8 @@ class Job:
             prompts.check(self.edit.method)
             self._check_names(prompts)
         self.variants.check_differ(self.edit)
+        if self.recognition is None and self.selection and self.selection.gate.min_recognised_margin is not None:
+            raise RLIError("dataset.gate.min_recognised_margin needs recognition=on, which asks the model")
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 
@@ -137,7 +142,8 @@ class Job:
 
     def key(self, photo: Photo) -> str:
         """Hash of everything that a photograph's result depends on; where it is unchanged, nothing is done again."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*COST_ONLY, *PROMPTS)}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if counts(f, getattr(self, f.name))}
+        facts = {name: value for name, value in own.items() if name not in (*COST_ONLY, *PROMPTS)}
         return key_of(VERSION, facts | vars(self.prompts(photo)), photo.stamp)
 
 

@@ -179,7 +179,9 @@ class Runner:
         try:
             return memory.run_with_oom_retry(
                 EDITING,
-                lambda model, plan: measure(model, self.job, read, inversions, done, self.lpips, self.judge),
+                lambda model, plan: measure(
+                    model, self.job, read, inversions, done, self.lpips, self.judge, plan.targets
+                ),
             )
         except (RLIError, OSError, MemoryError) as error:  # the photograph is read again, too
             return failure_of(read.photo, error)

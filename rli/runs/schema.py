@@ -42,6 +42,7 @@ class Settings:
     rli: Group
     attention: Group
     edit: Group
+    recognition: Group
     tracking: Group
     runtime: Group
     model: Group
@@ -147,6 +148,16 @@ class DatasetChoice:
 
 
 @dataclass(frozen=True)
+class RecognitionChoice:
+    """Whether and how the model judges edits."""
+
+    kind: Literal["off", "on"]
+    levels: Sequence[float]
+    noises: int
+    prompts: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Report:
     """The page."""
 
@@ -163,6 +174,7 @@ GROUPS: dict[str, type] = {
     "runtime": Runtime,
     "model": ModelChoice,
     "dataset": DatasetChoice,
+    "recognition": RecognitionChoice,
     "report": Report,
     "window": WindowSettings,
 }
