@@ -94,6 +94,10 @@ class EditSettings:
     # Share in [0,1] of fresh noise in the region at the start of sampling: 0 keeps the photograph's own, as the paper
     # does; 1 forgets what was there.
     fresh: float = 0.0
+    # By example: how much of the example is taken over, in [0,1], 0 for nothing; and the share in [0,1] of the steps
+    # with its attention and colours.
+    example_strength: float = 1.0
+    example_steps: float = 1.0
     # standard, or the reference code's: its alignment of prompts, and cross counted in fiftieths of the steps.
     convention: str = "standard"
 
@@ -106,6 +110,8 @@ class EditSettings:
         within("replace", self.replace, 0, 1)
         within("threshold", self.threshold, 0, 1)
         within("fresh", self.fresh, 0, 1)
+        within("example_strength", self.example_strength, 0, 1)
+        within("example_steps", self.example_steps, 0, 1)
 
     @property
     def map_interpolation(self) -> str:
