@@ -1,9 +1,9 @@
 """Does an edit by example look like its example? `python -m experiments.example.run`.
 
-Forty pairs of drawn surfaces that no training saw. An example shows a defect whose colour and grain are those of another
-material, so that no word says them; its target is a surface of a third material, every second one cracked and the
-others clean. The region that is edited is compared with the example's defect by its colours and by the Gram matrix of
-the VAE's features. A stopped run goes on where it was.
+Forty pairs of drawn surfaces that no training saw. An example shows a defect whose colour and grain are those of
+another material, so that no word says them; its target is a surface of a third material, every second one cracked and
+the others clean. The region that is edited is compared with the example's defect by its colours and by the Gram matrix
+of the VAE's features. A stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GROWN = 8  # pixels that the region of a cracked target lies around its crack
 EXAMPLES, COATINGS, TARGETS, PLACES = (UNSEEN + start for start in (700_000, 600_000, 800_000, 850_000))
 # A data set's own settings, with which all ways edit.
 SETTINGS = EditSettings(cross=0.4, replace=0.0, fresh=0.5)
-# Pixels by which pictures may differ outside the region: none.
+# Pairs of which pictures are shown.
 SHOWN = 6
 
 
@@ -117,8 +117,8 @@ def coated(picture: np.ndarray, mask: np.ndarray, coating: np.ndarray) -> np.nda
 
 
 def colours_apart(one: np.ndarray, other: np.ndarray) -> float:
-    """How far the colours (n,3) of two sets of pixels lie apart: the earth mover's distance of their histograms, in grey
-    levels, averaged over the channels."""
+    """How far the colours (n,3) of two sets of pixels lie apart: the earth mover's distance of their histograms, in
+    grey levels, averaged over the channels."""
     at = np.linspace(0, 100, 201)
     return float(np.abs(np.percentile(one, at, axis=0) - np.percentile(other, at, axis=0)).mean())
 
@@ -204,8 +204,10 @@ def summary(rows: pd.DataFrame) -> str:
         share = {of: "" if name == "words" else f"{value:.0%}" for of, value in nearer.items()}
         colours, gram, change = (own[of].mean() for of in ("colours", "gram", "change"))
         lines.append(
-            [name, f"{len(own)}", f"{colours:.1f}", share["colours"], f"{gram:.2f}", share["gram"], f"{change:.1f}"]
-            + [f"{own['background'].max():.0f}", f"{own['seconds'].mean():.1f}"]
+            [
+                *(name, f"{len(own)}", f"{colours:.1f}", share["colours"], f"{gram:.2f}", share["gram"]),
+                *(f"{change:.1f}", f"{own['background'].max():.0f}", f"{own['seconds'].mean():.1f}"),
+            ]
         )
     return markdown(head, lines)
 

@@ -18,6 +18,7 @@ from rli.models.diffusion import Model
 from rli.photos.paste import WAYS, Patch, Way, bounds, mask_laid_back, pasted, pixels
 from rli.photos.windows import Size, View
 from rli.runs.bounds import as_grey_as
+from rli.runs.example_stage import ReadyExample
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
@@ -42,6 +43,8 @@ class Judged:
     scores: dict[str, float]
     # Why it is rejected; None where it is kept.
     reason: str | None
+    # What it was to look like; None where words alone said it.
+    example: ReadyExample | None
 
     @property
     def name(self) -> str:
@@ -120,7 +123,7 @@ def _with_retries(
         if settings is None:
             break
         given = inversions, [made.target], settings, done.reconstructions
-        again = edit_windows(model, read.windows, *given, seeds=seeds)
+        again = edit_windows(model, read.windows, *given, examples=[[made.example]] * len(seeds), seeds=seeds)
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
         last = _judged(selection, other, read.windows, backs)
         if last.reason is None:
@@ -132,7 +135,7 @@ def _judged(
     selection: Selection | None, made: EditMade, windows: Sequence[WorkedWindow], backs: Sequence[np.ndarray]
 ) -> Judged:
     """An edit with what the quality gate says of all its windows together, where there is a selection."""
-    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, None)
+    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, None, made.example)
     if selection is None:
         return plain
     changes, scores = [], []
@@ -174,6 +177,8 @@ def _edited_photo(edit: Judged, image: np.ndarray, mask: np.ndarray, change: np.
         settings=edit.settings,
         scores=edit.scores,
         reason=edit.reason,
+        example=edit.example.used if edit.example else None,
+        example_picture=edit.example.picture if edit.example else None,
     )
 
 
