@@ -9,8 +9,8 @@ of the VAE's features. A stopped run goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from experiments.harness import SOURCE, markdown, options, record, save_figure, write_csv
-from rli.images import to_tensor, to_uint8
+from experiments.harness import SOURCE, apart, markdown, options, record, save_figure
+from rli.images import read_image, to_tensor, to_uint8, write_png
 from rli.method.editing import edit, reconstruct
 from rli.method.example import Example
 from rli.method.inversion import invert
@@ -34,6 +34,7 @@ from rli.models.loading import load
 from rli.models.mini.surfaces import MATERIALS, UNSEEN, surface
 from rli.photos.region import distance_to
 from rli.progress import shown
+from rli.runs.peak_memory import peak_memory_gb
 
 SIDE = 128
 WORDS = ("rust", "corrosion", "peeling", "wear", "blistering", "degradation")
@@ -62,6 +63,7 @@ WAYS = {
     "example alone": Way(by_example=True, by_words=False),
     "example's noise and words": Way(by_example=True, steps=0.0),
 }
+COSTS = {"by words": False, "by example": True}
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,11 @@ def colours_apart(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def features(model: Model, picture: np.ndarray) -> list[Tensor]:
-    """What the VAE's encoder sees at its first two scales: (1,D,h,w) each."""
+def features(model: Model, picture: np.ndarray, mask: np.ndarray) -> list[Tensor]:
+    """What the VAE's encoder sees in a mask at its first two scales: (1,D,h,w) each. All else is grey, because its
+    normalizations look at the whole picture."""
     encoder, seen = model.vae.encoder, []
-    x = encoder.conv_in(to_tensor(picture))
+    x = encoder.conv_in(to_tensor(np.where(mask[..., None], picture, 128).astype(np.uint8)))
     for block in encoder.down_blocks[:2]:
         for layer in block.resnets:
             x = layer(x, None)
@@ -140,7 +143,7 @@ def features(model: Model, picture: np.ndarray) -> list[Tensor]:
 def gram_apart(model: Model, one: np.ndarray, mask: np.ndarray, other: np.ndarray, its_mask: np.ndarray) -> float:
     """How far the Gram matrices of two pictures' features in masks lie apart, as a share of their norms (0 to 1)."""
     apart = []
-    for a, b in zip(features(model, one), features(model, other), strict=True):
+    for a, b in zip(features(model, one, mask), features(model, other, its_mask), strict=True):
         g, h = gram(a, mask), gram(b, its_mask)
         apart.append(float((g - h).norm() / (g.norm() + h.norm())))
     return float(np.mean(apart))
@@ -165,37 +168,48 @@ def measured(model: Model, one: Pair, picture: np.ndarray, back: np.ndarray) -> 
     }
 
 
-def edited(model: Model, one: Pair, steps: int) -> tuple[list[dict], list[np.ndarray]]:
-    """A row and a picture for each way."""
+def edit_pair(model: Model, one: Pair, steps: int, ways: Sequence[str]) -> Iterator[np.ndarray]:
+    """The target's reconstruction, and its edit in each way, (H,W,3) uint8."""
     settings = InversionSettings(Direct(), steps=steps)
     target = invert(model, to_tensor(one.photo), one.source, settings)
     theirs = invert(model, to_tensor(one.example), one.shows, settings)
     example = Example(theirs, one.mask, reconstruct(model, theirs))
-    back, rows, pictures = reconstruct(model, target), [], []
-    for name, way in WAYS.items():
+    yield to_uint8(reconstruct(model, target))
+    for way in map(WAYS.get, ways):
         wanted = Target(one.word, one.wanted if way.by_words else one.source)
-        began = time.process_time()
-        made = edit(
-            model,
-            target,
-            [wanted],
-            EditSettings(**{**vars(SETTINGS), "example_steps": way.steps}),
-            mask=one.region,
-            example=example if way.by_example else None,
-            seed=one.number,
-        )[0]
-        seconds = time.process_time() - began
-        pictures.append(to_uint8(made.image))
-        figures = measured(model, one, pictures[-1], to_uint8(back))
-        rows.append({"pair": one.number, "defect": one.word, "way": name, **figures, "seconds": seconds})
-    return rows, pictures
+        looks = example if way.by_example else None
+        options = {"mask": one.region, "example": looks, "seed": one.number}
+        yield to_uint8(edit(model, target, [wanted], replace(SETTINGS, example_steps=way.steps), **options)[0].image)
+
+
+def pictures(model: Model, one: Pair, steps: int, work: Path) -> dict[str, np.ndarray]:
+    """The reconstruction and the edits by the names of their ways; what is in the folder is not made again."""
+    names = ("reconstruction", *WAYS)
+    files = {name: work / f"{one.number:03d}-{name.replace(' ', '-').replace(chr(39), '')}.png" for name in names}
+    if not all(file.exists() for file in files.values()):
+        for file, picture in zip(files.values(), edit_pair(model, one, steps, [*WAYS]), strict=True):
+            write_png(file, picture)
+    return {name: to_uint8(read_image(file, SIDE, SIDE)) for name, file in files.items()}
+
+
+def cost(by_example: bool, steps: int) -> dict[str, float]:
+    """What one edit costs in a process of its own: rows of the UNet's calls, seconds and memory."""
+    model, one, rows = load("mini"), pair(0), []
+    settings = InversionSettings(Direct(), steps=steps)
+    target, theirs = (invert(model, to_tensor(p), one.source, settings) for p in (one.photo, one.example))
+    looks = Example(theirs, one.mask, reconstruct(model, theirs)) if by_example else None
+    model.unet.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
+    began = time.process_time()
+    edit(model, target, [Target(one.word, one.wanted)], SETTINGS, mask=one.region, example=looks)
+    seconds = time.process_time() - began
+    return {"rows": sum(rows), "seconds": seconds, "peak_memory_gb": peak_memory_gb(model.device)}
 
 
 def summary(rows: pd.DataFrame) -> str:
     """A line for each way."""
     head = (
         "Way", "pairs", "colours apart, grey levels", "nearer than words", "Gram apart", "nearer than words",
-        "change in the region, grey levels", "change outside", "seconds an edit",
+        "change in the region, grey levels", "change outside",
     )  # fmt: skip
     words, lines = rows[rows["way"] == "words"].set_index("pair"), []
     for name in WAYS:
@@ -206,7 +220,7 @@ def summary(rows: pd.DataFrame) -> str:
         lines.append(
             [
                 *(name, f"{len(own)}", f"{colours:.1f}", share["colours"], f"{gram:.2f}", share["gram"]),
-                *(f"{change:.1f}", f"{own['background'].max():.0f}", f"{own['seconds'].mean():.1f}"),
+                *(f"{change:.1f}", f"{own['background'].max():.0f}"),
             ]
         )
     return markdown(head, lines)
@@ -232,20 +246,30 @@ def sheet(path: Path, shown: Sequence[tuple[Pair, Sequence[np.ndarray]]]) -> Non
 
 def main() -> None:
     parser = options(__doc__, surfaces=40, steps=12, out=Path(__file__).parent)
+    parser.add_argument("--work", type=Path, default=Path("outputs/example"), help="pictures")
     asked = parser.parse_args()
-    model, file, pictures = load("mini"), asked.out / "pairs.csv", []
-    rows = pd.read_csv(file) if file.is_file() else pd.DataFrame({"pair": []})
-    for k in shown(range(asked.surfaces), "pairs"):
-        if (rows["pair"] == k).any() and (len(pictures) >= SHOWN or (asked.out / "pairs.png").exists()):
-            continue
-        one = pair(k)
-        own, made = edited(model, one, asked.steps)
-        rows = pd.concat([rows[rows["pair"] != k], pd.DataFrame(own)])
-        write_csv(file, rows)
-        if k < SHOWN:
-            pictures.append((one, made))
-            sheet(asked.out / "pairs.png", pictures)
-    record(asked.out, "pairs", rows, summary(rows))
+    model, rows, first = load("mini"), [], []
+    for one in map(pair, shown(range(asked.surfaces), "pairs")):
+        made = pictures(model, one, asked.steps, asked.work)
+        back = made.pop("reconstruction")
+        rows += [
+            {"pair": one.number, "defect": one.word, "way": way, **measured(model, one, picture, back)}
+            for way, picture in made.items()
+        ]
+        first += [(one, [*made.values()])] if len(first) < SHOWN else []
+    table = pd.DataFrame(rows)
+    record(asked.out, "pairs", table, summary(table))
+    sheet(asked.out / "pairs.png", first)
+    costs = [{"way": name, **apart(cost, by_example, asked.steps)} for name, by_example in COSTS.items()]
+    lines = [
+        [name, f"{rows}", f"{seconds:.1f}", f"{memory:.2f}"] for name, rows, seconds, memory in map(dict.values, costs)
+    ]
+    record(
+        asked.out,
+        "cost",
+        pd.DataFrame(costs),
+        markdown(("Edit", "rows of the UNet", "seconds", "peak memory, GB"), lines),
+    )
 
 
 if __name__ == "__main__":

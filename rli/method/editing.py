@@ -289,7 +289,8 @@ def _examples(model: Model, pairs: Sequence[_Pair], regions: Tensor, settings: E
         return None
     kept = {pair.source: pair.source.kept for pair in pairs}
     photos = {source: reconstruct(model, source.inversion) if own is None else own for source, own in kept.items()}
-    return example_branch(model, examples, [photos[pair.source] for pair in pairs], regions, settings)
+    given = [(pair.source.inversion, photos[pair.source]) for pair in pairs]
+    return example_branch(model, examples, given, regions, settings)
 
 
 def _word_maps(model: Model, prompts: Sequence[str], store: MapStore) -> list[tuple[TokenMap, ...]]:

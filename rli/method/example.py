@@ -25,6 +25,9 @@ from rli.models.diffusion import Model
 from rli.models.noise_schedule import Step
 from rli.models.text import encode_prompts
 
+# How far around a defect its surroundings reach, in latent positions.
+NEAR = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Example:
@@ -39,6 +42,18 @@ class Example:
 
 
 @dataclass(frozen=True)
+class _InPair:
+    """Where an example comes to lie."""
+
+    # The photograph's reconstruction (1,3,H,W), and its latent (1,C,h,w).
+    photo: Tensor
+    latent: Tensor
+    # Where it may change, and where the example lies: (1,h,w) bool.
+    region: Tensor
+    place: Tensor
+
+
+@dataclass(frozen=True)
 class ExampleBranch:
     """The source branches of E examples beside M pairs of photograph and target, on the model's device."""
 
@@ -50,10 +65,10 @@ class ExampleBranch:
     masks: Tensor
     # (M,) long: each pair's example.
     example_of: Tensor
-    # (M,1,h,w) bool: where each pair's photograph may change.
-    regions: Tensor
-    # (M,C,1,1): what is to be added to the example's latents so that they are of the same colour in the pair's
-    # photograph.
+    # For each pair how its example is moved (down, right), and where it then lies in the photograph: (M,1,h,w) bool.
+    moves: tuple[tuple[int, int], ...]
+    places: Tensor
+    # (M,C,1,1): what is to be added to the example's latents so that their colours are right in the pair's photograph.
     shifts: Tensor
     # In (0,1], and the share of the steps, in [0,1].
     strength: float
@@ -75,27 +90,25 @@ class ExampleBranch:
             targets: The rows of the pairs' conditional halves.
         """
         masks = self.masks[self.example_of].float()
-        graft = Graft(targets, len(rows) + self.example_of, self.regions.float(), masks, self.strength)
+        graft = Graft(targets, len(rows) + self.example_of, self.places.float(), masks, self.strength)
         return torch.cat([rows, self.latents[step.index]]), Conditioning.cat([texts, self.texts]), graft
 
     def begun(self, latents: Tensor) -> Tensor:
-        """Where sampling begins: the example's own noise, in that place of the region where most of it fits.
+        """Where sampling begins: with the example's own noise where it comes to lie.
 
         Args:
             latents: The pairs', (M,C,h,w) at the highest noise level.
 
         Returns:
-            (M,C,h,w); outside the regions the latents themselves.
+            (M,C,h,w); outside the places the latents themselves.
         """
-        begun = []
-        for z, region, k in zip(latents, self.regions, self.example_of, strict=True):
-            move = best_move(self.masks[k, 0], region[0])
-            noise, mask = moved(self.latents[0, k], move), moved(self.masks[k].float(), move) > 0
-            begun.append(fresh_noise.mixed(z, noise, region & mask, self.strength))
-        return torch.stack(begun)
+        pairs = list(zip(self.example_of, self.moves, strict=True))
+        noise = torch.stack([moved(self.latents[0, k], move) for k, move in pairs])
+        masks = torch.stack([moved(self.masks[k], move) for k, move in pairs])
+        return fresh_noise.mixed(latents, noise, self.places & masks, self.strength)
 
     def matched(self, latents: Tensor, step: Step, abar: float) -> Tensor:
-        """Latents with the example's colour in the regions.
+        """Latents with the example's colour in their places.
 
         Their contrast is lowered to the example's where it is higher, and never raised: raised noise becomes stripes.
 
@@ -105,14 +118,14 @@ class ExampleBranch:
             abar: The cumulative alpha of that level.
 
         Returns:
-            (M,C,h,w); outside the regions the latents themselves.
+            (M,C,h,w); outside the places the latents themselves.
         """
         theirs = self.latents[step.index + 1]
         mean, deviation = (part[self.example_of] for part in _statistics(theirs, self.masks))
-        own_mean, own_deviation = _statistics(latents, self.regions)
+        own_mean, own_deviation = _statistics(latents, self.places)
         contrast = (deviation / own_deviation.clamp_min(1e-6)).clamp_max(1)
         wanted = (latents - own_mean) * contrast + mean + abar**0.5 * self.shifts
-        return torch.where(self.regions, torch.lerp(latents, wanted, self.strength), latents)
+        return torch.where(self.places, torch.lerp(latents, wanted, self.strength), latents)
 
 
 def _statistics(latents: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,54 +150,83 @@ def best_move(mask: Tensor, region: Tensor) -> tuple[int, int]:
     return int(down[best // size[1]]), int(right[best % size[1]])
 
 
+def place_of(mask: Tensor, move: tuple[int, int], region: Tensor) -> Tensor:
+    """Where a defect lies in a region of another form.
+
+    It may spread as far as its own half width, so that what is broad fills the region and a crack stays a crack.
+
+    Args:
+        mask: The defect's, (1,h,w) bool.
+        move: How it is moved into the region.
+        region: (1,h,w) bool.
+
+    Returns:
+        (1,h,w) bool, inside the region.
+    """
+    spread, core = -1, mask.float()
+    while core.any():
+        spread, core = spread + 1, (F.avg_pool2d(core, 3, 1, 1) > 0.99).float()
+    return region & (F.max_pool2d(moved(mask, move).float(), 2 * spread + 1, 1, spread) > 0)
+
+
 def moved(values: Tensor, move: tuple[int, int]) -> Tensor:
-    """(C,h,w) moved down and to the right; what comes in is 0."""
+    """(C,h,w) moved down and to the right; what comes in is 0, or false."""
     h, w = values.shape[-2:]
     padded = F.pad(values, (w, w, h, h)).roll(move, (-2, -1))
     return padded[..., h : 2 * h, w : 2 * w]
 
 
-def colour_shift(model: Model, example: Example, photo: Tensor, region: Tensor) -> Tensor:
-    """How a colour's latents in a photograph differ from those of the same colour in an example's photograph.
-
-    A VAE whose normalizations see the whole picture gives the same colour other latents in other surroundings. Both
-    pictures are encoded with the defect's mean colour in the mask and in the region; without such normalizations the
-    difference is 0.
+def shift(model: Model, seen: Example, mask: Tensor, pair: _InPair, how: str) -> Tensor:
+    """What is to be added to an example's latents so that its colours are right in another photograph.
 
     Args:
         model: The model.
-        example: The example.
-        photo: The photograph (1,3,H,W) in [-1,1].
-        region: In the photograph, (h,w) bool of the latent's size.
+        seen: The example.
+        mask: Its defect, (1,h,w) bool of the latent's size.
+        pair: Where it comes to lie.
+        how: own for the same colours, contrast for the same difference to what lies around it, auto for contrast
+            between grey photographs, whose exposures differ, and else own.
 
     Returns:
         (C,1,1).
     """
-    defect = example.reconstruction[0, :, torch.from_numpy(example.mask)]
-    size = (region.shape[0], region.shape[1])
-    own = blend.to_latent(example.mask, size)[0, 0]
-    pictures, masks = (photo, example.reconstruction), (region.cpu(), own)
-    there, here = (_painted(model, *pair, defect.mean(1)) for pair in zip(pictures, masks, strict=True))
-    return there - here
+    is_grey = all((one[:, :1] == one).all() for one in (seen.reconstruction, pair.photo))
+    if how == "contrast" or (how == "auto" and is_grey):
+        return _around(pair.latent, pair.region) - _around(seen.inversion.source_latents[-1:], mask)
+    colour = seen.reconstruction[0, :, torch.from_numpy(seen.mask)].mean(1)
+    return _painted(model, pair.photo, pair.place, colour) - _painted(model, seen.reconstruction, mask, colour)
+
+
+def _around(latent: Tensor, mask: Tensor) -> Tensor:
+    """The mean (C,1,1) of a latent (1,C,h,w) around a mask (1,h,w) bool; in all of it where there is nothing around."""
+    near = (F.max_pool2d(mask[None].float(), 2 * NEAR + 1, 1, NEAR) > 0) & ~mask
+    return _statistics(latent.cpu(), near if near.any() else torch.ones_like(near))[0][0]
 
 
 def _painted(model: Model, picture: Tensor, mask: Tensor, colour: Tensor) -> Tensor:
-    """The mean latent (C,1,1) in a mask (h,w) bool of a picture that has one colour (3,) there."""
-    place = F.interpolate(mask[None, None].float(), size=picture.shape[-2:]) > 0
-    latents = vae.encode(model, torch.where(place, colour.view(1, 3, 1, 1), picture.cpu()))
-    return _statistics(latents, mask[None, None].to(latents.device))[0][0]
+    """The mean latent (C,1,1) in a mask (1,h,w) bool of a picture (1,3,H,W) that has one colour (3,) there.
+
+    A VAE whose normalizations see the whole picture gives the same colour other latents in other pictures.
+    """
+    covered = F.interpolate(mask[None].float(), size=picture.shape[-2:]) > 0
+    latents = vae.encode(model, torch.where(covered, colour.view(1, 3, 1, 1), picture.cpu()))
+    return _statistics(latents.cpu(), mask[None])[0][0]
 
 
 def branch(
-    model: Model, examples: Sequence[Example], photos: Sequence[Tensor], regions: Tensor, settings: EditSettings
+    model: Model,
+    examples: Sequence[Example],
+    photos: Sequence[tuple[Inversion, Tensor]],
+    regions: Tensor,
+    settings: EditSettings,
 ) -> ExampleBranch:
     """The source branches of examples, each once.
 
     Args:
         model: The model.
         examples: M of them, each pair's own.
-        photos: The pairs' photographs, (1,3,H,W) in [-1,1] each.
-        regions: The pairs', (M,1,h,w) bool.
+        photos: The pairs' photographs: inversions and reconstructions (1,3,H,W) in [-1,1].
+        regions: Where they may change, (M,1,h,w) bool on the CPU.
         settings: Of the edits.
     """
     distinct = list(dict.fromkeys(examples))
@@ -194,15 +236,26 @@ def branch(
     texts = encode_prompts(model, [one.inversion.prompt for one in distinct], pixels, first.settings.time_ids)
     size = (latents.shape[-2], latents.shape[-1])
     masks = torch.cat([blend.to_latent(one.mask, size) for one in distinct])
-    pairs = zip(examples, photos, regions, strict=True)
-    shifts = [colour_shift(model, example, photo, region[0]) for example, photo, region in pairs]
+    number = [distinct.index(one) for one in examples]
+    moves = [best_move(masks[k, 0], region[0]) for k, region in zip(number, regions, strict=True)]
+    placing = zip(number, moves, regions, strict=True)
+    places = torch.stack([place_of(masks[k], move, region) for k, move, region in placing])
+    targets = [
+        _InPair(photo, inversion.source_latents[-1:], region, place)
+        for (inversion, photo), region, place in zip(photos, regions, places, strict=True)
+    ]
+    shifts = [
+        shift(model, example, masks[k], target, settings.example_colours)
+        for example, k, target in zip(examples, number, targets, strict=True)
+    ]
     return ExampleBranch(
-        latents.to(model.device),
-        texts,
-        masks.to(model.device),
-        torch.tensor([distinct.index(one) for one in examples], device=model.device),
-        regions.to(model.device),
-        torch.stack(shifts).to(model.device),
-        settings.example_strength,
-        settings.example_steps,
+        latents=latents.to(model.device),
+        texts=texts,
+        masks=masks.to(model.device),
+        example_of=torch.tensor(number, device=model.device),
+        moves=tuple(moves),
+        places=places.to(model.device),
+        shifts=torch.stack(shifts).to(model.device),
+        strength=settings.example_strength,
+        share=settings.example_steps,
     )

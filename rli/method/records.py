@@ -98,6 +98,9 @@ class EditSettings:
     # with its attention and colours.
     example_strength: float = 1.0
     example_steps: float = 1.0
+    # The example's colours: own, as they are; contrast, as they differ from those around it; auto, contrast between
+    # grey photographs, whose exposures differ, and else own.
+    example_colours: str = "auto"
     # standard, or the reference code's: its alignment of prompts, and cross counted in fiftieths of the steps.
     convention: str = "standard"
 
@@ -110,6 +113,7 @@ class EditSettings:
         within("replace", self.replace, 0, 1)
         within("threshold", self.threshold, 0, 1)
         within("fresh", self.fresh, 0, 1)
+        one_of("example_colours", self.example_colours, ("auto", "own", "contrast"))
         within("example_strength", self.example_strength, 0, 1)
         within("example_steps", self.example_steps, 0, 1)
 

@@ -34,7 +34,7 @@ COST_ONLY = ("cache", "batch_size", "target_batch", "memory")
 # Fields of which a photograph's own prompts come.
 PROMPTS = ("source", "targets", "good", "by_class")
 # Settings of edits that mean nothing without an example.
-EXAMPLE_ONLY = ("example_strength", "example_steps")
+EXAMPLE_ONLY = ("example_strength", "example_steps", "example_colours")
 
 
 @dataclass(frozen=True)

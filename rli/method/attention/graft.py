@@ -19,18 +19,18 @@ from rli.method.attention.install import Attend, AttentionHook, Layer
 class Graft(AttentionHook):
     """M targets attend to E examples in a UNet call that has a row for each of them.
 
-    A query in its target's region attends to three kinds of keys: outside the region to its own picture's, as ever;
-    inside to its own with the weight 1 - strength; and to those in the example's mask with the weight strength,
-    together as heavy as if they were as many as the region's. So an example that is the target itself, with the region
-    as its mask, changes nothing. Queries outside the region attend as ever.
+    A query in the place of the target's new defect attends to three kinds of keys: outside the place to its own
+    picture's, as ever; inside to its own with the weight 1 - strength; and to those in the example's mask with the
+    weight strength, together as heavy as if they were as many as the place's. So an example that is the target itself,
+    with the place as its mask, changes nothing. Queries outside the place attend as ever.
     """
 
     # The rows of the targets.
     targets: slice
     # (M,) long: each target's example, as a row of the call.
     example_of: Tensor
-    # (M,1,h,w) in {0,1} of the latent's size: each target's region, and the mask of its example.
-    regions: Tensor
+    # (M,1,h,w) in {0,1} of the latent's size: each target's place, and the mask of its example.
+    places: Tensor
     masks: Tensor
     # In (0,1].
     strength: float
@@ -40,17 +40,17 @@ class Graft(AttentionHook):
         if not layer.is_self:
             return out
         rows = range(len(q))[self.targets]
-        shares = (F.adaptive_avg_pool2d(part, layer.size).flatten(1) for part in (self.regions, self.masks))
-        for row, example, region, mask in zip(rows, self.example_of, *shares, strict=True):
-            inside, theirs = region > 0, mask > 0
+        shares = (F.adaptive_avg_pool2d(part, layer.size).flatten(1) for part in (self.places, self.masks))
+        for row, example, place, mask in zip(rows, self.example_of, *shares, strict=True):
+            inside, theirs = place > 0, mask > 0
             keys, values = (torch.cat([of[row], of[example][:, theirs]], 1)[None] for of in (k, v))
-            weights = torch.cat([1 - self.strength * region, self._weights(region, mask)[theirs]])
+            weights = torch.cat([1 - self.strength * place, self._weights(place, mask)[theirs]])
             bias = weights.log().to(q.dtype)[None, None, None]
             out[row, :, inside] = F.scaled_dot_product_attention(
                 q[row, :, inside][None], keys, values, attn_mask=bias, scale=layer.scale
             )[0]
         return out
 
-    def _weights(self, region: Tensor, mask: Tensor) -> Tensor:
-        """Of an example's keys: (n,) each, together strength times the positions of the region."""
-        return self.strength * mask * (region.sum() / mask.sum())
+    def _weights(self, place: Tensor, mask: Tensor) -> Tensor:
+        """Of an example's keys: (n,) each, together strength times the positions of the place."""
+        return self.strength * mask * (place.sum() / mask.sum())
