@@ -261,15 +261,9 @@ def main() -> None:
     record(asked.out, "pairs", table, summary(table))
     sheet(asked.out / "pairs.png", first)
     costs = [{"way": name, **apart(cost, by_example, asked.steps)} for name, by_example in COSTS.items()]
-    lines = [
-        [name, f"{rows}", f"{seconds:.1f}", f"{memory:.2f}"] for name, rows, seconds, memory in map(dict.values, costs)
-    ]
-    record(
-        asked.out,
-        "cost",
-        pd.DataFrame(costs),
-        markdown(("Edit", "rows of the UNet", "seconds", "peak memory, GB"), lines),
-    )
+    head = ("Edit", "rows of the UNet", "seconds", "peak memory, GB")
+    lines = [[one["way"], f"{one['rows']}", f"{one['seconds']:.1f}", f"{one['peak_memory_gb']:.2f}"] for one in costs]
+    record(asked.out, "cost", pd.DataFrame(costs), markdown(head, lines))
 
 
 if __name__ == "__main__":
