@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rli.method import blend, fresh_noise
+from rli.method import blend
 from rli.method.attention.graft import Graft
 from rli.method.records import EditSettings, Inversion
 from rli.models import vae
@@ -105,7 +105,7 @@ class ExampleBranch:
         pairs = list(zip(self.example_of, self.moves, strict=True))
         noise = torch.stack([moved(self.latents[0, k], move) for k, move in pairs])
         masks = torch.stack([moved(self.masks[k], move) for k, move in pairs])
-        return fresh_noise.mixed(latents, noise, self.places & masks, self.strength)
+        return _between(latents, noise, self.places & masks, self.strength)
 
     def matched(self, latents: Tensor, step: Step, abar: float) -> Tensor:
         """Latents with the example's colour in their places.
@@ -126,6 +126,15 @@ class ExampleBranch:
         contrast = (deviation / own_deviation.clamp_min(1e-6)).clamp_max(1)
         wanted = (latents - own_mean) * contrast + mean + abar**0.5 * self.shifts
         return torch.where(self.places, torch.lerp(latents, wanted, self.strength), latents)
+
+
+def _between(latents: Tensor, others: Tensor, places: Tensor, share: float) -> Tensor:
+    """Between two noises (M,C,h,w) of unit variance in places (M,1,h,w) bool: the variance stays, and equal noises stay
+    what they are."""
+    a, b = latents * places, others * places
+    alike = F.cosine_similarity(a.flatten(1), b.flatten(1))[:, None, None, None].clamp_min(0)
+    deviation = ((1 - share) ** 2 + share**2 + 2 * share * (1 - share) * alike).sqrt()
+    return torch.where(places, torch.lerp(latents, others, share) / deviation, latents)
 
 
 def _statistics(latents: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

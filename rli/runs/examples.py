@@ -96,20 +96,18 @@ def _named(name: str, mask: str | None, data: Iterable[Photo]) -> Photo:
     """The photograph in a file, or the one of the data set with this name."""
     file = Path(name).expanduser()
     if file.is_file():
-        return _only("example", photos("image", file, truth_path=mask))
+        return _image(file, mask)
     for photo in data:
         if name in (photo.name, photo.source):
-            if mask is None or photo.file is None:
-                return photo
-            return _only("example_mask", photos("image", photo.file, truth_path=mask))
+            return photo if mask is None or photo.file is None else _image(photo.file, mask)
     raise SettingError("example", shown(name), "there is no such file, and no photograph of the data set has that name")
 
 
-def _only(setting: str, found: Iterable[Photo]) -> Photo:
+def _image(file: Path, mask: str | None) -> Photo:
     try:
-        (photo,) = found
+        (photo,) = photos("image", file, truth_path=mask)
     except SettingError as error:
-        raise error.renamed(setting) from None
+        raise error.renamed("example_mask" if error.name == "truth_path" else "example") from None
     return photo
 
 
