@@ -9,15 +9,16 @@ from builders import SOURCE, box
 
 from rli.errors import RLIError
 from rli.images import to_tensor
-from rli.method import editing, inversion
+from rli.method import blend, editing, inversion
 from rli.method.attention.graft import Graft
 from rli.method.attention.install import Layer, attend
-from rli.method.example import Example, best_move, moved, place_of
+from rli.method.example import Example, best_move, branch, moved, place_of
 from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.models.mini.surfaces import UNSEEN, surface
+from rli.models.noise_schedule import Step
 
 pytestmark = pytest.mark.integration
 
@@ -164,18 +165,21 @@ def test_each_photograph_and_target_has_its_own_example_in_one_batch(tiny, photo
             assert torch.allclose(alone.image, edit.image, atol=2e-3)
 
 
-def test_the_edit_takes_on_the_example_s_colours(tiny, inverted, example):
-    def mean(looks, **settings):
-        done = editing.edit(tiny, inverted, [RUST], replace(LOOSE, **settings), mask=REGION, example=looks)[0]
-        return done.image[0, :, REGION].mean(1)
-
-    latent = example.inversion.source_latents.clone()
-    brighter = replace(example, inversion=replace(example.inversion, source_latents=latent + 1))
-    own, contrast = (
-        (mean(brighter, example_colours=how) - mean(example, example_colours=how)).abs().mean()
-        for how in ("own", "contrast")
-    )
-    assert own > contrast  # all of the photograph is brighter, so that its contrast is the same
+@pytest.mark.parametrize("colours", ["own", "contrast"])
+def test_the_place_has_the_example_s_mean_colour_or_its_contrast(tiny, inverted, example, colours):
+    back, region = editing.reconstruct(tiny, inverted), blend.to_latent(REGION, (8, 8))
+    latents = example.inversion.source_latents
+    brighter = replace(example, inversion=replace(example.inversion, source_latents=latents + 1))
+    settings, step = replace(LOOSE, example_colours=colours), Step(0, 3, 0, 1, 0)
+    means = []
+    for look in (example, brighter):
+        beside = branch(tiny, [look], [(inverted, back)], region, settings)
+        place = beside.places[0, 0]
+        made = beside.matched(inverted.source_latents[1:2], step, abar=1.0)
+        assert torch.equal(made[0, :, ~place], inverted.source_latents[1, :, ~place])
+        means.append(made[0, :, place].mean(1))
+    # Where all of the photograph is brighter, a defect's contrast is the same.
+    assert torch.allclose(means[1] - means[0], torch.tensor(float(colours == "own")), atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused(tiny, photo, inverted, example):
