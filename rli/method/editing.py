@@ -128,16 +128,7 @@ def edit_batch(
     masks = [None] * len(inversions) if masks is None else masks
     reconstructions = [None] * len(inversions) if reconstructions is None else reconstructions
     seeds = [0] * len(inversions) if seeds is None else seeds
-    theirs = [one.inversion for own in examples or () for one in own]
-    _check_shared(inversions)
-    _check_shared([*inversions[:1], *theirs], ("source prompt",))
-    if len(masks) != len(inversions):
-        raise RLIError(
-            f"{len(inversions)} photographs need {len(inversions)} masks (None for a photograph without one), but "
-            f"{len(masks)} are given"
-        )
-    if examples and any(mask is None for mask in masks):
-        raise RLIError("an example needs a mask of the region that it is to come into")
+    _check_fit(inversions, masks, [one for own in examples or () for one in own])
     if not named:
         return [[] for _ in inversions]
     given = zip(inversions, masks, reconstructions, seeds, strict=True)
@@ -173,6 +164,21 @@ class _Pair:
     source: _Source
     target: Target
     example: Example | None
+
+
+def _check_fit(
+    inversions: Sequence[Inversion], masks: Sequence[np.ndarray | None], examples: Sequence[Example]
+) -> None:
+    """Raises RLIError where photographs, masks and examples do not belong together."""
+    _check_shared(inversions)
+    _check_shared([*inversions[:1], *(example.inversion for example in examples)], ("source prompt",))
+    if len(masks) != len(inversions):
+        raise RLIError(
+            f"{len(inversions)} photographs need {len(inversions)} masks (None for a photograph without one), but "
+            f"{len(masks)} are given"
+        )
+    if examples and any(mask is None for mask in masks):
+        raise RLIError("an example needs a mask of the region that it is to come into")
 
 
 def _check_shared(inversions: Sequence[Inversion], but: Sequence[str] = ()) -> None:
