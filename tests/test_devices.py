@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from simulated_cuda import CPU, CUDA, DeviceError, place, simulated_cuda
 
 from rli.method import editing, inversion
+from rli.method.example import Example
 from rli.method.inversion.base import Inverter
 from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
@@ -45,6 +46,8 @@ class Work:
     inverting: dict[str, Any] = field(default_factory=dict)
     editing: dict[str, Any] = field(default_factory=dict)
     placing: dict[str, Any] = field(default_factory=dict)
+    # Whether each is the other's example, inside the given region.
+    by_example: bool = False
 
 
 WORKS = {
@@ -76,6 +79,8 @@ WORKS = {
         placing={"checkpointing": True, "offload": True, "vae_tiling": True},
     ),
     "float16": Work(dtype="float16"),
+    "by example": Work(Direct(), editing={"fresh": 0.5}, placing={"offload": True}, by_example=True),
+    "by example in bfloat16": Work(Direct(), dtype="bfloat16", editing={"replace": 0.0}, by_example=True),
 }
 
 
@@ -118,7 +123,11 @@ def carried_out(model: Model, work: Work, photo: torch.Tensor, device: torch.dev
     try:
         settings = InversionSettings(work.method, steps=work.steps, **work.inverting)
         done = inversion.invert_batch(model, torch.cat([photo, photo.flip(3)]), SOURCE, settings)
-        edits = editing.edit_batch(model, done, TARGETS, EditSettings(**work.editing), masks=[region, None], batch=3)
+        masks: dict[str, Any] = {"masks": [region, None]}
+        if work.by_example:
+            looks = [Example(one, region.T, editing.reconstruct(model, one)) for one in reversed(done)]
+            masks = {"masks": [region, region], "examples": [[look] * len(TARGETS) for look in looks]}
+        edits = editing.edit_batch(model, done, TARGETS, EditSettings(**work.editing), batch=3, **masks)
         out = [editing.vae_round_trip(model, done[0])]
     finally:
         for hook in hooks:
