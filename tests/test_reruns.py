@@ -207,7 +207,7 @@ BAD = {
     "task=foo": "task=foo: unknown value; expected one of edit, reconstruct, both",
     "defect=original": "export writes edits, and no defect is chosen",
     "shard=4/4": "shard=4/4",
-    "relabel=2": "relabel=2: unknown value; expected auto or true or false",
+    "relabel=2": "relabel=2: unknown value; expected auto, true or false",
     "dataset.gate.foo=1": "dataset.gate.foo",
     "+dataset.gate.foo=1": "dataset.gate.foo: unknown setting",
     "dataset.gate=null": "dataset.gate=None",
