@@ -66,6 +66,7 @@ def test_peers_and_their_labels(tmp_path, typed):
     assert pd.read_csv(tmp_path / "labels.csv")["remains"].between(-1, 1).all()
 
 
+@pytest.mark.slow
 def test_example(tmp_path, typed, monkeypatch):
     monkeypatch.setattr(example, "apart", lambda function, *arguments: function(*arguments))
     where = ("--steps", 2, "--out", tmp_path, "--work", tmp_path / "work")
