@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import harness
-from experiments.cost import kernels, memory, profile, solvers
+from experiments.cost import kernels, memory, profile, savings, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.example import run as example
 from experiments.peers import contours, labels
@@ -17,6 +17,7 @@ from experiments.peers import run as peers
 from experiments.placement import run as placement
 from experiments.placement.read_back import READ_BACK
 from experiments.reconstruction import run as reconstruction
+from experiments.speed import run as speed
 
 pytestmark = pytest.mark.integration
 
@@ -126,6 +127,23 @@ def test_memory(tmp_path, typed, capsys, monkeypatch):
     free, tight = capsys.readouterr().out.splitlines()[-2:]
     assert "| none | no savings |" in free
     assert "gradient checkpointing, photographs one by one, targets one by one" in tight
+
+
+def test_savings(typed, tmp_path, capsys):
+    typed(savings, "--model", "mini", "--sizes", 128, "--out", tmp_path)
+    none, *alone, together = capsys.readouterr().out.splitlines()[-len(savings.SAVINGS) - 1 :]
+    assert none.startswith("| none |") and len(alone) == 6 and "gradient checkpointing, photographs" in together
+
+
+def test_speed(tmp_path, typed):
+    ways = ("null_text, 20 steps", "direct, 15 steps")
+    typed(speed, "--surfaces", 1, "--divide", 5, "--out", tmp_path, "--ways", *ways)
+    rows = pd.read_csv(tmp_path / "results.csv").set_index(["edits", "way"])
+    moves, edits = 15 // 5 - 1, 1 + 2 * len(speed.WANTED)
+    passes = rows.loc[("loose", "direct, 15 steps"), ["inversion_passes", "edit_passes"]]
+    assert tuple(passes) == (moves, moves * edits)
+    assert rows.loc[("loose", "direct, 15 steps"), "psnr_to_vae"] == speed.CEILING
+    assert len(rows) == 2 * len(speed.EDITS)
 
 
 def test_kernels(typed, capsys):

@@ -301,7 +301,7 @@ def _examples(model: Model, pairs: Sequence[_Pair], regions: Tensor, settings: E
 
 def _word_maps(model: Model, prompts: Sequence[str], store: MapStore) -> list[tuple[TokenMap, ...]]:
     """For each row of the store one map for each word of its prompt, its tokens summed; none where nothing was seen."""
-    if not store.layers:
+    if store.total is None:
         return [()] * len(prompts)
     views = [tokenize(model.tokenizers[0], prompt) for prompt in prompts]
     return [

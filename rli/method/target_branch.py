@@ -63,7 +63,9 @@ def sample(
     """Sample M pairs beside the source branches of their photographs.
 
     Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their branches are
-    known), the targets' conditional halves, their unconditional halves, and the examples' conditional halves.
+    known), the targets' conditional halves, their unconditional halves, and the examples' conditional halves. Where all
+    regions are given, the photographs' rows are there for as long as something of them is injected, and once for their
+    words' maps.
 
     Args:
         model: With its attention hooks installed.
@@ -82,6 +84,7 @@ def sample(
     """
     source_latents, source_of, texts = batch.source_latents, batch.source_of, batch.texts
     time_ids = None if texts.time_ids is None else texts.time_ids[:1]
+    needs_maps = not batch.is_given.all()
     z, example = source_latents[0, source_of], batch.example
     if example is not None:
         z = example.begun(z)
@@ -92,7 +95,11 @@ def sample(
             continue  # the reference predicts here too, which moves nothing but its mask
         null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[source_of]
         hook = _injection(batch, settings, step, store)
-        rows, words = torch.cat([source_latents[step.index], z, z]), Conditioning.cat([texts, null])
+        if not (needs_maps or hook.inject_cross or hook.inject_self or store.total is None):
+            hook = replace(hook, sources=0)
+        first = len(batch.nulls) - hook.sources
+        rows = torch.cat([source_latents[step.index][first:], z, z])
+        words = Conditioning.cat([texts[first:], null])
         hooks: tuple[AttentionHook, ...] = (hook,)
         if example is not None and example.acts(step):
             rows, words, graft = example.beside(rows, words, step, hook.targets)

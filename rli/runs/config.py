@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,12 @@ from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.records import Target
 from rli.method.solvers import SOLVERS
+from rli.models.lora import parse_lora
 from rli.photos.placement_settings import PLACEMENTS, Placement
 from rli.photos.sources import READERS, Photo, PhotoSource, photos
 from rli.photos.windows import WindowSettings
 from rli.runs.class_prompts import Prompts, read_prompts
-from rli.runs.edit_settings import edit_of, edit_settings, example_settings
-from rli.runs.examples import Examples, find_examples
+from rli.runs.edit_settings import edit_of, edit_settings, example_settings, examples_of
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -149,11 +149,22 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             by_class=_class_prompts(cfg),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
-            examples=_examples(cfg),
-            # Which of several GPUs it is makes no difference: shards may each have their own.
-            weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
-            f"{runtime['dtype']}",
+            examples=examples_of(cfg, _every_photo(cfg)),
+            weights=_weights(cfg["model"], runtime),
         )
+
+
+def _weights(model: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
+    """What results depend on beside the model's name. Which of several GPUs it is makes no difference: shards may each
+    have their own."""
+    device = str(runtime["device"]).partition(":")[0]
+    own = [*_listed(model["lora"]), *([] if model["prediction"] is None else [model["prediction"]])]
+    return " ".join(map(str, (model["weights"], model["vae"], device, runtime["dtype"], *own)))
+
+
+def _listed(value: Sequence[str] | str) -> tuple[str, ...]:
+    """One text, or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
@@ -246,8 +257,8 @@ def _selection(dataset: Mapping[str, Any]) -> Selection:
 def _model(cfg: Mapping[str, Any]) -> ModelSpec:
     """The model to load, checked as far as can be before it is."""
     where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
-    given = {name: where[name] for name in ("name", "weights", "vae")}
-    spec = build(ModelSpec, "runtime", values, KEYS, **given)
+    given = {name: where[name] for name in ("name", "weights", "vae", "prediction")}
+    spec = build(ModelSpec, "runtime", values, KEYS, lora=_listed(where["lora"]), **given)
     spec.check()
     return spec
 
@@ -274,7 +285,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         "dataset",
         values,
         {"formats": "export"},
-        formats=tuple(cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]),
+        formats=_listed(cfg["export"]),
         reconstructions=cfg["task"] != "edit",
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
@@ -296,19 +307,9 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     return source
 
 
-def _examples(cfg: Mapping[str, Any]) -> Examples | None:
-    """What edits are to look like; a single photograph is read at once."""
-
-    def data() -> Iterator[Photo]:
-        """The data set's photographs, also those that are not edited."""
-        yield from _photos(cfg, limit=None, classes=None)
-
-    with keyed("edit"):
-        found = find_examples(example_settings(cfg), data(), cfg["runtime"]["seed"])
-    if found is not None and len(found.photos) == 1:
-        found.photos[0].read(SMALL, SMALL)
-        found.photos[0].truth_full()
-    return found
+def _every_photo(cfg: Mapping[str, Any]) -> Iterator[Photo]:
+    """The data set's photographs, also those that are not edited."""
+    yield from _photos(cfg, limit=None, classes=None)
 
 
 def _photos(cfg: Mapping[str, Any], **changes: Any) -> PhotoSource:
@@ -320,8 +321,10 @@ def _photos(cfg: Mapping[str, Any], **changes: Any) -> PhotoSource:
 
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What a data set's card says of the settings."""
+    lora = [str(parse_lora(one)) for one in _listed(cfg["model"]["lora"])]
+    facts = {"model": cfg["model"]["name"], **({"lora": lora} if lora else {})}
     said = {**{name: cfg[name] for name in ON_CARD}, "edit": edit_settings(cfg)}
-    return {"model": cfg["model"]["name"], **said, "seed": cfg["runtime"]["seed"]}
+    return {**facts, **said, "seed": cfg["runtime"]["seed"]}
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:

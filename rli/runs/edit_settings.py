@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from rli.method.records import EditSettings
-from rli.runs.examples import ExampleSettings
-from rli.runs.groups import build
+from rli.photos.photo import Photo
+from rli.runs.examples import Examples, ExampleSettings, find_examples
+from rli.runs.groups import build, keyed
+
+# Pixels a side at which an example is tried.
+SMALL = 64
 
 # A data set's own defaults. Compared in known regions with the paper's, they show the wanted defect far more often and
 # the old one less, and still keep some of the photograph's structure (experiments/peers).
@@ -34,3 +38,18 @@ def edit_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
 def example_settings(cfg: Mapping[str, Any]) -> ExampleSettings:
     """Where examples come from."""
     return ExampleSettings(**{field.name: cfg["edit"][field.name] for field in fields(ExampleSettings)})
+
+
+def examples_of(cfg: Mapping[str, Any], data: Iterable[Photo]) -> Examples | None:
+    """What edits are to look like; a single photograph is read at once.
+
+    Args:
+        cfg: The configuration, as plain values.
+        data: The data set, gone through where an example is named by its name.
+    """
+    with keyed("edit"):
+        found = find_examples(example_settings(cfg), data, cfg["runtime"]["seed"])
+    if found is not None and len(found.photos) == 1:
+        found.photos[0].read(SMALL, SMALL)
+        found.photos[0].truth_full()
+    return found

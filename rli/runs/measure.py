@@ -93,6 +93,7 @@ def measure(
         prompts={ORIGINAL: read.prompts.source, **{edit.name: edit.edits[0].target.prompt for edit in judged}},
         key=job.key(read.photo),
         made={"model": job.model, "model_hash": model.fingerprint, "version": __version__}
+        | ({"lora": " ".join(model.lora)} if model.lora else {})
         | ({"placement": read.placed} if read.placed else {}),
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,

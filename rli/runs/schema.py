@@ -122,6 +122,8 @@ class ModelChoice:
     name: str
     weights: str | None
     vae: str | None
+    lora: Sequence[str] | str
+    prediction: Literal["epsilon", "v_prediction"] | None
     resolutions: str
 
 
