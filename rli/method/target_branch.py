@@ -82,8 +82,8 @@ def sample(
     Raises:
         NonFiniteError: Where the model's output is not finite.
     """
-    source_latents, source_of, texts = batch.source_latents, batch.source_of, batch.texts
-    time_ids = None if texts.time_ids is None else texts.time_ids[:1]
+    source_latents, source_of, times = batch.source_latents, batch.source_of, batch.texts.time_ids
+    time_ids = None if times is None else times[:1]
     needs_maps = not batch.is_given.all()
     z, example = source_latents[0, source_of], batch.example
     if example is not None:
@@ -97,13 +97,7 @@ def sample(
         hook = _injection(batch, settings, step, store)
         if not (needs_maps or hook.inject_cross or hook.inject_self or store.total is None):
             hook = replace(hook, sources=0)
-        first = len(batch.nulls) - hook.sources
-        rows = torch.cat([source_latents[step.index][first:], z, z])
-        words = Conditioning.cat([texts[first:], null])
-        hooks: tuple[AttentionHook, ...] = (hook,)
-        if example is not None and example.acts(step):
-            rows, words, graft = example.beside(rows, words, step, hook.targets)
-            hooks = (hook, graft)
+        rows, words, hooks = _call(batch, z, null, hook, step)
         eps = model.predict(rows, step, words, "editing", hooks)
         end = hook.targets.stop
         guided = guide(eps[end : end + len(z)], eps[hook.targets], guidance)
@@ -113,6 +107,19 @@ def sample(
         inside = _inside(store, batch, settings, step)
         z = torch.where(inside, z, source_latents[step.index + 1, source_of])
     return z
+
+
+def _call(
+    batch: Batch, z: Tensor, null: Conditioning, hook: PromptToPrompt, step: Step
+) -> tuple[Tensor, Conditioning, tuple[AttentionHook, ...]]:
+    """The rows of one UNet call, what they are conditioned on, and its attention hooks."""
+    first = len(batch.nulls) - hook.sources
+    rows = torch.cat([batch.source_latents[step.index][first:], z, z])
+    words = Conditioning.cat([batch.texts[first:], null])
+    if batch.example is None or not batch.example.acts(step):
+        return rows, words, (hook,)
+    rows, words, graft = batch.example.beside(rows, words, step, hook.targets)
+    return rows, words, (hook, graft)
 
 
 def _fresh_region(model: Model, batch: Batch, settings: EditSettings, steps: Sequence[Step]) -> Tensor:
