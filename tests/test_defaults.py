@@ -20,6 +20,7 @@ from rli.photos.sources import READERS, photos
 from rli.reports.outputs import write_outcome
 from rli.reports.sweep import write_sweep
 from rli.runs.config import RayCluster
+from rli.runs.examples import ExampleSettings
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import ModelSpec
@@ -31,7 +32,7 @@ from rli.tracking.tracker import open_tracker
 TAKERS = {
     "inversion": [InversionSettings, *INVERTERS.values(), *SOLVERS.values(), Job],
     "rli": [RLI],
-    "edit": [EditSettings],
+    "edit": [EditSettings, ExampleSettings],
     "runtime": [
         InversionSettings,
         Job,
@@ -99,6 +100,7 @@ def test_every_setting_of_the_records_has_its_key(cfg):
         RLI: {*cfg["rli"]},
         EditSettings: {*cfg["edit"]},
         Recognition: {*cfg["recognition"]},
+        ExampleSettings: {*cfg["edit"]},
         Shapes: {*cfg["placement"]},
         Pool: {*cfg["placement"]},
         Gate: {*cfg["dataset"]["gate"]},

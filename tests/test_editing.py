@@ -69,7 +69,7 @@ def test_an_edit_to_the_same_prompt_is_the_reconstruction(tiny, inverted, monkey
         keep_own_map=torch.zeros(1, 77),
         equalizer=torch.ones(1, 77),
     )
-    monkeypatch.setattr(editing, "align", lambda *args: same)
+    monkeypatch.setattr(editing, "align", lambda *args, **_: same)
     edited = editing.edit(tiny, inverted, [SOURCE], EditSettings(local_blend=False))[0]
     assert torch.allclose(edited.image, editing.reconstruct(tiny, inverted), atol=1e-2)
 

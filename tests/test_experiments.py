@@ -13,6 +13,7 @@ from experiments.classification import __main__ as classification
 from experiments.cost import kernels, memory, profile, savings, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.evaluate import __main__ as evaluation
+from experiments.example import run as example
 from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
@@ -73,6 +74,18 @@ def test_peers_and_their_labels(tmp_path, typed):
     assert len(pd.read_csv(tmp_path / "edits.csv")) == len(rows)  # nothing is made twice
     typed(labels, "--out", tmp_path, "--work", tmp_path / "work", "--methods", methods[-1])
     assert pd.read_csv(tmp_path / "labels.csv")["remains"].between(-1, 1).all()
+
+
+@pytest.mark.slow
+def test_example(tmp_path, typed, monkeypatch):
+    monkeypatch.setattr(example, "apart", lambda function, *arguments: function(*arguments))
+    where = ("--steps", 2, "--out", tmp_path, "--work", tmp_path / "work")
+    typed(example, "--surfaces", 1, *where)
+    rows = pd.read_csv(tmp_path / "pairs.csv").set_index("way")
+    assert [*rows.index] == [*example.WAYS] and (rows["background"] == 0).all()
+    costs = pd.read_csv(tmp_path / "cost.csv").set_index("way")["rows"]
+    assert costs.to_dict() == {"by words": 3, "by example": 4}  # of one move: the source, the target twice, the example
+    assert (tmp_path / "pairs.png").exists()
 
 
 def test_contours(tmp_path, typed):

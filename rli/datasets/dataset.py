@@ -72,7 +72,7 @@ def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
     """The manifest's columns beside those that every item has, name to type; of a row's columns those that say so."""
     of_row = [column for column in columns if column.manifest]
     return {
-        **dict.fromkeys(("source", "sha256", "prompt", "target", "placement"), str),
+        **dict.fromkeys(("source", "sha256", "prompt", "target", "placement", "example", "example_sha256"), str),
         **dict.fromkeys(("model", "model_hash", "lora", "version", "windows"), str),
         **{column.name: column.type for column in of_row if column.kind != "number"},
         "threshold": float,
@@ -285,6 +285,7 @@ def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
         **record.made,
         # Each as top, left, height and width in the photograph's pixels.
         "windows": [[*view.window.corner, *view.window.size] for view in record.windows],
+        **({"example": used.name, "example_sha256": used.sha256} if edit and (used := edit.example) else {}),
         **(edit.scores | asdict(edit.settings) if edit else dict.fromkeys(("eq", "cross", "replace"))),
     }
     return {name: value for name, value in (row | own).items() if name in FACTS}

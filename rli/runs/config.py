@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -18,13 +18,14 @@ from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.recognition import Recognition
-from rli.method.records import EditSettings, Target
+from rli.method.records import Target
 from rli.method.solvers import SOLVERS
 from rli.models.lora import parse_lora
 from rli.photos.placement_settings import PLACEMENTS, Placement
-from rli.photos.sources import READERS, PhotoSource, photos
+from rli.photos.sources import READERS, Photo, PhotoSource, photos
 from rli.photos.windows import WindowSettings
 from rli.runs.class_prompts import Prompts, read_prompts
+from rli.runs.edit_settings import SMALL, edit_of, edit_settings, example_settings, examples_of
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -37,12 +38,6 @@ from rli.runs.variants import Variants
 if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
 
-# Pixels a side at which a photograph is tried.
-SMALL = 64
-
-# A data set's own defaults. Compared in known regions with the paper's, they show the wanted defect far more often and
-# the old one less, and still keep some of the photograph's structure (experiments/peers).
-DATASET_EDITS = {"cross": 0.4, "replace": 0.0, "fresh": 0.5}
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
@@ -139,10 +134,10 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             height=size["height"],
             width=size["width"],
             source=defect["source"],
-            targets=() if cfg["task"] == "reconstruct" else _targets(defect),
+            targets=_targets(cfg),
             original=defect["original"] or cfg["task"] != "edit",
             inversion=_inversion(cfg),
-            edit=_edit(cfg),
+            edit=edit_of(cfg),
             cache=Path(runtime["cache"]),
             batch_size=cfg["inversion"]["batch_size"],
             target_batch=runtime["target_batch"],
@@ -153,7 +148,7 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
             recognition=_recognition(cfg["recognition"]),
-            # Which of several GPUs it is makes no difference: shards may each have their own.
+            examples=examples_of(cfg, _every_photo(cfg)),
             weights=_weights(cfg["model"], runtime),
         )
 
@@ -169,16 +164,6 @@ def _weights(model: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
 def _listed(value: Sequence[str] | str) -> tuple[str, ...]:
     """One text, or several."""
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _edit(cfg: Mapping[str, Any]) -> EditSettings:
-    return build(EditSettings, "edit", edit_settings(cfg))
-
-
-def edit_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `edit` without null: what is not said is the paper's, or a data set's own."""
-    said = {name: value for name, value in cfg["edit"].items() if value is not None}
-    return {**(DATASET_EDITS if cfg["export"] else {}), **said}
 
 
 def _recognition(group: Mapping[str, Any]) -> Recognition | None:
@@ -216,14 +201,19 @@ def _attention_hooks(cfg: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
     return tuple(hooks)
 
 
-def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
+def _targets(cfg: Mapping[str, Any]) -> tuple[Target, ...]:
+    """The wanted defects. Where an example says what is wanted, the words may stay as they are."""
+    defect = cfg["defect"]
+    if cfg["task"] == "reconstruct":
+        return ()
     targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
     if defect["name"]:
-        if not defect["target"]:
+        prompt = defect["target"] or (defect["source"] if example_settings(cfg).are_wanted else None)
+        if not prompt:
             raise RLIError(
                 'defect=custom needs defect.target, the target prompt, such as "photo of a crack hole image"'
             )
-        targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
+        targets.append(Target(defect["name"], prompt, defect["source_word"], defect["target_word"]))
     return tuple(targets)
 
 
@@ -232,7 +222,7 @@ def _good_prompts(cfg: Mapping[str, Any]) -> Prompts | None:
     source, target = cfg["defect"]["good_source"], cfg["defect"]["good_target"]
     if cfg["placement"]["kind"] == "none" or source is None or target is None:
         return None
-    names = [] if cfg["task"] == "reconstruct" else [one.name for one in _targets(cfg["defect"])]
+    names = (one.name for one in _targets(cfg))
     return Prompts(source, tuple(Target(name, target.replace("{defect}", name)) for name in names))
 
 
@@ -242,7 +232,7 @@ def _class_prompts(cfg: Mapping[str, Any]) -> dict[str, Prompts]:
     if defect["prompts"] is None:
         return {}
     with keyed("defect"):
-        prompts = read_prompts(Path(defect["prompts"]).expanduser(), Prompts(defect["source"], _targets(defect)))
+        prompts = read_prompts(Path(defect["prompts"]).expanduser(), Prompts(defect["source"], _targets(cfg)))
     if cfg["task"] == "reconstruct":
         return {name: replace(own, targets=()) for name, own in prompts.items()}
     return prompts
@@ -311,9 +301,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
 
 def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once."""
-    reader = named_class("data", cfg["data"]["kind"], READERS)
-    settings = {name: value for name, value in cfg["data"].items() if name != "kind"}
-    source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
+    source = _photos(cfg)
     if (placement := _placement(cfg["placement"])) is not None:
         source = source.placing(placement, cfg["runtime"]["seed"])
     first = [*islice(source, 2)]
@@ -322,6 +310,18 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
         own = None if job.window.paste == "none" else first[0].size()
         first[0].region(*(own or (job.height, job.width)))
     return source
+
+
+def _every_photo(cfg: Mapping[str, Any]) -> Iterator[Photo]:
+    """The data set's photographs, also those that are not edited."""
+    yield from _photos(cfg, limit=None, classes=None)
+
+
+def _photos(cfg: Mapping[str, Any], **changes: Any) -> PhotoSource:
+    """The photographs, without places for new defects; with some settings of `photos` changed."""
+    reader = named_class("data", cfg["data"]["kind"], READERS)
+    settings = {name: value for name, value in cfg["data"].items() if name != "kind"} | changes
+    return build(photos, "data", settings, {"kind": "data"}, kind=reader)
 
 
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:

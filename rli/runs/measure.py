@@ -21,6 +21,7 @@ from rli.photos.paste import WAYS, Patch, Way, bounds, mask_laid_back, pasted, p
 from rli.photos.windows import Size, View
 from rli.runs.bounds import as_grey_as
 from rli.runs.class_prompts import Prompts
+from rli.runs.example_stage import ReadyExample
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
@@ -49,6 +50,8 @@ class Judged:
     recognised: tuple[Recognised | None, ...]
     # Why it is rejected; None where it is kept.
     reason: str | None
+    # What it was to look like; None where words alone said it.
+    example: ReadyExample | None
 
     @property
     def name(self) -> str:
@@ -132,7 +135,7 @@ def _with_retries(
         if settings is None:
             break
         given = inversions, [made.target], settings, done.reconstructions
-        again = edit_windows(model, read.windows, *given, seeds=seeds)
+        again = edit_windows(model, read.windows, *given, examples=[[made.example]] * len(seeds), seeds=seeds)
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
         last = _judged(job.selection, read, other, backs, ask)
         if last.reason is None:
@@ -146,7 +149,7 @@ def _judged(
     """An edit with what the model says of it, where it is asked, and with what the quality gate says of all its windows
     together, where there is a selection."""
     known = tuple(map(ask, made.edits))
-    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, known, None)
+    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, known, None, made.example)
     if selection is None:
         return plain
     changes, scores = [], []
@@ -198,6 +201,8 @@ def _edited_photo(edit: Judged, image: np.ndarray, mask: np.ndarray, change: np.
         settings=edit.settings,
         scores=edit.scores,
         reason=edit.reason,
+        example=edit.example.used if edit.example else None,
+        example_picture=edit.example.picture if edit.example else None,
     )
 
 
