@@ -136,8 +136,7 @@ def test_a_pool_is_drawn_from_by_class_and_seed_and_each_variant_has_another(pla
 def test_a_result_depends_on_its_own_example_alone(place, tmp_path):
     common = {"targets": targets("rust"), "inversion": InversionSettings(Direct(), steps=2)}
     photo = next(iter(photos("folder", place / "photos")))
-    plain, weak = (job(tmp_path, **common, edit=EditSettings(example_strength=s)).key(photo) for s in (1.0, 0.5))
-    assert plain == weak  # which mean nothing without an example
+    plain = job(tmp_path, **common).key(photo)
     pool = examples_of(place)
     key = job(tmp_path, **common, examples=pool).key(photo)
     assert key != plain and key != job(tmp_path, **common, examples=pool, edit=EditSettings(example_steps=0.5)).key(

@@ -165,6 +165,7 @@ def test_what_the_source_says_holds_also_where_it_is_said_later(here, inversions
         "data.path=list.csv",
         "defect=rust",
         "task=both",
+        "relabel=false",
         "export=[coco,segmentation]",
     ]
     (here / "list.csv").write_text("path,mask,label,category\np.png,m.png,rust,k\np.png,,good,k\np.png,m.png,,k\n")
