@@ -160,6 +160,7 @@ def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):
     assert "expected drawn, or a reader and its folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_solvers(tmp_path, typed):
     (tmp_path / "README.md").write_text("<!-- solvers.csv -->\n<!-- end of solvers.csv -->\n")
     typed(solvers, "--surfaces", 1, "--few", 1, "--side", 64, "--steps", 5, "--out", tmp_path)
