@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
+
+# Metadata of a record's field that came when results had been kept without it: at its default, under which nothing
+# changes, it is left out of keys, so that they stay what they were.
+LATER = {"later": True}
 
 
 def key_of(*facts: Any, data: bytes = b"") -> str:
@@ -19,10 +23,16 @@ def key_of(*facts: Any, data: bytes = b"") -> str:
     return digest.hexdigest()[:32]
 
 
+def counts(field: Field[Any], value: Any) -> bool:
+    """Whether a record's field belongs to its key: see LATER."""
+    return not (field.metadata.get("later") and value == field.default)
+
+
 def plain(value: Any) -> Any:
     """Records, mappings and sequences as JSON knows them; a record says its class, and a path is text."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {"class": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
+        facts = {f.name: plain(getattr(value, f.name)) for f in fields(value) if counts(f, getattr(value, f.name))}
+        return {"class": type(value).__name__, **facts}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

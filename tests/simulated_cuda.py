@@ -10,13 +10,14 @@ be mixed is PyTorch's own to say: a call that mixes devices is first carried out
 FakeTensorMode, which misses one rule, of indices.
 
 What it cannot see: calls inside torch's own functions and in backward passes, neither of which choose a device. What it
-does not have: `backward()`, instead of which there is `torch.autograd.grad`, and generators on CUDA.
+does not have: generators on CUDA.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -50,10 +51,15 @@ def simulated_cuda() -> Iterator[None]:
         "reset_peak_memory_stats": lambda device=None: None,
         "empty_cache": lambda: None,
         "synchronize": lambda device=None: None,
+        "get_device_name": lambda device=None: "simulated",
+        "is_current_stream_capturing": lambda: False,
     }
     with ExitStack() as scope:
         for name, answer in answers.items():
             scope.enter_context(patch.object(torch.cuda, name, answer))
+        # Optimizers ask whether their work is being recorded.
+        stream = SimpleNamespace(is_capturing=lambda: False)
+        scope.enter_context(patch.object(torch.accelerator, "current_stream", lambda device=None: stream))
         # Checkpointing would compare devices that it noted inside torch, where the mode is off, with those of what it
         # computes again.
         checks = torch.utils.checkpoint._allowed_determinism_checks_to_fns
@@ -88,9 +94,23 @@ class _Simulation(TorchFunctionMode):
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
         if func is torch.autograd.grad:
             return self.gradients(*args, **kwargs)
-        if func in (Tensor.backward, torch.autograd.backward):
-            raise NotImplementedError("gradients that are left in .grad are not simulated: use torch.autograd.grad")
+        if func is Tensor.backward:
+            return self.backward(*args, **kwargs)
+        if func is torch.autograd.backward:
+            raise NotImplementedError("backward passes of several outputs are not simulated: use Tensor.backward")
         return _called(func, args, kwargs)
+
+    def backward(self, output: Tensor, **options: Any) -> None:
+        """Gradients are left where the values are that they belong to."""
+        leaves = _leaves(output)
+        with ExitStack() as scope:
+            scope.enter_context(patch.object(torch._tensor, "has_torch_function_unary", lambda tensor: False))
+            scope.enter_context(patch.object(torch.autograd, "has_torch_function", lambda tensors: False))
+            scope.enter_context(self)
+            output.backward(**options)
+        for leaf in leaves:
+            if leaf.grad is not None:
+                _mark(leaf.grad, _on_cuda(leaf))
 
     def gradients(self, outputs: Any, inputs: Any, grad_outputs: Any = None, **options: Any) -> tuple[Tensor, ...]:
         """The mode stays on: checkpointing runs parts of the model again in here."""
@@ -101,6 +121,20 @@ class _Simulation(TorchFunctionMode):
         for gradient, value in zip(found, tree_leaves(inputs), strict=True):
             _mark(gradient, _on_cuda(value))
         return found
+
+
+def _leaves(output: Tensor) -> list[Tensor]:
+    """The values that a gradient of this one would be left at."""
+    seen, found, waiting = set(), [], [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        waiting += [following for following, _ in node.next_functions]
+    return found
 
 
 # Tensor.device and the like are descriptors, of which the mode sees the getters.

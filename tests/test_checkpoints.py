@@ -67,7 +67,7 @@ def test_other_models_are_named(folder, tmp_path):
     edited(folder / "model_index.json", text_encoder=["transformers", "T5EncoderModel"])
     assert "its text_encoder is a T5EncoderModel" in refused(folder)
     assert "it holds a UNet2DConditionModel alone" in refused(folder / "unet")
-    assert "it is a file, and a diffusers folder is needed" in refused(folder / UNET)
+    assert "it is a part of a diffusers folder: give the folder" in refused(folder / UNET)
     edited(folder / "unet" / "config.json", _class_name="ControlNetModel")
     assert "it holds a ControlNet alone" in refused(folder / "unet")
 
@@ -133,7 +133,7 @@ def test_a_vae_s_scale_is_a_positive_number(folder, scale):
 def test_a_replacement_for_the_vae_is_checked_too(folder, tmp_path):
     load("mini", vae=str(folder / "vae"), device="cpu")
     save_file({"lora": torch.zeros(1)}, tmp_path / "lora.safetensors")
-    for vae, told in ((tmp_path / "lora.safetensors", "is no folder"), (folder, "config.json is missing")):
+    for vae, told in ((tmp_path / "lora.safetensors", "it is no VAE"), (folder, "config.json is missing")):
         with pytest.raises(RLIError, match=told):
             load("mini", vae=str(vae), device="cpu")
     shutil.rmtree(folder / "unet")

@@ -206,7 +206,7 @@ def test_bad_prompts_end_in_one_line():
 
 def test_bad_sizes_and_weights_end_in_one_line(place):
     assert "expected a multiple of 32" in run("resolution.height=500").error
-    assert "model.weights=./none: not a diffusers folder" in run("model.weights=./none").error
+    assert "model.weights=./none: there is no such file or folder" in run("model.weights=./none").error
     assert "needs a StableDiffusionPipeline" in run("model=sd15", f"model.weights={ROOT}/rli/models/mini/weights").error
 
 

@@ -120,7 +120,7 @@ def value(edit):
 def test_a_new_column_is_in_results_csv(rows, value, tmp_path):
     write_results(rows, tmp_path / "results.csv", columns=WITH_ONE_MORE)
     head, _, line = (tmp_path / "results.csv").read_text().splitlines()
-    assert head.endswith(",named,colourfulness") and line.endswith(f",{value:.2f}")
+    assert head.endswith(",colourfulness") and line.endswith(f",{value:.2f}")
     assert read_results(tmp_path / "results.csv", WITH_ONE_MORE)["colourfulness"][1] == round(value, 2)
 
 

@@ -12,6 +12,7 @@ from rli.datasets.dataset import Dataset
 from rli.method.attention.rli import RLI
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
+from rli.method.recognition import Recognition
 from rli.method.records import EditSettings
 from rli.method.solvers import SOLVERS
 from rli.photos.placement_settings import Pool, Shapes
@@ -19,6 +20,7 @@ from rli.photos.sources import READERS, photos
 from rli.reports.outputs import write_outcome
 from rli.reports.sweep import write_sweep
 from rli.runs.config import RayCluster
+from rli.runs.examples import ExampleSettings
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import ModelSpec
@@ -30,7 +32,7 @@ from rli.tracking.tracker import open_tracker
 TAKERS = {
     "inversion": [InversionSettings, *INVERTERS.values(), *SOLVERS.values(), Job],
     "rli": [RLI],
-    "edit": [EditSettings],
+    "edit": [EditSettings, ExampleSettings],
     "runtime": [
         InversionSettings,
         Job,
@@ -40,6 +42,7 @@ TAKERS = {
     ],
     "data": [photos, *READERS.values()],
     "placement": [Shapes, Pool],
+    "recognition": [Recognition],
     "dataset": [Dataset, Selection],
     "dataset.gate": [Gate],
     "dataset.variants": [Variants],
@@ -49,7 +52,7 @@ TAKERS = {
 # Said in conf/ alone: the choice of a group's option; paths and prompts; and what only the command knows.
 CONF_ALONE = {
     "runtime.kind", "runtime.cache", "data.kind", "data.path", "placement.kind", "dataset.review", "dataset.gate",
-    "dataset.variants",
+    "dataset.variants", "recognition.kind",
     "inversion.method", "inversion.solver", "edit.method", "tracking.kind",
 }  # fmt: skip
 
@@ -96,6 +99,8 @@ def test_every_setting_of_the_records_has_its_key(cfg):
         **{kind: {*cfg["inversion"]} for kind in (*INVERTERS.values(), *SOLVERS.values())},
         RLI: {*cfg["rli"]},
         EditSettings: {*cfg["edit"]},
+        Recognition: {*cfg["recognition"]},
+        ExampleSettings: {*cfg["edit"]},
         Shapes: {*cfg["placement"]},
         Pool: {*cfg["placement"]},
         Gate: {*cfg["dataset"]["gate"]},

@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from simulated_cuda import CPU, CUDA, DeviceError, place, simulated_cuda
 
 from rli.method import editing, inversion
+from rli.method.example import Example
 from rli.method.inversion.base import Inverter
 from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
+from rli.method.recognition import Recognition, prediction_errors
 from rli.method.records import EditSettings
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
@@ -45,6 +47,8 @@ class Work:
     inverting: dict[str, Any] = field(default_factory=dict)
     editing: dict[str, Any] = field(default_factory=dict)
     placing: dict[str, Any] = field(default_factory=dict)
+    # Whether each is the other's example, inside the given region.
+    by_example: bool = False
 
 
 WORKS = {
@@ -76,6 +80,8 @@ WORKS = {
         placing={"checkpointing": True, "offload": True, "vae_tiling": True},
     ),
     "float16": Work(dtype="float16"),
+    "by example": Work(Direct(), editing={"fresh": 0.5}, placing={"offload": True}, by_example=True),
+    "by example in bfloat16": Work(Direct(), dtype="bfloat16", editing={"replace": 0.0}, by_example=True),
 }
 
 
@@ -118,8 +124,13 @@ def carried_out(model: Model, work: Work, photo: torch.Tensor, device: torch.dev
     try:
         settings = InversionSettings(work.method, steps=work.steps, **work.inverting)
         done = inversion.invert_batch(model, torch.cat([photo, photo.flip(3)]), SOURCE, settings)
-        edits = editing.edit_batch(model, done, TARGETS, EditSettings(**work.editing), masks=[region, None], batch=3)
-        out = [editing.vae_round_trip(model, done[0])]
+        masks: dict[str, Any] = {"masks": [region, None]}
+        if work.by_example:
+            looks = [Example(one, region.T, editing.reconstruct(model, one)) for one in reversed(done)]
+            masks = {"masks": [region, region], "examples": [[look] * len(TARGETS) for look in looks]}
+        edits = editing.edit_batch(model, done, TARGETS, EditSettings(**work.editing), batch=3, **masks)
+        errors = prediction_errors(model, edits[0][0].image, TARGETS, region, Recognition((0.5,)))
+        out = [editing.vae_round_trip(model, done[0]), torch.tensor(errors)]
     finally:
         for hook in hooks:
             hook.remove()

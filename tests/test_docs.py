@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages from which people type settings.
 TYPED = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("usage", "data_sets", "results"))]
-SUBCOMMANDS = ("gather", "offline")
+SUBCOMMANDS = ("app", "gather", "offline")
 MISSING = object()
 
 

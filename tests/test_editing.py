@@ -69,7 +69,7 @@ def test_an_edit_to_the_same_prompt_is_the_reconstruction(tiny, inverted, monkey
         keep_own_map=torch.zeros(1, 77),
         equalizer=torch.ones(1, 77),
     )
-    monkeypatch.setattr(editing, "align", lambda *args: same)
+    monkeypatch.setattr(editing, "align", lambda *args, **_: same)
     edited = editing.edit(tiny, inverted, [SOURCE], EditSettings(local_blend=False))[0]
     assert torch.allclose(edited.image, editing.reconstruct(tiny, inverted), atol=1e-2)
 
@@ -230,3 +230,34 @@ def test_photographs_need_not_be_square(tiny):
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(RLIError):
         EditSettings(**wrong)
+
+
+def rows_of(model, work) -> tuple[list, int]:
+    """What the work gives, and the batch rows that went through the UNet for it."""
+    rows: list[int] = []
+    handle = model.unet.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    try:
+        return work(), sum(rows)
+    finally:
+        handle.remove()
+
+
+def test_in_a_given_region_the_source_is_predicted_only_where_it_is_injected(tiny, photo):
+    """Beside a photograph whose region attention finds, the source has a row at every step: the pictures are the
+    same."""
+    steps = 5
+    one, other = inversion.invert_batch(
+        tiny, torch.cat([photo, photo.flip(3)]), SOURCE, InversionSettings(Direct(), steps=steps)
+    )
+    region = np.zeros((64, 64), bool)
+    region[16:48, 8:40] = True
+    loose = EditSettings(cross=0.4, replace=0.2)
+    words = [SOURCE.replace("crack", "rust"), SOURCE.replace("crack", "dent")]
+    (alone,), few = rows_of(tiny, lambda: editing.edit_batch(tiny, [one], words, loose, masks=[region]))
+    (beside, _), _ = rows_of(tiny, lambda: editing.edit_batch(tiny, [one, other], words, loose, masks=[region, None]))
+    moves, injected = steps - 1, 2
+    assert few == moves * 2 * len(words) + injected
+    for a, b in zip(alone, beside, strict=True):
+        assert torch.allclose(a.image, b.image, atol=1e-4)
+        assert [word.word for word in a.source_maps] == [word.word for word in b.source_maps]
+        assert all(np.isfinite(word.map).all() for word in a.source_maps)

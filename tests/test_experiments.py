@@ -9,16 +9,27 @@ import pandas as pd
 import pytest
 
 from experiments import harness
-from experiments.cost import kernels, memory, profile, solvers
+from experiments.classification import __main__ as classification
+from experiments.cost import kernels, memory, profile, savings, solvers
 from experiments.edit_quality import run as edit_quality
+from experiments.evaluate import __main__ as evaluation
+from experiments.example import run as example
 from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
 from experiments.placement.read_back import READ_BACK
+from experiments.proof import generation, pie, recognised
+from experiments.proof import run as proof
 from experiments.reconstruction import run as reconstruction
+from experiments.segmentation import __main__ as segmentation
+from experiments.speed import run as speed
+from rli.images import write_png
+from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
 
+# Of the experiments that train.
+TINY = ("--size", "tiny", "--words", "rust", "dent")
 FOLDER = Path(harness.__file__).parent
 
 
@@ -65,6 +76,18 @@ def test_peers_and_their_labels(tmp_path, typed):
     assert pd.read_csv(tmp_path / "labels.csv")["remains"].between(-1, 1).all()
 
 
+@pytest.mark.slow
+def test_example(tmp_path, typed, monkeypatch):
+    monkeypatch.setattr(example, "apart", lambda function, *arguments: function(*arguments))
+    where = ("--steps", 2, "--out", tmp_path, "--work", tmp_path / "work")
+    typed(example, "--surfaces", 1, *where)
+    rows = pd.read_csv(tmp_path / "pairs.csv").set_index("way")
+    assert [*rows.index] == [*example.WAYS] and (rows["background"] == 0).all()
+    costs = pd.read_csv(tmp_path / "cost.csv").set_index("way")["rows"]
+    assert costs.to_dict() == {"by words": 3, "by example": 4}  # of one move: the source, the target twice, the example
+    assert (tmp_path / "pairs.png").exists()
+
+
 def test_contours(tmp_path, typed):
     typed(contours, "--surfaces", 1, "--steps", 3, "--out", tmp_path)
     rows = pd.read_csv(tmp_path / "contours.csv").set_index("way")
@@ -81,6 +104,63 @@ def test_placement(tmp_path, typed):
     assert row["read back"].split(", ") == formats and (tmp_path / "sheet.png").exists()
 
 
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """Where both experiments find the images that the first one has made."""
+    return tmp_path_factory.mktemp("proof")
+
+
+@pytest.mark.parametrize("task", [segmentation.TASK, classification.TASK], ids=lambda task: task.name)
+def test_training_with_generated_images(task, tmp_path, generated, capsys):
+    where = (*TINY, "--work", str(generated), "--out", str(tmp_path))
+    assert proof.main(task, "doc", where) == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert [*table["row"]] == [*proof.SIZES["tiny"].rows] and [*table.columns[:3]] == ["data", "row", "seed"]
+    assert table[task.shown[0]].between(0, 1).all() and (table[task.shown[0]] <= table[f"{task.shown[0]}_best"]).all()
+    assert [*table["synthetic"]] == [0, 8] and table["real"].nunique() == 1
+    # A stopped experiment goes on: nothing is measured twice, and what is asked for beside it is added.
+    before = (tmp_path / "table.csv").read_text()
+    assert proof.main(task, "doc", where) == 0 and (tmp_path / "table.csv").read_text() == before
+    capsys.readouterr()
+    assert proof.main(task, "doc", (*where, "--rows", "no such row")) == 2
+    assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
+
+
+def test_what_generated_images_are_like_themselves(tmp_path, generated, typed):
+    own = (*TINY, "--work", str(generated), "--out", str(tmp_path))
+    assert generation.main(own) == 0
+    table = pd.read_csv(tmp_path / "generation.csv").set_index("maker")
+    assert {"edits", "placed", "copy and paste"} <= {*table.index}
+    assert table.loc["copy and paste", "mask_fidelity"] > 0.5 and table["mask_fidelity"].dropna().between(0, 1).all()
+    run = generated / "tiny" / "drawn" / "made" / "run"
+    typed(pie, "--run", run, "--out", tmp_path)
+    rows = pd.read_csv(tmp_path / "pie.csv")
+    assert (rows["psnr_published"] >= rows["psnr_background"]).all() and len(rows) > 0
+    typed(recognised, "--surfaces", 1, "--words", "rust", "dent", "--ways", "1 level", "--run", run, "--out", tmp_path)
+    assert pd.read_csv(tmp_path / "recognised.csv")["rank"].between(1, 3).all()
+    assert pd.read_csv(tmp_path / "recognised_edits.csv")["recognised_margin"].notna().all()
+
+
+def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):
+    for k in range(24):
+        defects = ("crack",) if k % 2 else ()
+        drawn = surface(UNSEEN + k, defects, 64, 64)
+        write_png(tmp_path / "photos" / ("crack" if k % 2 else "good") / f"<b>{k:02d}.png", drawn.image)
+        if defects:
+            write_png(tmp_path / "photos" / "crack" / f"<b>{k:02d}_mask.png", drawn.mask)
+    own = (f"folder={tmp_path / 'photos'}", "--size", "tiny", "--words", "rust", "--seeds", "2")
+    rows = ("--rows", "augmented", "edits and placed", "--out", str(tmp_path / "out"))
+    assert evaluation.main((*own, *rows)) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.match(r"(better|no different|worse): mIoU [+-].* of “edits and placed” beside “augmented”", line)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Missed before, found after" in page and "<b>" not in page
+    assert len(pd.read_csv(tmp_path / "out" / "table.csv")) == 4
+    assert evaluation.main(("nothing", *rows)) == 2
+    assert "expected drawn, or a reader and its folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_solvers(tmp_path, typed):
     (tmp_path / "README.md").write_text("<!-- solvers.csv -->\n<!-- end of solvers.csv -->\n")
     typed(solvers, "--surfaces", 1, "--few", 1, "--side", 64, "--steps", 5, "--out", tmp_path)
@@ -113,6 +193,23 @@ def test_memory(tmp_path, typed, capsys, monkeypatch):
     free, tight = capsys.readouterr().out.splitlines()[-2:]
     assert "| none | no savings |" in free
     assert "gradient checkpointing, photographs one by one, targets one by one" in tight
+
+
+def test_savings(typed, tmp_path, capsys):
+    typed(savings, "--model", "mini", "--sizes", 128, "--out", tmp_path)
+    none, *alone, together = capsys.readouterr().out.splitlines()[-len(savings.SAVINGS) - 1 :]
+    assert none.startswith("| none |") and len(alone) == 6 and "gradient checkpointing, photographs" in together
+
+
+def test_speed(tmp_path, typed):
+    ways = ("null_text, 20 steps", "direct, 15 steps")
+    typed(speed, "--surfaces", 1, "--divide", 5, "--out", tmp_path, "--ways", *ways)
+    rows = pd.read_csv(tmp_path / "results.csv").set_index(["edits", "way"])
+    moves, edits = 15 // 5 - 1, 1 + 2 * len(speed.WANTED)
+    passes = rows.loc[("loose", "direct, 15 steps"), ["inversion_passes", "edit_passes"]]
+    assert tuple(passes) == (moves, moves * edits)
+    assert rows.loc[("loose", "direct, 15 steps"), "psnr_to_vae"] == speed.CEILING
+    assert len(rows) == 2 * len(speed.EDITS)
 
 
 def test_kernels(typed, capsys):

@@ -115,7 +115,8 @@ def test_originals(items, tmp_path):
 def test_a_defect_that_nobody_located(items, tmp_path):
     lost = replace(items[0], name="bolt/lost", label="crack", regions=())
     counts = write(tuple(FORMATS), [items[0], lost], tmp_path / "set", classes=CLASSES)
-    assert {name for name, count in counts.items() if count.left_out} == {"mvtec_ad", "anomalib_folder", "yolo", "coco"}
+    where = {"mvtec_ad", "anomalib_folder", "yolo", "coco", "huggingface", "voc"}
+    assert {name for name, count in counts.items() if count.left_out} == where
     assert (seen(tmp_path / "set" / "segmentation" / "masks" / "train" / "bolt__lost.png") == 255).all()
 
 

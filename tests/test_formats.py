@@ -4,18 +4,22 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from builders import files_of
-from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, truth
+from export_items import CLASSES, RING, SIZE, drawn_items, seen, stem, told_by_coco, truth
 
 from rli.datasets.annotations import Item
 from rli.datasets.formats import FORMATS, write
 from rli.datasets.formats.writer import load
 from rli.datasets.polygons import INSET
+from rli.datasets.review import read_review
+from rli.photos.pascal_voc import markings
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,45 @@ def test_segmentation(items, out):
         assert np.array_equal(seen(root / "masks" / item.split / f"{stem(item)}.png"), truth(item))
 
 
+def test_huggingface(items, out):
+    root, seen_names = out / "huggingface", set()
+    for split in ("train", "val", "test"):
+        rows = [json.loads(line) for line in (root / split / "metadata.jsonl").read_text().splitlines()]
+        assert len({tuple(row) for row in rows}) == 1 or split == "train"  # the ring's photograph is in another split
+        for row in rows:
+            (item,) = [item for item in items if item.name == row["name"]]
+            seen_names.add(item.name)
+            assert (row["label"], row["kind"], row["photo"]) == (item.label, item.kind, item.photo)
+            assert np.array_equal(seen(root / split / row["file_name"]), seen(item.image))
+            assert np.array_equal(seen(root / split / row["mask_file_name"]), truth(item))
+            if source := row.get("source_file_name"):
+                (original,) = [i for i in items if i.photo == item.photo and i.kind == "original"]
+                assert np.array_equal(seen(root / split / source), seen(original.image))
+    assert seen_names == {item.name for item in items}
+    head = yaml.safe_load((root / "README.md").read_text().split("---")[1])
+    assert [one["split"] for one in head["configs"][0]["data_files"]] == ["train", "validation", "test"]
+
+
+def test_voc(items, out):
+    root, listed = out / "voc", set()
+    for split in ("train", "val", "test"):
+        mine = {stem(item): item for item in items if item.split == split}
+        assert (root / "ImageSets" / "Main" / f"{split}.txt").read_text().split("\n")[:-1] == [*mine]
+        for name, item in mine.items():
+            listed.add(name)
+            sample = load(item, name, CLASSES)
+            assert np.array_equal(seen(root / "JPEGImages" / f"{name}.png"), seen(item.image))
+            assert np.array_equal(seen(root / "SegmentationClass" / f"{name}.png"), truth(item))
+            boxes = markings(root / "Annotations" / f"{name}.xml")
+            assert [box.label for box in boxes] == [piece.label for piece in sample.pieces]
+            for box, piece in zip(boxes, sample.pieces, strict=True):
+                rows, columns = np.nonzero(box.mask(SIZE[::-1]))
+                height, width = piece.mask.shape
+                assert (rows.min(), columns.min()) == (piece.top, piece.left)
+                assert (rows.max() + 1, columns.max() + 1) == (piece.top + height, piece.left + width)
+    assert listed == {stem(item) for item in items}
+
+
 def test_images_are_links_to_the_runs_own_and_photographs_are_copied(items, out):
     for item in items:
         written = out / "coco" / item.split / f"{stem(item)}.png"
@@ -115,6 +158,98 @@ def test_pycocotools_reads_coco(items, out):
     coco = coco_of(str(out / "coco" / "annotations" / "instances_train.json"))
     assert np.array_equal(coco.annToMask(hole).astype(bool), RING)
     assert hole["area"] == RING.sum()
+
+
+def test_fiftyone_reads_coco_and_what_it_selects_is_a_review(items, out, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
+    pytest.importorskip("pycocotools")
+    coco = pytest.importorskip("fiftyone.utils.coco")
+    for split in ("train", "val", "test"):
+        where = {"data_path": out / "coco" / split, "labels_path": out / f"coco/annotations/instances_{split}.json"}
+        told, shown = told_by_coco(out / "coco", split), []
+        with coco.COCODetectionDatasetImporter(label_types="segmentations", **where) as importer:
+            for path, metadata, label in importer:
+                shown.append((path, metadata, label))
+                read = {name: np.zeros(SIZE, bool) for name in told[Path(path).stem]}
+                for one in label.detections if label else ():
+                    left, top, width, height = np.round(np.multiply(one.bounding_box, (64, 48, 64, 48))).astype(int)
+                    read[one.label][top : top + height, left : left + width] |= one.mask
+                for name, mask in told[Path(path).stem].items():
+                    assert np.array_equal(read[name], mask)
+        with coco.COCODetectionDatasetExporter(
+            labels_path=str(tmp_path / f"{split}.json"), export_media=False
+        ) as exporter:
+            for path, metadata, label in shown[:2]:
+                exporter.export_sample(path, label, metadata=metadata)
+        chosen = read_review(tmp_path / f"{split}.json")
+        assert chosen.rejects_others and {*chosen.files} == {Path(path).stem for path, *_ in shown[:2]}
+
+
+def test_cvat_s_library_reads_coco_and_voc(items, out, tmp_path):
+    datumaro = pytest.importorskip("datumaro").Dataset
+    shutil.copytree(out / "coco" / "annotations", tmp_path / "annotations")
+    for split in ("train", "val", "test"):
+        shutil.copytree(out / "coco" / split, tmp_path / "images" / split)
+    mine = {stem(item): item for item in items}
+    for path, layout in ((tmp_path, "coco_instances"), (out / "voc", "voc_segmentation")):
+        data = datumaro.import_from(str(path), layout)
+        names = [label.name for label in data.categories()[next(iter(data.categories()))]]
+        assert {(image.id, image.subset) for image in data} == {(name, item.split) for name, item in mine.items()}
+        for image in data:
+            masks = dict(load(mine[image.id], "", CLASSES).masks)
+            read = np.zeros(SIZE, np.uint8)
+            for one in image.annotations:
+                label = names[one.label]
+                if hasattr(one, "image") and label in CLASSES:
+                    read[one.image > 0] = CLASSES.index(label) + 1
+            if layout == "voc_segmentation":
+                assert np.array_equal(read, truth(mine[image.id]))
+            assert {names[one.label] for one in image.annotations} - {"background"} == {*masks}
+
+
+def test_label_studio_s_converter_reads_coco_s_polygons(out, tmp_path):
+    converter = pytest.importorskip("label_studio_sdk.converter.imports.coco")
+    told = json.loads((out / "coco" / "annotations" / "instances_train.json").read_text())
+    whole = [one for one in told["annotations"] if isinstance(one["segmentation"], list)]
+    assert len(whole) == len(told["annotations"]) - 1  # the ring
+    for one in told["annotations"]:
+        one["segmentation"] = one["segmentation"] if one in whole else []
+    (tmp_path / "coco.json").write_text(json.dumps(told))
+    converter.convert_coco_to_ls(str(tmp_path / "coco.json"), str(tmp_path / "tasks.json"))
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    # The names that it gives to images come back from it.
+    (tmp_path / "back.json").write_text(json.dumps({"images": [{"file_name": t["data"]["image"]} for t in tasks]}))
+    assert {*read_review(tmp_path / "back.json").files} == {Path(one["file_name"]).stem for one in told["images"]}
+    results = [result for task in tasks for result in task["annotations"][0]["result"]]
+    kinds = [result["type"] for result in results]
+    assert (kinds.count("rectanglelabels"), kinds.count("polygonlabels")) == (len(told["annotations"]), len(whole))
+    outlines = sorted(tuple(np.ravel(one["segmentation"])) for one in whole)
+    drawn = [np.multiply(r["value"]["points"], (0.64, 0.48)).ravel() for r in results if r["type"] == "polygonlabels"]
+    assert np.allclose(np.concatenate(sorted(map(tuple, drawn))), np.concatenate(outlines))
+
+
+@pytest.mark.parametrize("originals", ["copy", "none"])
+def test_datasets_reads_huggingface(items, tmp_path, monkeypatch, originals):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    load_dataset = pytest.importorskip("datasets").load_dataset
+    # A split without an edit has no scores, and its columns are the same all the same.
+    some = [replace(i, facts={"psnr": 30.5, "eq": 2.0} if i.kind == "edit" else {}) for i in items]
+    some = [i for i in some if i.split != "val" or i.kind != "edit"]
+    write(["huggingface"], some, tmp_path / "set", classes=CLASSES, originals=originals)
+    data = load_dataset(str(tmp_path / "set" / "huggingface"), cache_dir=str(tmp_path / "cache"))
+    wanted = [i for i in some if originals == "copy" or i.kind != "original"]
+    assert {name: len(rows) for name, rows in data.items()} == {
+        hub: sum(i.split == split for i in wanted)
+        for hub, split in (("train",) * 2, ("validation", "val"), ("test",) * 2)
+    }
+    assert all(("source" in rows.column_names) == (originals == "copy") for rows in data.values())
+    for rows in data.values():
+        for row in rows:
+            (item,) = [i for i in wanted if i.name == row["name"]]
+            assert np.array_equal(np.asarray(row["image"]), seen(item.image))
+            assert np.array_equal(np.asarray(row["mask"]), truth(item))
+            assert json.loads(row["scores"]) == ({"psnr": 30.5} if item.kind == "edit" else {})
+            assert json.loads(row["settings"]) == ({"eq": 2.0} if item.kind == "edit" else {})
 
 
 def test_anomalib_reads_mvtec_ad(items, out):

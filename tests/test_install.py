@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from command import CONF, ROOT, run_process
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import rli
 
@@ -44,6 +46,7 @@ def test_the_wheel_holds_what_the_commands_read(installed):
     assert {f"rli/published/{path.relative_to(ROOT / 'experiments')}" for path in published} <= held
     assert {"rli/py.typed", "rli/reports/templates/report.html.j2", "bin/rli"} <= held
     assert any(name.startswith("rli/models/mini/weights/unet/") for name in held)
+    assert {"rli/models/configurations/clip_merges.txt.gz", "rli/models/configurations/sdxl/unet/config.json"} <= held
     tops = {name.split("/")[0] for name in held}
     assert tops == {"bin", "rli", f"rli-{rli.__version__}.dist-info"}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "rli").rglob("*.py")}
@@ -75,3 +78,22 @@ def test_help_comes_from_the_wheel(installed, tmp_path):
         answer = run_process(*typed, "--help", folder=tmp_path, env=alone)
         assert answer.status == 0 and "corrosion" in answer.stdout, answer.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+def ranges() -> dict[str, Requirement]:
+    """What pyproject.toml asks for, by name, extras that the tests need included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(one for name in ("test", "sweep", "docs") for one in extras[name])]
+    found = [Requirement(one) for one in asked]
+    return {canonicalize_name(one.name): one for one in found if one.name not in ("rli", "setuptools")}
+
+
+def test_every_library_has_a_tested_version_within_the_range_that_is_asked_for():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for name, asked in ranges().items():
+        assert asked.specifier.contains(pins[name]), f"{name}: {pins[name]} is not within {asked.specifier}"
+    # PyTorch's build brings its own kind of device's libraries, and nothing comes from a place of one machine's own.
+    assert not [name for name in pins if name.startswith(("nvidia", "cuda", "triton"))]
+    assert not any(mark in line for line in lines for mark in ("://", "+", "@", "--"))

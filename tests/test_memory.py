@@ -359,7 +359,7 @@ def test_auto_looks_at_what_is_left_and_says_what_it_saves(model, capsys, monkey
 def test_on_cuda_need_and_room_have_the_model_in_them(model, capsys, monkeypatch):
     on_cuda = replace(model, device=torch.device("cuda"))
     monkeypatch.setattr(
-        memory_plan, "measure", lambda *args: Footprint(4 * 2**30, 0, 0, 0, (0, 0), 0, (0, 0), (0, 0), 0)
+        memory_plan, "measure", lambda *_, **__: Footprint(4 * 2**30, 0, 0, 0, (0, 0), 0, (0, 0), (0, 0), 0)
     )
     monkeypatch.setattr(memory_plan, "budget", lambda model, limit: 3 * 2**30)
     memory_manager(on_cuda, Memory(), 1024, 1024, SETTINGS, 1, 1)

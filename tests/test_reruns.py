@@ -165,6 +165,7 @@ def test_what_the_source_says_holds_also_where_it_is_said_later(here, inversions
         "data.path=list.csv",
         "defect=rust",
         "task=both",
+        "relabel=false",
         "export=[coco,segmentation]",
     ]
     (here / "list.csv").write_text("path,mask,label,category\np.png,m.png,rust,k\np.png,,good,k\np.png,m.png,,k\n")
@@ -207,7 +208,7 @@ BAD = {
     "task=foo": "task=foo: unknown value; expected one of edit, reconstruct, both",
     "defect=original": "export writes edits, and no defect is chosen",
     "shard=4/4": "shard=4/4",
-    "relabel=2": "relabel=2: unknown value; expected auto or true or false",
+    "relabel=2": "relabel=2: unknown value; expected auto, true or false",
     "dataset.gate.foo=1": "dataset.gate.foo",
     "+dataset.gate.foo=1": "dataset.gate.foo: unknown setting",
     "dataset.gate=null": "dataset.gate=None",

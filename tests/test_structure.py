@@ -19,6 +19,7 @@ LEVELS = (
     {"datasets", "tracking"},
     {"reports"},
     {"runs"},
+    {"app"},
     {"cli"},
 )
 LEVEL = {name: k for k, names in enumerate(LEVELS) for name in names}
@@ -49,6 +50,7 @@ def test_libraries_that_one_package_alone_imports(path):
     assert not tops & {"pickle", "main", "experiments", "tests"}
     assert package(path) == "cli" or not tops & {"hydra", "omegaconf"}
     assert package(path) == "tracking" or "wandb" not in tops
+    assert package(path) == "app" or "gradio" not in tops
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ OWN = {
 SIDE = 192
 FIRST = UNSEEN + 900_000
 # Of the sheet: pictures of each set, beside each other, and the side of one.
-SHOWN, ACROSS, TILE = 24, 4, 160
+SHOWN, ACROSS, TILE = 12, 4, 160
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rli.runs.config import RunConfig
 
 # What the command does beside runs, by the name that is typed first: a module with `main(arguments) -> exit status`.
-TOOLS = {"gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
+TOOLS = {"app": "rli.cli.browser", "gather": "rli.reports.sweep", "offline": "rli.tracking.offline"}
 
 
 def command(arguments: Sequence[str] | None = None) -> int:

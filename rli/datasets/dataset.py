@@ -15,6 +15,7 @@ from rli.datasets.formats import FORMATS, ORIGINALS, Count, check_classes, write
 from rli.datasets.groups import grouped_by, joined, ties_of
 from rli.datasets.manifest import ManifestWriter
 from rli.datasets.own_defects import is_lost, own_label, own_regions, regions_of_photo
+from rli.datasets.selection import Selection, image_stem
 from rli.datasets.splits import Member, assign, ratios_of, torn
 from rli.errors import RLIError, SettingError, one_of, shortened, shown, true_or_false
 from rli.metrics.columns import COLUMNS, ORIGINAL, Column
@@ -47,8 +48,9 @@ class Dataset:
     group: str | None = None
     # Classes whose numbers are these, from 0; the others follow by name. See `classes.fixed_classes`.
     classes: tuple[str, ...] = ()
-    # By job (""), photograph and edit, whether an edit is kept; overrides the quality gate.
-    review: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
+    # By job (""), photograph and edit, whether an edit is kept, or what was selected in another tool; overrides the
+    # quality gate.
+    review: Mapping[tuple[str, str, str], bool] | Selection = field(default_factory=dict)
     # For the card.
     title: str = "Synthetic defects"
     about: str = ""
@@ -70,8 +72,8 @@ def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
     """The manifest's columns beside those that every item has, name to type; of a row's columns those that say so."""
     of_row = [column for column in columns if column.manifest]
     return {
-        **dict.fromkeys(("source", "sha256", "prompt", "target", "placement"), str),
-        **dict.fromkeys(("model", "model_hash", "version", "windows"), str),
+        **dict.fromkeys(("source", "sha256", "prompt", "target", "placement", "example", "example_sha256"), str),
+        **dict.fromkeys(("model", "model_hash", "lora", "version", "windows"), str),
         **{column.name: column.type for column in of_row if column.kind != "number"},
         "threshold": float,
         **{column.name: column.type for column in of_row if column.kind == "number"},
@@ -157,17 +159,26 @@ def check_names(
     Raises:
         RLIError: A class or a split cannot be, or the review names an edit that there will not be.
     """
-    labels, reviewed = {*classes} if dataset.edits else set(), dict(dataset.review)
+    labels = {*classes} if dataset.edits else set()
+    reviewed = {*(dataset.review.files if isinstance(dataset.review, Selection) else dataset.review)}
     for photo in photos:
         if photo.split:
             one_of(f"{photo.name}: split", photo.split, SPLITS)
         if dataset.originals != "none" or dataset.reconstructions or photo.truth_file:
             labels |= {label or UNKNOWN for label in (photo.label, *photo.truth_labels)}
-        for edit in edits(photo) if dataset.edits and reviewed else ():
-            reviewed.pop(("", photo.name, edit), None)
+        if dataset.edits and reviewed:
+            reviewed -= _reviewable(photo.name, edits(photo), dataset)
     check_classes(in_order(labels, dataset.classes))
-    for _, photo_name, defect in reviewed:
-        raise RLIError(f"review: “{shortened(defect)}” of “{shortened(photo_name)}” is no edit of this run")
+    for other in reviewed:
+        named = "“{1}” of “{0}” is no edit".format(*map(shortened, other[1:])) if isinstance(other, tuple) else ""
+        raise RLIError(f"review: {named or f'“{shortened(other)}” is no image'} of this run")
+
+
+def _reviewable(photo: str, edits: Collection[str], dataset: Dataset) -> set[Any]:
+    """What a review may name of a photograph: its edits, and in another tool's selection their files and its own."""
+    if isinstance(dataset.review, Selection):
+        return {image_stem(photo, name) for name in ("", "reconstruction", *edits)}
+    return {("", photo, edit) for edit in edits}
 
 
 def items(
@@ -180,8 +191,23 @@ def items(
     """
     members = members_of(made, dataset.group)
     splits = assign(members, dataset.split, seed=seed, keep=dataset.keep_split)
+    review = _decisions(made, splits, dataset.review)
     for (photo, record), split in zip(made, splits, strict=True):
-        yield from _items_of(photo, record, split, dataset)
+        yield from _items_of(photo, record, split, dataset, review)
+
+
+def _decisions(
+    made: Collection[tuple[Photo, PhotoRecord]],
+    splits: Sequence[str],
+    review: Mapping[tuple[str, str, str], bool] | Selection,
+) -> Mapping[tuple[str, str, str], bool]:
+    """What a review decides about the edits that there are."""
+    if not isinstance(review, Selection):
+        return review
+    pairs = zip(made, splits, strict=True)
+    return review.decisions(
+        (photo.name, edit, split) for (photo, record), split in pairs for edit in ("", *record.edits)
+    )
 
 
 def members_of(made: Collection[tuple[Photo, PhotoRecord]], rule: str | None) -> list[Member]:
@@ -209,7 +235,9 @@ def torn_by_source(made: Collection[tuple[Photo, PhotoRecord]], dataset: Dataset
     )
 
 
-def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -> Iterator[tuple[Item, str | None]]:
+def _items_of(
+    photo: Photo, record: PhotoRecord, split: str, dataset: Dataset, review: Mapping[tuple[str, str, str], bool]
+) -> Iterator[tuple[Item, str | None]]:
     """One photograph's images. What its reader says of it now holds, also where it said something else when the record
     was made."""
     truths = own_regions(photo, record)
@@ -232,7 +260,7 @@ def _items_of(photo: Photo, record: PhotoRecord, split: str, dataset: Dataset) -
             facts=_facts(record, defect),
             **shared,
         )
-        is_wanted = dataset.review.get(("", photo.name, defect))
+        is_wanted = review.get(("", photo.name, defect))
         yield item, edit.reason if is_wanted is None else None if is_wanted else "rejected in review"
 
 
@@ -257,6 +285,7 @@ def _facts(record: PhotoRecord, defect: str) -> dict[str, Any]:
         **record.made,
         # Each as top, left, height and width in the photograph's pixels.
         "windows": [[*view.window.corner, *view.window.size] for view in record.windows],
+        **({"example": used.name, "example_sha256": used.sha256} if edit and (used := edit.example) else {}),
         **(edit.scores | asdict(edit.settings) if edit else dict.fromkeys(("eq", "cross", "replace"))),
     }
     return {name: value for name, value in (row | own).items() if name in FACTS}

@@ -1,13 +1,14 @@
-"""The decisions of a person who reviewed a results page, as the page saves them: review.csv."""
+"""The decisions of a person who reviewed edits: review.csv, as a results page saves it, or another tool's selection."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rli.cells import as_written
+from rli.datasets.selection import Selection, read_selection
 from rli.errors import RLIError
 from rli.files import look_at
 
@@ -33,16 +34,22 @@ class Decision:
         return self.job, self.image, self.defect
 
 
-def read_review(path: str | Path) -> dict[tuple[str, str, str], bool]:
+def read_review(path: str | Path) -> Mapping[tuple[str, str, str], bool] | Selection:
     """Reads a review; other columns than COLUMNS are passed over.
 
     Returns:
-        For each edit that was decided, (job, image, defect), whether it is kept; in the file's order.
+        For each edit that was decided, (job, image, defect), whether it is kept; in the file's order. Of a .json what
+        another tool selected.
 
     Raises:
         RLIError: The file is missing or no CSV, a column is missing, a decision is unknown, or an edit is both kept and
             rejected.
     """
+    if Path(path).suffix.lower() == ".json":
+        try:
+            return read_selection(Path(path))
+        except OSError as error:
+            raise RLIError(f"{path}: not a readable file ({error.strerror})") from None
     kept: dict[tuple[str, str, str], bool] = {}
     try:
         look_at(path, MOST_BYTES)

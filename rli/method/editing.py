@@ -13,6 +13,8 @@ from rli.errors import RLIError
 from rli.method import blend, fresh_noise
 from rli.method.attention.install import install
 from rli.method.attention.prompt_to_prompt import MapStore, map_size
+from rli.method.example import Example, ExampleBranch
+from rli.method.example import branch as example_branch
 from rli.method.prompts import align, tokenize
 from rli.method.records import Edit, EditSettings, Inversion, Target, TokenMap
 from rli.method.sampler import sampling_steps
@@ -60,6 +62,7 @@ def edit(
     *,
     mask: np.ndarray | None = None,
     reconstruction: Tensor | None = None,
+    example: Example | None = None,
     seed: int = 0,
     batch: int = 8,
     progress: Progress = quiet,
@@ -68,7 +71,8 @@ def edit(
 
     Args:
         mask: (H,W) bool, the region that may change, instead of what attention finds; it holds with local_blend off
-        too. reconstruction: (1,3,H,W), where it has been decoded already. seed: of fresh noise.
+        too. reconstruction: (1,3,H,W), where it has been decoded already. example: what every target is to look like;
+        None where words alone say it. seed: of fresh noise.
     """
     return edit_batch(
         model,
@@ -77,6 +81,7 @@ def edit(
         settings,
         masks=[mask],
         reconstructions=[reconstruction],
+        examples=None if example is None else [[example] * len(targets)],
         seeds=[seed],
         batch=batch,
         progress=progress,
@@ -91,6 +96,7 @@ def edit_batch(
     *,
     masks: Sequence[np.ndarray | None] | None = None,
     reconstructions: Sequence[Tensor | None] | None = None,
+    examples: Sequence[Sequence[Example]] | None = None,
     seeds: Sequence[int] | None = None,
     batch: int = 8,
     progress: Progress = quiet,
@@ -102,6 +108,8 @@ def edit_batch(
         targets: prompts, or Target records that name the changed words.
         masks: for each photograph the region (H,W) bool that may change, or None.
         reconstructions: for each photograph its reconstruction (1,3,H,W), where it has been decoded already, or None.
+        examples: for each photograph an example for each target; None where words alone say what is wanted. A target
+            with an example may have the source prompt's words.
         seeds: for each photograph the seed of its fresh noise, which differs from target to target by their names;
             None is 0 for all.
         batch: so many pairs of photograph and target are sampled at a time, a photograph's pairs side by side, beside
@@ -112,7 +120,7 @@ def edit_batch(
         For each photograph its edits, in the order of the targets.
 
     Raises:
-        RLIError: for photographs that differ, and for prompts and masks that do not fit.
+        RLIError: for photographs and examples that differ, and for prompts and masks that do not fit.
         NonFiniteError: where the model's output is not finite.
     """
     settings = settings or EditSettings()
@@ -120,17 +128,17 @@ def edit_batch(
     masks = [None] * len(inversions) if masks is None else masks
     reconstructions = [None] * len(inversions) if reconstructions is None else reconstructions
     seeds = [0] * len(inversions) if seeds is None else seeds
-    _check_shared(inversions)
-    if len(masks) != len(inversions):
-        raise RLIError(
-            f"{len(inversions)} photographs need {len(inversions)} masks (None for a photograph without one), but "
-            f"{len(masks)} are given"
-        )
+    _check_fit(inversions, masks, [one for own in examples or () for one in own])
     if not named:
         return [[] for _ in inversions]
     given = zip(inversions, masks, reconstructions, seeds, strict=True)
     sources = [_source(model, *of_one, settings) for of_one in given]
-    pairs = [(source, target) for source in sources for target in named]
+    wanted: Sequence[Sequence[Example | None]] = examples or [[None] * len(named)] * len(sources)
+    pairs = [
+        _Pair(source, target, example)
+        for source, own in zip(sources, wanted, strict=True)
+        for target, example in zip(named, own, strict=True)
+    ]
     chunks = [pairs[k : k + batch] for k in range(0, len(pairs), batch)]
     edits = [e for chunk in chunks for e in _edit_together(model, chunk, settings, progress)]
     return [edits[k : k + len(named)] for k in range(0, len(edits), len(named))]
@@ -149,11 +157,36 @@ class _Source:
     seed: int
 
 
-def _check_shared(inversions: Sequence[Inversion]) -> None:
-    """Raises RLIError where photographs differ in what a UNet call takes once for its whole batch."""
+@dataclass(frozen=True)
+class _Pair:
+    """A photograph, what is wanted of it, and what that is to look like, where an example says it."""
+
+    source: _Source
+    target: Target
+    example: Example | None
+
+
+def _check_fit(
+    inversions: Sequence[Inversion], masks: Sequence[np.ndarray | None], examples: Sequence[Example]
+) -> None:
+    """Raises RLIError where photographs, masks and examples do not belong together."""
+    _check_shared(inversions)
+    _check_shared([*inversions[:1], *(example.inversion for example in examples)], ("source prompt",))
+    if len(masks) != len(inversions):
+        raise RLIError(
+            f"{len(inversions)} photographs need {len(inversions)} masks (None for a photograph without one), but "
+            f"{len(masks)} are given"
+        )
+    if examples and any(mask is None for mask in masks):
+        raise RLIError("an example needs a mask of the region that it is to come into")
+
+
+def _check_shared(inversions: Sequence[Inversion], but: Sequence[str] = ()) -> None:
+    """Raises RLIError where photographs differ in what a UNet call takes once for its whole batch, some names left
+    out."""
     for other in inversions[1:]:
         for (name, value), another in zip(_shared(inversions[0]).items(), _shared(other).values(), strict=True):
-            if value != another:
+            if value != another and name not in but:
                 raise RLIError(
                     f"photographs can be edited together only with equal {name}, and these have {value} and {another}"
                 )
@@ -195,12 +228,10 @@ def _pixels(model: Model, inversion: Inversion) -> tuple[int, int]:
     return height * model.pixels_per_latent, width * model.pixels_per_latent
 
 
-def _edit_together(
-    model: Model, pairs: Sequence[tuple[_Source, Target]], settings: EditSettings, progress: Progress
-) -> list[Edit]:
+def _edit_together(model: Model, pairs: Sequence[_Pair], settings: EditSettings, progress: Progress) -> list[Edit]:
     """One UNet batch of pairs."""
-    sources = list(dict.fromkeys(source for source, _ in pairs))
-    prompts = [*(source.inversion.prompt for source in sources), *(target.prompt for _, target in pairs)]
+    sources = list(dict.fromkeys(pair.source for pair in pairs))
+    prompts = [*(source.inversion.prompt for source in sources), *(pair.target.prompt for pair in pairs)]
     batch = _batch(model, sources, pairs, prompts, settings)
     options = sources[0].inversion.settings
     store = MapStore(map_size(model.unet, batch.size))
@@ -211,21 +242,20 @@ def _edit_together(
     masks = blend_masks(store, batch, settings, (images.shape[-2], images.shape[-1])).cpu().numpy()
     words = _word_maps(model, prompts, store)
     edits = []
-    for (source, target), image, (found,), maps in zip(
-        pairs, images.split(1), masks, words[len(sources) :], strict=True
-    ):
+    for pair, image, (found,), maps in zip(pairs, images.split(1), masks, words[len(sources) :], strict=True):
+        source = pair.source
         mask = found if source.mask is None else source.mask
         if source.kept is not None:  # feathered within half a latent position
             weights = blend.feathered(mask, max(1, model.pixels_per_latent // 2))
             image = torch.lerp(source.kept, image, weights)
-        edits.append(Edit(target, image, mask, maps, words[sources.index(source)]))
+        edits.append(Edit(pair.target, image, mask, maps, words[sources.index(source)]))
     return edits
 
 
 def _batch(
     model: Model,
     sources: Sequence[_Source],
-    pairs: Sequence[tuple[_Source, Target]],
+    pairs: Sequence[_Pair],
     prompts: Sequence[str],
     settings: EditSettings,
 ) -> Batch:
@@ -234,30 +264,44 @@ def _batch(
     source_latents = torch.stack([source.inversion.source_latents for source in sources], 1).to(model.device)
     size = (source_latents.shape[-2], source_latents.shape[-1])
     # Before the encoders run: it is here that prompts are refused.
-    alignment = align(model.tokenizers[0], first.prompt, [target for _, target in pairs], settings).to(model.device)
+    targets, by_words = [pair.target for pair in pairs], any(pair.example is None for pair in pairs)
+    alignment = align(model.tokenizers[0], first.prompt, targets, settings, by_words=by_words).to(model.device)
     distinct = list(dict.fromkeys(prompts))
     texts = encode_prompts(model, distinct, _pixels(model, first), first.settings.time_ids)
     nowhere = torch.zeros(1, 1, *size, dtype=torch.bool)
-    regions = [nowhere if source.mask is None else blend.to_latent(source.mask, size) for source, _ in pairs]
-    is_given = torch.tensor([source.mask is not None for source, _ in pairs])
+    given = [pair.source.mask for pair in pairs]
+    regions = torch.cat([nowhere if mask is None else blend.to_latent(mask, size) for mask in given])
+    is_given = torch.tensor([mask is not None for mask in given])
     shape = source_latents.shape[2:]
-    seeds = [fresh_noise.seed_of(source.seed, target.name) for source, target in pairs if settings.fresh]
+    seeds = [fresh_noise.seed_of(pair.source.seed, pair.target.name) for pair in pairs if settings.fresh]
     noise = [fresh_noise.drawn(seed, shape) for seed in seeds]
     return Batch(
         source_latents=source_latents,
         nulls=tuple(source.inversion.nulls.map(lambda value: value.to(model.device)) for source in sources),
-        source_of=torch.tensor([sources.index(source) for source, _ in pairs], device=model.device),
+        source_of=torch.tensor([sources.index(pair.source) for pair in pairs], device=model.device),
         texts=texts[torch.tensor([distinct.index(prompt) for prompt in prompts], device=model.device)],
         alignment=alignment,
-        regions=torch.cat(regions).to(model.device),
+        regions=regions.to(model.device),
         is_given=is_given[:, None, None, None].to(model.device),
         noise=torch.stack(noise).to(model.device) if noise else None,
+        example=_examples(model, pairs, regions, settings),
     )
+
+
+def _examples(model: Model, pairs: Sequence[_Pair], regions: Tensor, settings: EditSettings) -> ExampleBranch | None:
+    """The branches of the pairs' examples; None where there are none, or none counts."""
+    examples = [pair.example for pair in pairs if pair.example is not None]
+    if not examples or not settings.example_strength:
+        return None
+    kept = {pair.source: pair.source.kept for pair in pairs}
+    photos = {source: reconstruct(model, source.inversion) if own is None else own for source, own in kept.items()}
+    given = [(pair.source.inversion, photos[pair.source]) for pair in pairs]
+    return example_branch(model, examples, given, regions, settings)
 
 
 def _word_maps(model: Model, prompts: Sequence[str], store: MapStore) -> list[tuple[TokenMap, ...]]:
     """For each row of the store one map for each word of its prompt, its tokens summed; none where nothing was seen."""
-    if not store.layers:
+    if store.total is None:
         return [()] * len(prompts)
     views = [tokenize(model.tokenizers[0], prompt) for prompt in prompts]
     return [

@@ -99,13 +99,14 @@ def bare(word: str) -> str:
     return word.lower().strip(".,;:!?\"'()")
 
 
-def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Positions of the words that differ, in the source and in the target prompt (either may be empty, not both).
+def changed_words(source: str, target: str, *, by_words: bool = True) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions of the words that differ, in the source and in the target prompt (either may be empty, but both only
+    where the edit is not by words).
 
     Raises RLIError when the prompts are the same words.
     """
     a, b = [bare(w) for w in source.split()], [bare(w) for w in target.split()]
-    if a == b:
+    if a == b and by_words:
         raise RLIError(f"the target prompt “{target}” equals the source prompt; change at least one word")
     if len(a) == len(b):  # by position, so that two neighbours that change are two words that changed
         places = tuple(k for k, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
@@ -117,11 +118,14 @@ def changed_words(source: str, target: str) -> tuple[tuple[int, ...], tuple[int,
     )
 
 
-def check_target(source: str, target: Target, method: str) -> None:
-    """Everything about a pair of prompts that needs no model: raises RLIError."""
+def check_target(source: str, target: Target, method: str, *, by_words: bool = True) -> None:
+    """Everything about a pair of prompts that needs no model: raises RLIError.
+
+    Where an example says what is wanted, and words need not (`by_words` false), the two may be the same.
+    """
     check_prompt(source)
     check_prompt(target.prompt)
-    changed_words(source, target.prompt)
+    changed_words(source, target.prompt, by_words=by_words)
     for prompt, word in ((source, target.source_word), (target.prompt, target.target_word)):
         if word is not None:
             _find(prompt.split(), word, prompt)
@@ -220,16 +224,21 @@ def _reference_replace_mapper(source: Tokens, target: Tokens, length: int) -> Te
     return mapper
 
 
-def align(tokenizer: Any, source_prompt: str, targets: Sequence[Target], settings: EditSettings) -> TokenAlignment:
-    """Align every target prompt with the source prompt. Raises RLIError where the prompts do not allow the edit."""
+def align(
+    tokenizer: Any, source_prompt: str, targets: Sequence[Target], settings: EditSettings, *, by_words: bool = True
+) -> TokenAlignment:
+    """Align every target prompt with the source prompt; by_words as in `check_target`.
+
+    Raises RLIError where the prompts do not allow the edit.
+    """
     length = tokenizer.model_max_length
     make = {"refine": refine_mapper, "replace": replace_mapper}[settings.method]
     source = tokenize(tokenizer, source_prompt)
     parts = []
     for target in targets:
-        check_target(source_prompt, target, settings.method)
+        check_target(source_prompt, target, settings.method, by_words=by_words)
         tokens = tokenize(tokenizer, target.prompt)
-        before, after = changed_words(source_prompt, target.prompt)
+        before, after = changed_words(source_prompt, target.prompt, by_words=by_words)
         if target.source_word is not None:
             before = _find(source.words, target.source_word, source_prompt)
         if target.target_word is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from rli.errors import one_of, within
+from rli.keys import LATER
 from rli.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ class EditSettings:
     # Share in [0,1] of fresh noise in the region at the start of sampling: 0 keeps the photograph's own, as the paper
     # does; 1 forgets what was there.
     fresh: float = 0.0
+    # By example: how much of the example is taken over, in [0,1], 0 for nothing; and the share in [0,1] of the steps
+    # with its attention and colours.
+    example_strength: float = field(default=1.0, metadata=LATER)
+    example_steps: float = field(default=1.0, metadata=LATER)
+    # The example's colours: own, as they are; contrast, as they differ from those around it; auto, contrast between
+    # grey photographs, whose exposures differ, and else own.
+    example_colours: str = field(default="auto", metadata=LATER)
     # standard, or the reference code's: its alignment of prompts, and cross counted in fiftieths of the steps.
     convention: str = "standard"
 
@@ -106,6 +114,9 @@ class EditSettings:
         within("replace", self.replace, 0, 1)
         within("threshold", self.threshold, 0, 1)
         within("fresh", self.fresh, 0, 1)
+        one_of("example_colours", self.example_colours, ("auto", "own", "contrast"))
+        within("example_strength", self.example_strength, 0, 1)
+        within("example_steps", self.example_steps, 0, 1)
 
     @property
     def map_interpolation(self) -> str:

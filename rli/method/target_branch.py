@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from rli.method import blend, fresh_noise
+from rli.method.attention.install import AttentionHook
 from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
+from rli.method.example import ExampleBranch
 from rli.method.prompts import TokenAlignment
 from rli.method.records import EditSettings, NullEmbeddings
 from rli.method.sampler import guide, move
@@ -40,6 +42,8 @@ class Batch:
     is_given: Tensor
     # Fresh noise (M,C,h,w), None where the settings want none.
     noise: Tensor | None
+    # What the targets are to look like; None where words alone say it.
+    example: ExampleBranch | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,7 +63,9 @@ def sample(
     """Sample M pairs beside the source branches of their photographs.
 
     Batch rows: the photographs' conditional halves (their unconditional halves are not needed, since their branches are
-    known), the targets' conditional halves, and their unconditional halves.
+    known), the targets' conditional halves, their unconditional halves, and the examples' conditional halves. Where all
+    regions are given, the photographs' rows are there for as long as something of them is injected, and once for their
+    words' maps.
 
     Args:
         model: With its attention hooks installed.
@@ -76,9 +82,12 @@ def sample(
     Raises:
         NonFiniteError: Where the model's output is not finite.
     """
-    source_latents, source_of, texts = batch.source_latents, batch.source_of, batch.texts
-    time_ids = None if texts.time_ids is None else texts.time_ids[:1]
-    z = source_latents[0, source_of]
+    source_latents, source_of, times = batch.source_latents, batch.source_of, batch.texts.time_ids
+    time_ids = None if times is None else times[:1]
+    needs_maps = not batch.is_given.all()
+    z, example = source_latents[0, source_of], batch.example
+    if example is not None:
+        z = example.begun(z)
     if batch.noise is not None:
         z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh)
     for step in progress(steps, f"editing, {len(z)} at once"):
@@ -86,13 +95,31 @@ def sample(
             continue  # the reference predicts here too, which moves nothing but its mask
         null = Conditioning.cat([nulls.at(step.index, time_ids) for nulls in batch.nulls])[source_of]
         hook = _injection(batch, settings, step, store)
-        rows = torch.cat([source_latents[step.index], z, z])
-        eps = model.predict(rows, step, Conditioning.cat([texts, null]), "editing", (hook,))
-        guided = guide(eps[hook.targets.stop :], eps[hook.targets], guidance)
+        if not (needs_maps or hook.inject_cross or hook.inject_self or store.total is None):
+            hook = replace(hook, sources=0)
+        rows, words, hooks = _call(batch, z, null, hook, step)
+        eps = model.predict(rows, step, words, "editing", hooks)
+        end = hook.targets.stop
+        guided = guide(eps[end : end + len(z)], eps[hook.targets], guidance)
         z = move(z, guided, model.abar[step.start], model.abar[step.end])
+        if example is not None and example.acts(step):
+            z = example.matched(z, step, model.abar[step.end])
         inside = _inside(store, batch, settings, step)
         z = torch.where(inside, z, source_latents[step.index + 1, source_of])
     return z
+
+
+def _call(
+    batch: Batch, z: Tensor, null: Conditioning, hook: PromptToPrompt, step: Step
+) -> tuple[Tensor, Conditioning, tuple[AttentionHook, ...]]:
+    """The rows of one UNet call, what they are conditioned on, and its attention hooks."""
+    first = len(batch.nulls) - hook.sources
+    rows = torch.cat([batch.source_latents[step.index][first:], z, z])
+    words = Conditioning.cat([batch.texts[first:], null])
+    if batch.example is None or not batch.example.acts(step):
+        return rows, words, (hook,)
+    rows, words, graft = batch.example.beside(rows, words, step, hook.targets)
+    return rows, words, (hook, graft)
 
 
 def _fresh_region(model: Model, batch: Batch, settings: EditSettings, steps: Sequence[Step]) -> Tensor:
@@ -130,10 +157,11 @@ def _injection(batch: Batch, settings: EditSettings, step: Step, store: MapStore
 
 
 def _inside(store: MapStore, batch: Batch, settings: EditSettings, step: Step) -> Tensor:
-    """(M,1,h,w) bool: the latents that may differ from the source branch after this step. With fresh noise a given
-    region holds from the start, or the noise would spread beyond it."""
+    """(M,1,h,w) bool: the latents that may differ from the source branch after this step. With fresh noise or an
+    example a given region holds from the start, or what begins there would spread beyond it."""
     if step.index < BLEND_START * step.total:
-        return batch.regions | ~batch.is_given if batch.noise is not None else torch.ones_like(batch.regions)
+        begins_anew = batch.noise is not None or batch.example is not None
+        return batch.regions | ~batch.is_given if begins_anew else torch.ones_like(batch.regions)
     if not settings.local_blend:
         return batch.regions | ~batch.is_given
     return torch.where(batch.is_given, batch.regions, blend_masks(store, batch, settings, batch.size))

@@ -19,6 +19,7 @@ from rli.metrics.image import mean_change, mean_known, mean_psnr, psnr, ssim
 if TYPE_CHECKING:
     import numpy as np
 
+    from rli.method.recognition import Recognised
     from rli.method.records import EditSettings
     from rli.metrics.lpips import Lpips
 
@@ -67,6 +68,8 @@ class Measurement:
     lpips: Lpips | None = None
     # None where the model has no classifier.
     judge: Judge | None = None
+    # What the model says of an edit; None where nobody asked.
+    recognised: Recognised | None = None
     # Of the photograph's inversion, and of this edit.
     seconds_inversion: float = 0.0
     seconds_edit: float = 0.0
@@ -290,6 +293,29 @@ COLUMNS = (
         better="higher",
         measure=_of_edit(lambda m, _: m.judge and m.judge(m.image, m.label)),
         explorer="first",
+        tracked="quality",
+    ),
+    _number(  # of the edit's own prompt among those that compete to explain it (rli.method.recognition)
+        "recognised_rank",
+        label="Recognised as wanted, rank",
+        digits=0,
+        csv_digits=0,
+        better="lower",
+        measure=lambda m: float(m.recognised.rank) if m.recognised else None,
+        group="Recognised as wanted",
+        heading="rank",
+        pool=max,
+    ),
+    _number(  # by what share of its error the best other prompt explains the edit worse
+        "recognised_margin",
+        label="Recognised as wanted, margin",
+        unit="share",
+        digits=3,
+        csv_digits=5,
+        better="higher",
+        measure=lambda m: m.recognised.margin if m.recognised else None,
+        group="Recognised as wanted",
+        heading="margin",
         tracked="quality",
     ),
 )

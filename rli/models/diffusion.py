@@ -40,6 +40,8 @@ class Model:
     device: torch.device
     # UNet and VAE are on the device in turn, each moved when it is first called after the other.
     offload: bool = False
+    # The LoRAs that were added to the weights, each as file:strength, for whoever asks how a picture was made.
+    lora: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""Loading a base model: from a hub, from a local folder, or with random weights."""
+"""Loading a base model: from a hub, from a local folder or file, or with random weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rli.errors import RLIError, SettingError, shortened
+from rli.errors import RLIError, SettingError, one_of, shortened
 from rli.models.architecture import Architecture
 from rli.models.base_models import base_model
 from rli.models.checkpoint import (
@@ -30,11 +30,12 @@ from rli.models.checkpoint import (
 )
 from rli.models.device import drawback, pick_device, pick_dtype
 from rli.models.diffusion import Model, arrange
-from rli.models.noise_schedule import read_schedule
+from rli.models.lora import check_lora, fuse, parse_lora
+from rli.models.noise_schedule import PREDICTIONS, read_schedule
 from rli.models.parts import Parts, fingerprint
 from rli.models.random import random_parts
-from rli.models.soundness import check_finite, check_parts_fit, check_report
-from rli.models.vae import latent_scaling
+from rli.models.single_file import check_single_file, load_single_file, load_vae_file, tokenizer_of
+from rli.models.soundness import check_finite, check_fit, check_parts_fit, check_report
 
 
 def load(
@@ -42,6 +43,8 @@ def load(
     weights: str | None = None,
     *,
     vae: str | None = None,
+    lora: Sequence[str] = (),
+    prediction: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     checkpointing: bool = False,
@@ -52,9 +55,13 @@ def load(
 
     Args:
         name: one of `base_models.BASE_MODELS`.
-        weights: a hub id, a local diffusers folder, or "random" (SDXL's shapes with random weights, for measuring time
-            and memory); None is the base model's own place.
+        weights: a hub id, a local diffusers folder, a safetensors file with the whole model, or "random" (SDXL's shapes
+            with random weights, for measuring time and memory); None is the base model's own place.
         vae: a replacement for the VAE, likewise.
+        lora: files of LoRAs that are added to the weights, each with its strength where that is not 1, such as
+            parts.safetensors:0.8.
+        prediction: what the UNet predicts, epsilon or v_prediction, where the weights do not say it; None is what
+            they say.
         device: auto is CUDA where there is one; or cpu, cuda, cuda:N.
         dtype: of the UNet and the text encoders; auto is bfloat16 on CUDA and float32 on a CPU.
         checkpointing: computes activations again in the optimization's backward passes, which takes time and saves
@@ -75,10 +82,13 @@ def load(
             raise SettingError("weights", weights, f"exists for sdxl only, not for {name}")
         parts = random_parts("sdxl", precision)
     else:
-        parts = load_parts(name, weights, precision)
-    if vae is not None:
-        parts = replace(parts, vae=load_vae(vae))
-    return assemble(name, parts, placed, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
+        parts = load_parts(name, weights, precision, None if vae is None else load_vae(vae, name))
+    if prediction is not None:
+        parts = replace(parts, scheduler={**parts.scheduler, "prediction_type": prediction})
+    added = tuple(map(parse_lora, lora))
+    fuse(parts, added)
+    model = assemble(name, parts, placed, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
+    return replace(model, lora=tuple(map(str, added)))
 
 
 def random_model(
@@ -121,32 +131,29 @@ def assemble(
     return arrange(model, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
 
 
-def check_fit(unet: Any, vae: Any) -> None:
-    """Whether the UNet works on what this VAE makes. Raises RLIError, also for latents that are scaled in a way of
-    their own."""
-    kind = type(vae).__name__
-    if kind != "AutoencoderKL":
-        raise RLIError(f"the VAE is of class {kind}; only AutoencoderKL is supported")
-    latent_scaling(vae.config)
-    taken, given, made = unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels
-    if not taken == given == made:
-        raise RLIError(
-            f"the UNet takes {taken} channels and predicts {given}, and the VAE makes {made}: only a UNet that "
-            "denoises this VAE's latents is supported"
-        )
-
-
-def check_weights(name: str, weights: str | None) -> None:
-    """What can be said of weights before anything is loaded.
+def check_weights(
+    name: str, weights: str | None, *, vae: str | None = None, lora: Sequence[str] = (), prediction: str | None = None
+) -> None:
+    """What can be said of a model before anything is loaded; the arguments are those of `load`.
 
     Raises:
-        RLIError: for a local folder that is of the wrong kind, or not whole.
+        RLIError: for a local file or folder that is of the wrong kind, or not whole.
     """
     base = base_model(name)
     weights = weights or base.weights
-    if weights == "random" or not _looks_local(weights):
-        return
-    _check_folder(Path(weights).expanduser(), name, weights)
+    if weights != "random" and _looks_local(weights):
+        _check_local(Path(weights).expanduser(), name, weights, has_vae=vae is not None)
+    for one in lora:
+        check_lora(parse_lora(one))
+    if prediction is not None:
+        one_of("prediction", prediction, PREDICTIONS)
+
+
+def _check_local(place: Path, name: str, weights: str, *, has_vae: bool = False) -> None:
+    if place.is_file():
+        check_single_file(place, name, Origin("weights", weights), has_vae=has_vae)
+    else:
+        _check_folder(place, name, weights)
 
 
 def _check_folder(folder: Path, name: str, weights: str) -> None:
@@ -158,24 +165,39 @@ def _check_folder(folder: Path, name: str, weights: str) -> None:
         check_not_distilled(index, read_json(folder / "scheduler" / "scheduler_config.json", origin), origin)
 
 
-def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
-    """The parts of a diffusers pipeline; half-precision files where the model is used in half precision.
+def load_parts(name: str, weights: str, dtype: torch.dtype, vae: Any = None) -> Parts:
+    """The parts of a model in a single file, or of a diffusers pipeline; half-precision files of the hub where the
+    model is used in half precision.
+
+    Args:
+        name, weights: As of `load`.
+        dtype: Of the UNet and the text encoders.
+        vae: A VAE from elsewhere in the place of the model's own.
 
     Raises:
         RLIError: The weights are not to be had, of another kind, damaged, or do not fit each other.
     """
-    architecture, origin = base_model(name).architecture, Origin("weights", weights)
-    local = _looks_local(weights)
-    folder = Path(weights).expanduser() if local else _fetched(name, weights, dtype)
-    _check_folder(folder, name, weights)
-    pipe = _first(
-        [partial(_pipeline, architecture, folder, dtype, origin, not local and dtype != torch.float32)], origin
-    )
+    origin, local = Origin("weights", weights), _looks_local(weights)
+    place = Path(weights).expanduser() if local else _fetched(name, weights, dtype)
+    _check_local(place, name, weights, has_vae=vae is not None)
+    if place.is_file():
+        parts = _first([partial(load_single_file, place, base_model(name), dtype, vae, origin)], origin)
+    else:
+        parts = _folder_parts(name, place, dtype, origin, half=not local and dtype != torch.float32)
+        parts = parts if vae is None else replace(parts, vae=vae)
+    check_parts_fit(parts, origin)
+    return parts
+
+
+def _folder_parts(name: str, folder: Path, dtype: torch.dtype, origin: Origin, *, half: bool) -> Parts:
+    """Of a diffusers folder."""
+    architecture = base_model(name).architecture
+    pipe = _first([partial(_pipeline, architecture, folder, dtype, origin, half)], origin)
     tokenizers, encoders = [pipe.tokenizer], [pipe.text_encoder]
     if architecture.encoders == 2:
         tokenizers.append(pipe.tokenizer_2)
         encoders.append(pipe.text_encoder_2)
-    parts = Parts(
+    return Parts(
         architecture=architecture,
         unet=pipe.unet,
         vae=pipe.vae,
@@ -184,8 +206,6 @@ def load_parts(name: str, weights: str, dtype: torch.dtype) -> Parts:
         # Its class says what the configuration alone does not.
         scheduler={**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__},
     )
-    check_parts_fit(parts, origin)
-    return parts
 
 
 def tokenizer_at_hand(name: str, weights: str | None) -> Any:
@@ -200,8 +220,10 @@ def tokenizer_at_hand(name: str, weights: str | None) -> Any:
 
     source = weights or base_model(name).weights
     try:
+        if (place := Path(source).expanduser()).is_file():
+            return tokenizer_of(base_model(name).configuration / "tokenizer", Origin("weights", source))
         if _looks_local(source):
-            folder = Path(source).expanduser() / "tokenizer"
+            folder = place / "tokenizer"
         # Looked up here: given a hub id, CLIPTokenizer asks the hub even where it is told to take local files only.
         elif isinstance(kept := try_to_load_from_cache(source, "tokenizer/tokenizer_config.json"), str):
             folder = Path(kept).parent
@@ -255,22 +277,29 @@ def _part(make: Any, source: str | Path, origin: Origin, **options: Any) -> Any:
     return part
 
 
-def load_vae(weights: str) -> Any:
-    """A VAE from a hub or a local folder. Raises RLIError where it cannot be loaded."""
+def load_vae(weights: str, name: str) -> Any:
+    """A VAE from a hub, a local folder or a file. Raises RLIError where it cannot be loaded.
+
+    Args:
+        weights: Where it is.
+        name: The base model that it is for, whose configuration a file's VAE has.
+    """
     import diffusers
 
     origin, options, source = Origin("vae", weights), {}, weights
     if _looks_local(weights):
         folder = Path(weights).expanduser()
+        if folder.is_file():
+            return _first([partial(load_vae_file, folder, base_model(name), origin)], origin)
         if not folder.is_dir():
-            raise origin.error("is no folder: a diffusers folder with a VAE's config.json is needed")
+            raise origin.error("there is no such file or folder")
         check_config(folder, "vae", origin)
         options, source = {"variant": weight_variant(folder, STEMS["vae"], origin, half=False)}, str(folder)
     return _first([partial(_part, diffusers.AutoencoderKL, source, origin, **options)], origin)
 
 
 def _looks_local(weights: str) -> bool:
-    """A hub id is “owner/name” and no more; everything else, and whatever exists, is a folder."""
+    """A hub id is “owner/name” and no more; everything else, and whatever exists, is a folder or a file."""
     return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
 
 
@@ -286,7 +315,7 @@ def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
         except Exception as error:  # libraries meet damaged files with errors of every type
             reason = reason or error
     line = shortened(" ".join(str(reason).split()) or type(reason).__name__, 200)
-    expected = "a local diffusers folder with safetensors, or a hub id that this machine can reach"
+    expected = "a local diffusers folder or file with safetensors, or a hub id that this machine can reach"
     raise origin.error(f"cannot be loaded; expected {expected} ({line})")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from rli.errors import shortened
+from rli.errors import RLIError, shortened
 from rli.models.checkpoint import Origin
 from rli.models.parts import Parts
+from rli.models.vae import latent_scaling
 
 # Words that a vocabulary may have as one piece, which its merges must give.
 PROBES = ("photo", "image", "crack", "rust", "metal", "surface", "of", "a")
@@ -46,6 +47,21 @@ def check_finite(part: nn.Module, origin: Origin) -> None:
             low, high = value.aminmax()
             if not (torch.isfinite(low) and torch.isfinite(high)):
                 raise origin.error(f"{name} has values that are not finite in {str(value.dtype)[6:]}")
+
+
+def check_fit(unet: Any, vae: Any) -> None:
+    """Whether the UNet works on what this VAE makes. Raises RLIError, also for latents that are scaled in a way of
+    their own."""
+    kind = type(vae).__name__
+    if kind != "AutoencoderKL":
+        raise RLIError(f"the VAE is of class {kind}; only AutoencoderKL is supported")
+    latent_scaling(vae.config)
+    taken, given, made = unet.config.in_channels, unet.config.out_channels, vae.config.latent_channels
+    if not taken == given == made:
+        raise RLIError(
+            f"the UNet takes {taken} channels and predicts {given}, and the VAE makes {made}: only a UNet that "
+            "denoises this VAE's latents is supported"
+        )
 
 
 def check_parts_fit(parts: Parts, origin: Origin) -> None:

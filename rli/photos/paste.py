@@ -79,13 +79,14 @@ def mask_laid_back(mask: np.ndarray, view: View) -> np.ndarray:
 
 def feathered(mask: np.ndarray, radius: int) -> np.ndarray:
     """(h,w) bool as float32 weights: 0 outside, rising to 1 within `radius` pixels inside, or where the mask is thinner
-    than that, in its middle. A mask that touches the border goes on beyond it."""
+    than twice that, half-way to its middle: a defect and its margin hold the edit alone where the defect was. A mask
+    that touches the border goes on beyond it."""
     from scipy import ndimage  # here, because SciPy takes a while to load
 
     if mask.all() or not mask.any():
         return mask.astype(np.float32)
     depth = ndimage.distance_transform_edt(mask).astype(np.float32)
-    reach = np.clip(ndimage.maximum_filter(depth, 2 * radius + 1), 1, radius)
+    reach = np.clip(ndimage.maximum_filter(depth, 4 * radius + 1) / 2, 1, radius)
     return _smooth_step(depth / reach)
 
 

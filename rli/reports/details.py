@@ -9,7 +9,7 @@ import numpy as np
 
 from rli.photos.windows import Size, View, Window, parts_of
 from rli.reports.pixels import inlined, outline
-from rli.store.results import PhotoResult, WindowResult
+from rli.store.results import EditedPhoto, PhotoResult, WindowResult
 
 # The longer side at which a photograph with windows is shown at most, in pixels; its windows are shown as they are.
 SIDE = 1536
@@ -55,6 +55,24 @@ def window_cards(photo: PhotoResult, picture: np.ndarray, mask: np.ndarray, side
         place = place_of(view.window, picture.shape)
         cards.append({"picture": cut, "place": place, "outline": outline(part), "shape": part.shape})
     return cards
+
+
+def example_card(edit: EditedPhoto, side: int) -> dict[str, Any] | None:
+    """The example that an edit was to look like, with its mask's outline; None where there is none.
+
+    Args:
+        edit: The edit.
+        side: The longer side in pixels, at most.
+    """
+    seen = edit.example_picture
+    if seen is None or edit.example is None:
+        return None
+    return {
+        "name": edit.example.name,
+        "picture": inlined(seen.image, side, 90),
+        "outline": outline(seen.mask),
+        "shape": seen.mask.shape,
+    }
 
 
 def worked_on(photo: PhotoResult) -> WindowResult:

@@ -24,7 +24,7 @@ from rli.metrics.columns import (
     Column,
     of_kind,
 )
-from rli.reports.details import edit_worked_on, frames, map_place, shown, window_cards, worked_on
+from rli.reports.details import edit_worked_on, example_card, frames, map_place, shown, window_cards, worked_on
 from rli.reports.format import as_text, counted, is_missing, mean, number
 from rli.reports.pixels import (
     Inline,
@@ -263,6 +263,7 @@ def _edit(photo: PhotoResult, defect: str, edit: EditedPhoto, number: int, rows:
         "maps": _differences(worked_on(photo).input, edit_worked_on(photo, defect), plan),
         "map_place": map_place(photo),
         "windows": window_cards(photo, edit.image, edit.mask, 2 * plan.map_side),
+        "example": example_card(edit, 2 * plan.map_side),
     }
 
 

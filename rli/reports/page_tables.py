@@ -70,7 +70,7 @@ def headline(frame: pd.DataFrame) -> list[dict[str, str]]:
 
 def means(rows: Rows, columns: Sequence[Column]) -> dict[str, Any]:
     """Means over photographs, a line for each defect (and for each setting that takes several values)."""
-    groups = [(title, [c for c in columns if c.group == title]) for title in _groups(columns)]
+    groups = [(title, [c for c in columns if c.group == title]) for title in _groups(columns, rows.frame)]
     shown = [column for _, group in groups for column in group]
     frame = rows.frame.astype({column.name: "float64" for column in shown})
     lines = [
@@ -90,9 +90,9 @@ def means(rows: Rows, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _groups(columns: Sequence[Column]) -> list[str]:
-    """The groups of columns, those of GROUPS first."""
-    found = [column.group for column in columns if column.group]
+def _groups(columns: Sequence[Column], frame: pd.DataFrame) -> list[str]:
+    """The groups of columns, those of GROUPS first; of the others those of which something was measured."""
+    found = [c.group for c in columns if c.group and (c.group in GROUPS or frame[c.name].notna().any())]
     return [*(group for group in GROUPS if group in found), *dict.fromkeys(g for g in found if g not in GROUPS)]
 
 

@@ -56,11 +56,12 @@ class Prompts:
 
         return Prompts(fill(self.source), tuple(replace(one, prompt=fill(one.prompt)) for one in self.targets))
 
-    def check(self, method: str) -> None:
-        """Raises RLIError where an edit by `method` (refine or replace) is not possible with these prompts."""
+    def check(self, method: str, *, by_words: bool = True) -> None:
+        """Raises RLIError where an edit by `method` (refine or replace) is not possible with these prompts; where an
+        example says what is wanted (`by_words` false), they need not differ."""
         check_prompt(self.source)
         for target in self.targets:
-            check_target(self.source, target, method)
+            check_target(self.source, target, method, by_words=by_words)
 
     def check_length(self, tokenizer: Any) -> None:
         """Raises RLIError where a prompt is longer than the text encoder of this tokenizer reads."""

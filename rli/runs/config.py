@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -17,12 +17,15 @@ from rli.errors import RLIError, whole, within
 from rli.method.attention.install import AttentionHook
 from rli.method.attention.rli import RLI
 from rli.method.inversion.settings import INVERTERS, InversionSettings
-from rli.method.records import EditSettings, Target
+from rli.method.recognition import Recognition
+from rli.method.records import Target
 from rli.method.solvers import SOLVERS
+from rli.models.lora import parse_lora
 from rli.photos.placement_settings import PLACEMENTS, Placement
-from rli.photos.sources import READERS, PhotoSource, photos
+from rli.photos.sources import READERS, Photo, PhotoSource, photos
 from rli.photos.windows import WindowSettings
 from rli.runs.class_prompts import Prompts, read_prompts
+from rli.runs.edit_settings import SMALL, edit_of, edit_settings, example_settings, examples_of
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -35,16 +38,10 @@ from rli.runs.variants import Variants
 if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
 
-# Pixels a side at which a photograph is tried.
-SMALL = 64
-
-# A data set's own defaults. Compared in known regions with the paper's, they show the wanted defect far more often and
-# the old one less, and still keep some of the photograph's structure (experiments/peers).
-DATASET_EDITS = {"cross": 0.4, "replace": 0.0, "fresh": 0.5}
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
 SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
 # The groups and keys that a data set's pictures do not depend on.
-NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking")
+NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking", "recognition")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
 ON_CARD = ("task", "relabel", "resolution", "window", "placement", "defect", "inversion", "rli", "edit", "dataset")
 
@@ -137,10 +134,10 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             height=size["height"],
             width=size["width"],
             source=defect["source"],
-            targets=() if cfg["task"] == "reconstruct" else _targets(defect),
+            targets=_targets(cfg),
             original=defect["original"] or cfg["task"] != "edit",
             inversion=_inversion(cfg),
-            edit=_edit(cfg),
+            edit=edit_of(cfg),
             cache=Path(runtime["cache"]),
             batch_size=cfg["inversion"]["batch_size"],
             target_batch=runtime["target_batch"],
@@ -150,20 +147,29 @@ def job_of(cfg: Mapping[str, Any]) -> Job:
             by_class=_class_prompts(cfg),
             variants=build(Variants, "dataset.variants", cfg["dataset"]["variants"]),
             selection=selection if cfg["export"] else None,
-            # Which of several GPUs it is makes no difference: shards may each have their own.
-            weights=f"{cfg['model']['weights']} {cfg['model']['vae']} {str(runtime['device']).partition(':')[0]} "
-            f"{runtime['dtype']}",
+            recognition=_recognition(cfg["recognition"]),
+            examples=examples_of(cfg, _every_photo(cfg)),
+            weights=_weights(cfg["model"], runtime),
         )
 
 
-def _edit(cfg: Mapping[str, Any]) -> EditSettings:
-    return build(EditSettings, "edit", edit_settings(cfg))
+def _weights(model: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
+    """What results depend on beside the model's name. Which of several GPUs it is makes no difference: shards may each
+    have their own."""
+    device = str(runtime["device"]).partition(":")[0]
+    own = [*_listed(model["lora"]), *([] if model["prediction"] is None else [model["prediction"]])]
+    return " ".join(map(str, (model["weights"], model["vae"], device, runtime["dtype"], *own)))
 
 
-def edit_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `edit` without null: what is not said is the paper's, or a data set's own."""
-    said = {name: value for name, value in cfg["edit"].items() if value is not None}
-    return {**(DATASET_EDITS if cfg["export"] else {}), **said}
+def _listed(value: Sequence[str] | str) -> tuple[str, ...]:
+    """One text, or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _recognition(group: Mapping[str, Any]) -> Recognition | None:
+    """How the model is asked what it recognises; None where it is not."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in group.items()}
+    return build(Recognition, "recognition", values) if values.pop("kind") == "on" else None
 
 
 def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
@@ -195,14 +201,19 @@ def _attention_hooks(cfg: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
     return tuple(hooks)
 
 
-def _targets(defect: Mapping[str, Any]) -> tuple[Target, ...]:
+def _targets(cfg: Mapping[str, Any]) -> tuple[Target, ...]:
+    """The wanted defects. Where an example says what is wanted, the words may stay as they are."""
+    defect = cfg["defect"]
+    if cfg["task"] == "reconstruct":
+        return ()
     targets = [Target(name, prompt) for name, prompt in defect["all"].items()]
     if defect["name"]:
-        if not defect["target"]:
+        prompt = defect["target"] or (defect["source"] if example_settings(cfg).are_wanted else None)
+        if not prompt:
             raise RLIError(
                 'defect=custom needs defect.target, the target prompt, such as "photo of a crack hole image"'
             )
-        targets.append(Target(defect["name"], defect["target"], defect["source_word"], defect["target_word"]))
+        targets.append(Target(defect["name"], prompt, defect["source_word"], defect["target_word"]))
     return tuple(targets)
 
 
@@ -211,7 +222,7 @@ def _good_prompts(cfg: Mapping[str, Any]) -> Prompts | None:
     source, target = cfg["defect"]["good_source"], cfg["defect"]["good_target"]
     if cfg["placement"]["kind"] == "none" or source is None or target is None:
         return None
-    names = [] if cfg["task"] == "reconstruct" else [one.name for one in _targets(cfg["defect"])]
+    names = (one.name for one in _targets(cfg))
     return Prompts(source, tuple(Target(name, target.replace("{defect}", name)) for name in names))
 
 
@@ -221,7 +232,7 @@ def _class_prompts(cfg: Mapping[str, Any]) -> dict[str, Prompts]:
     if defect["prompts"] is None:
         return {}
     with keyed("defect"):
-        prompts = read_prompts(Path(defect["prompts"]).expanduser(), Prompts(defect["source"], _targets(defect)))
+        prompts = read_prompts(Path(defect["prompts"]).expanduser(), Prompts(defect["source"], _targets(cfg)))
     if cfg["task"] == "reconstruct":
         return {name: replace(own, targets=()) for name, own in prompts.items()}
     return prompts
@@ -251,8 +262,8 @@ def _selection(dataset: Mapping[str, Any]) -> Selection:
 def _model(cfg: Mapping[str, Any]) -> ModelSpec:
     """The model to load, checked as far as can be before it is."""
     where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
-    given = {name: where[name] for name in ("name", "weights", "vae")}
-    spec = build(ModelSpec, "runtime", values, KEYS, **given)
+    given = {name: where[name] for name in ("name", "weights", "vae", "prediction")}
+    spec = build(ModelSpec, "runtime", values, KEYS, lora=_listed(where["lora"]), **given)
     spec.check()
     return spec
 
@@ -279,7 +290,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         "dataset",
         values,
         {"formats": "export"},
-        formats=tuple(cfg["export"] if isinstance(cfg["export"], list) else [cfg["export"]]),
+        formats=_listed(cfg["export"]),
         reconstructions=cfg["task"] != "edit",
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
@@ -290,9 +301,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
 
 def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     """The photographs; a single one is read at once."""
-    reader = named_class("data", cfg["data"]["kind"], READERS)
-    settings = {name: value for name, value in cfg["data"].items() if name != "kind"}
-    source = build(photos, "data", settings, {"kind": "data"}, kind=reader)
+    source = _photos(cfg)
     if (placement := _placement(cfg["placement"])) is not None:
         source = source.placing(placement, cfg["runtime"]["seed"])
     first = [*islice(source, 2)]
@@ -303,10 +312,24 @@ def _photo_source(cfg: Mapping[str, Any], job: Job) -> PhotoSource:
     return source
 
 
+def _every_photo(cfg: Mapping[str, Any]) -> Iterator[Photo]:
+    """The data set's photographs, also those that are not edited."""
+    yield from _photos(cfg, limit=None, classes=None)
+
+
+def _photos(cfg: Mapping[str, Any], **changes: Any) -> PhotoSource:
+    """The photographs, without places for new defects; with some settings of `photos` changed."""
+    reader = named_class("data", cfg["data"]["kind"], READERS)
+    settings = {name: value for name, value in cfg["data"].items() if name != "kind"} | changes
+    return build(photos, "data", settings, {"kind": "data"}, kind=reader)
+
+
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What a data set's card says of the settings."""
+    lora = [str(parse_lora(one)) for one in _listed(cfg["model"]["lora"])]
+    facts = {"model": cfg["model"]["name"], **({"lora": lora} if lora else {})}
     said = {**{name: cfg[name] for name in ON_CARD}, "edit": edit_settings(cfg)}
-    return {"model": cfg["model"]["name"], **said, "seed": cfg["runtime"]["seed"]}
+    return {**facts, **said, "seed": cfg["runtime"]["seed"]}
 
 
 def dataset_folder(cfg: Mapping[str, Any]) -> str:

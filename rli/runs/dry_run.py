@@ -50,12 +50,17 @@ def forecast(job: Job, spec: ModelSpec, source: PhotoSource, folder: Path, datas
         f"photographs: {count}, of which {left} are pending",
         f"images: {edits} edits" + (f" and {count} reconstructions" if job.original else ""),
         f"time: {left * seconds / 3600:.3g} h, {seconds:.3g} s a photograph ({photo.name}, on this machine)",
-        f"disk: {count * run_bytes / 2**30:.3g} GB in {folder}",
-        f"      {count * cache_bytes / 2**30:.3g} GB in {job.cache}",
+        f"disk: {_in_words(count * run_bytes)} in {folder}",
+        f"      {_in_words(count * cache_bytes)} in {job.cache}",
     ]
     if dataset is not None:
         lines.append(f"data sets: {', '.join(dataset.formats)}; photographs in them: {dataset.originals}")
     return "\n".join(lines)
+
+
+def _in_words(size: int) -> str:
+    """A number of bytes in GB, and in MB where it is less than a tenth of one."""
+    return f"{size / 2**30:.3g} GB" if size >= 0.1 * 2**30 else f"{size / 2**20:.2g} MB"
 
 
 def _bytes(folder: Path) -> int:

@@ -145,7 +145,8 @@ def _is_of(value: Any, kind: Any) -> bool:
 def _in_words(kind: Any) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(words for one in inner if (words := _in_words(one))))
+        *most, last = dict.fromkeys(word for one in inner for word in _in_words(one).split(" or ") if word)
+        return f"{', '.join(most)} or {last}" if most else last
     if origin is Literal:
         return f"one of {', '.join(inner)}" if len(inner) > 1 else str(inner[0])
     if isinstance(origin, type) and issubclass(origin, Mapping):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rli.errors import RLIError, shortened, whole, within
-from rli.keys import key_of
+from rli.keys import LATER, counts, key_of
 from rli.method.inversion.settings import InversionSettings
+from rli.method.recognition import Recognition
 from rli.method.records import EditSettings, Target
 from rli.metrics.columns import ORIGINAL
 from rli.models.base_models import check_size
@@ -18,6 +19,7 @@ from rli.photos.naming import undevice
 from rli.photos.sources import Photo
 from rli.photos.windows import WindowSettings
 from rli.runs.class_prompts import Prompts, found
+from rli.runs.examples import Examples
 from rli.runs.memory_plan import Memory
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants, variant_name
@@ -87,19 +89,31 @@ class Job:
     by_class: Mapping[str, Prompts] = field(default_factory=dict)
     # Which edits are good enough for a data set; None where all are.
     selection: Selection | None = None
+    # How the model is asked whether it recognises what was wanted; None where it is not.
+    recognition: Recognition | None = field(default=None, metadata=LATER)
+    # What edits are to look like; None where words alone say it.
+    examples: Examples | None = None
 
     def __post_init__(self) -> None:
         check_size(self.model, self.height, self.width)
         for prompts in self.every_prompts:
-            prompts.check(self.edit.method)
+            self.check(prompts)
             self._check_names(prompts)
-        self.variants.check_differ(self.edit)
+        if self.examples is None or len(self.examples.photos) == 1:
+            self.variants.check_differ(self.edit)
+        if self.recognition is None and self.selection and self.selection.gate.min_recognised_margin is not None:
+            raise RLIError("dataset.gate.min_recognised_margin needs recognition=on, which asks the model")
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 
+    def check(self, prompts: Prompts) -> None:
+        """Raises RLIError where an edit is not possible with these prompts."""
+        prompts.check(self.edit.method, by_words=self.examples is None)
+
     def _check_names(self, prompts: Prompts) -> None:
         names = self.edits(prompts)
-        files = Counter(f"{name}{kind}".casefold() for name in names for kind in ("", "_mask", "_change"))
+        kinds = ("", "_mask", "_change", *(("_example", "_example_mask") if self.examples else ()))
+        files = Counter(f"{name}{kind}".casefold() for name in names for kind in kinds)
         for name in names:
             if files[name.casefold()] > 1 or name.casefold() in RESERVED or not _is_file_name(name):
                 problem = "expected a unique, short name that is a plain file name"
@@ -137,8 +151,13 @@ class Job:
 
     def key(self, photo: Photo) -> str:
         """Hash of everything that a photograph's result depends on; where it is unchanged, nothing is done again."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*COST_ONLY, *PROMPTS)}
-        return key_of(VERSION, facts | vars(self.prompts(photo)), photo.stamp)
+        prompts, others = self.prompts(photo), (*COST_ONLY, *PROMPTS, "examples")
+        own = {f.name: getattr(self, f.name) for f in fields(self) if counts(f, getattr(self, f.name))}
+        facts: dict[str, Any] = {name: value for name, value in own.items() if name not in others}
+        if self.examples is not None:
+            labels = [target.name for target in prompts.targets]
+            facts["examples"] = self.examples.stamp(photo, labels, self.variants.count)
+        return key_of(VERSION, facts | vars(prompts), photo.stamp)
 
 
 def _is_file_name(name: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from rli.datasets.annotations import change_mask, remains
 from rli.errors import PassingError
 from rli.images import Picture, to_uint8
 from rli.method.editing import vae_round_trip
+from rli.method.recognition import Recognised, recognise
 from rli.method.records import Edit, EditSettings, Inversion
 from rli.metrics.columns import ORIGINAL, Judge, Measurement, Row, pooled, row_of
 from rli.metrics.lpips import Lpips
@@ -18,6 +20,8 @@ from rli.models.diffusion import Model
 from rli.photos.paste import WAYS, Patch, Way, bounds, mask_laid_back, pasted, pixels
 from rli.photos.windows import Size, View
 from rli.runs.bounds import as_grey_as
+from rli.runs.class_prompts import Prompts
+from rli.runs.example_stage import ReadyExample
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
@@ -25,6 +29,8 @@ from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, edit_w
 from rli.store.results import EditedPhoto, EditedWindow, PhotoResult, WindowResult
 from rli.version import __version__
 
+# Says of a window's edit whether the model recognises what was wanted; None where nobody asks it.
+Ask = Callable[[Edit], Recognised | None]
 # Pixels around a mask that its change is smoothed with.
 BLUR = 4
 
@@ -40,8 +46,12 @@ class Judged:
     settings: EditSettings
     seconds: float
     scores: dict[str, float]
+    # What the model says of each window; None where nobody asked it.
+    recognised: tuple[Recognised | None, ...]
     # Why it is rejected; None where it is kept.
     reason: str | None
+    # What it was to look like; None where words alone said it.
+    example: ReadyExample | None
 
     @property
     def name(self) -> str:
@@ -57,6 +67,7 @@ def measure(
     done: EditsMade,
     lpips: Lpips | None,
     judge: Judge | None,
+    batch: int = 8,
 ) -> PhotoResult:
     """The rows of an edited photograph, and everything else that is kept of it.
 
@@ -68,11 +79,13 @@ def measure(
         done: Its reconstructions and edits.
         lpips: None where its weights cannot be had; the columns stay empty.
         judge: Names defects; None where there is no classifier.
+        batch: Prompts at most that the model is asked about together.
 
     Returns:
         What is written to the run's folder.
     """
-    judged = [_with_retries(job, model, read, inversions, done, made) for made in done.edits]
+    ask = partial(_recognised, job, model, read.prompts, batch)
+    judged = [_with_retries(job, model, read, inversions, done, made, ask) for made in done.edits]
     windows = [_window_result(k, read, done, judged) for k in range(len(read.windows))]
     stays = read.windows[0].view is None
     result = _as_worked_on(windows[0], judged) if stays else _laid_back(job, read, windows, judged)
@@ -90,6 +103,7 @@ def measure(
         prompts={ORIGINAL: read.prompts.source, **{edit.name: edit.edits[0].target.prompt for edit in judged}},
         key=job.key(read.photo),
         made={"model": job.model, "model_hash": model.fingerprint, "version": __version__}
+        | ({"lora": " ".join(model.lora)} if model.lora else {})
         | ({"placement": read.placed} if read.placed else {}),
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,
@@ -107,11 +121,12 @@ def _with_retries(
     inversions: Sequence[Inversion],
     done: EditsMade,
     made: EditMade,
+    ask: Ask,
 ) -> Judged:
     """One of the edits; where the quality gate rejects it, the first retry that it keeps, and the edit as it was if
     none."""
     selection, backs = job.selection, [to_uint8(image) for image in done.reconstructions]
-    first = last = _judged(selection, made, read.windows, backs)
+    first = last = _judged(job.selection, read, made, backs, ask)
     if selection is None or first.reason is None:
         return first
     seeds = noise_seeds(job, read)
@@ -120,30 +135,42 @@ def _with_retries(
         if settings is None:
             break
         given = inversions, [made.target], settings, done.reconstructions
-        again = edit_windows(model, read.windows, *given, seeds=seeds)
+        again = edit_windows(model, read.windows, *given, examples=[[made.example]] * len(seeds), seeds=seeds)
         other = replace(made, edits=tuple(edit for (edit,) in again), settings=settings)
-        last = _judged(selection, other, read.windows, backs)
+        last = _judged(job.selection, read, other, backs, ask)
         if last.reason is None:
             return last
     return first
 
 
 def _judged(
-    selection: Selection | None, made: EditMade, windows: Sequence[WorkedWindow], backs: Sequence[np.ndarray]
+    selection: Selection | None, read: ReadPhoto, made: EditMade, backs: Sequence[np.ndarray], ask: Ask
 ) -> Judged:
-    """An edit with what the quality gate says of all its windows together, where there is a selection."""
-    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, None)
+    """An edit with what the model says of it, where it is asked, and with what the quality gate says of all its windows
+    together, where there is a selection."""
+    known = tuple(map(ask, made.edits))
+    plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, known, None, made.example)
     if selection is None:
         return plain
     changes, scores = [], []
-    for edit, window, back in zip(made.edits, windows, backs, strict=True):
+    for edit, window, back, seen in zip(made.edits, read.windows, backs, known, strict=True):
         image = to_uint8(edit.image)
         held_by = edit.mask if _is_held(made.settings, window) else window.inside
         change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
         changes.append(change)
-        scores.append(score(image, back, to_uint8(window.image), edit.mask, change))
+        found = score(image, back, to_uint8(window.image), edit.mask, change)
+        scores.append(replace(found, recognised_margin=seen.margin) if seen else found)
     of_all = Scores.pooled(scores)
     return replace(plain, changes=tuple(changes), scores=asdict(of_all), reason=reject_reason(of_all, selection.gate))
+
+
+def _recognised(job: Job, model: Model, prompts: Prompts, batch: int, edit: Edit) -> Recognised | None:
+    """Whether the model recognises what was wanted of a window; every edit has the same noise."""
+    if job.recognition is None:
+        return None
+    others = (prompts.source, *(target.prompt for target in prompts.targets))
+    options = {"seed": job.inversion.seed, "batch": batch}
+    return recognise(model, edit.image, edit.target.prompt, others, edit.mask, job.recognition, **options)
 
 
 def _is_held(settings: EditSettings, window: WorkedWindow) -> bool:
@@ -174,6 +201,8 @@ def _edited_photo(edit: Judged, image: np.ndarray, mask: np.ndarray, change: np.
         settings=edit.settings,
         scores=edit.scores,
         reason=edit.reason,
+        example=edit.example.used if edit.example else None,
+        example_picture=edit.example.picture if edit.example else None,
     )
 
 
@@ -281,6 +310,7 @@ def _rows(
                 image=window.edits[edit.name].image,
                 mask=edit.edits[k].mask,
                 label=edit.label,
+                recognised=edit.recognised[k],
                 seconds_edit=edit.seconds / len(windows),
             )
             for edit in judged

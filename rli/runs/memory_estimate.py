@@ -46,19 +46,22 @@ class Footprint:
     fixed: int = 0
 
 
-def measure(model: Model, height: int, width: int, settings: InversionSettings) -> Footprint:
+def measure(
+    model: Model, height: int, width: int, settings: InversionSettings, *, by_example: bool = False
+) -> Footprint:
     """The footprint of every stage.
 
     Args:
         model: The model. Its weights count on CUDA alone; elsewhere the process holds them in any case.
         height, width: Pixels of the photographs.
         settings: Of the inversion.
+        by_example: Whether each target has an example, which is a further row of the UNet's calls.
 
     Returns:
         The bytes that each stage needs.
     """
     factor = model.pixels_per_latent
-    latent = height // factor, width // factor
+    latent, rows = (height // factor, width // factor), 4 if by_example else 3
     tile = min(latent[0], TILE), min(latent[1], TILE)
     image, moves = 12 * height * width, model.device.type == "cuda"
     encoders = [weight_bytes(encoder) for encoder in model.text_encoders] if moves else [0]
@@ -74,7 +77,9 @@ def measure(model: Model, height: int, width: int, settings: InversionSettings) 
     with install(model.unet, settings.hooks, latent):
         backward = settings.method.backward_passes
         plain, saving = (_optimization(model, latent, backward, checkpointing) for checkpointing in (False, True))
-        edit = _peak(model, model.unet, lambda unet: _call(model, unet, latent, 3, hooks=(_injection(model, latent),)))
+        edit = _peak(
+            model, model.unet, lambda unet: _call(model, unet, latent, rows, hooks=(_injection(model, latent),))
+        )
     return Footprint(
         unet=weight_bytes(model.unet) if moves else 0,
         vae=weight_bytes(model.vae) if moves else 0,

@@ -232,6 +232,7 @@ def memory_manager(
     settings: InversionSettings,
     photos: int,
     targets: int,
+    by_example: bool = False,
 ) -> MemoryManager:
     """Chooses a plan for a job, and says on stderr which memory savings it turns on.
 
@@ -241,6 +242,7 @@ def memory_manager(
         height, width: Pixels of the photographs.
         settings: Of the inversion.
         photos, targets: Photographs inverted and targets edited together, at most.
+        by_example: Whether each target has an example.
 
     Returns:
         The manager of the model's memory.
@@ -253,7 +255,7 @@ def memory_manager(
     if memory.mode == "low":
         plan = fallbacks(fallbacks(plan, INVERTING, fixed)[-1], EDITING, fixed)[-1]
     elif memory.mode == "auto" and (room := budget(model, memory.limit)) is not None:
-        footprint = measure(model, height, width, settings)
+        footprint = measure(model, height, width, settings, by_example=by_example)
         plan = choose(footprint, plan, room, fixed)
         most = max(estimate(footprint, plan, stage) for stage in FALLBACKS)
         if most > room:

@@ -10,7 +10,7 @@ from rli.models.loading import check_weights, load
 from rli.runs.groups import keyed
 
 # The keys of arguments that the group `runtime` does not hold.
-KEYS = {"name": "model", "weights": "model.weights", "vae": "model.vae"}
+KEYS = {"name": "model", **{name: f"model.{name}" for name in ("weights", "vae", "lora", "prediction")}}
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,13 @@ class ModelSpec:
 
     # One of rli.models.base_models.BASE_MODELS.
     name: str
-    # A hub id or a local diffusers folder, and a replacement for the VAE, likewise; None is the model's own.
+    # A hub id, a local diffusers folder or a file, and a replacement for the VAE, likewise; None is the model's own.
     weights: str | None = None
     vae: str | None = None
+    # Files of LoRAs that are added to the weights, each as file or file:strength.
+    lora: tuple[str, ...] = ()
+    # What the UNet predicts, epsilon or v_prediction; None is what the weights say.
+    prediction: str | None = None
     # auto, cpu, cuda or cuda:N; auto, float32, bfloat16 or float16.
     device: str = "auto"
     dtype: str = "auto"
@@ -32,10 +36,19 @@ class ModelSpec:
         """Raises RLIError, with the keys of the configuration, for what can be refused before anything is loaded."""
         with keyed("runtime", KEYS):
             pick_dtype(self.dtype, pick_device(self.device))
-            check_weights(self.name, self.weights)
+            check_weights(self.name, self.weights, vae=self.vae, lora=self.lora, prediction=self.prediction)
 
     def load(self) -> Model:
         """The model, not placed on the device yet: the memory plan comes first. Raises RLIError, with the keys."""
         with keyed("runtime", KEYS):
-            model = load(self.name, self.weights, vae=self.vae, device=self.device, dtype=self.dtype, offload=True)
+            model = load(
+                self.name,
+                self.weights,
+                vae=self.vae,
+                lora=self.lora,
+                prediction=self.prediction,
+                device=self.device,
+                dtype=self.dtype,
+                offload=True,
+            )
         return compiled(model) if self.compile else model

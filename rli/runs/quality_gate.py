@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from rli.errors import SettingError, within
+from rli.keys import LATER
 from rli.method.records import EditSettings
 from rli.metrics.image import mean_known, mean_psnr
 
@@ -21,6 +23,7 @@ RANGES = (
     ("min_share", 0, 1),
     ("max_share", 0, 1),
     ("min_difference", 0, 255),
+    ("min_recognised_margin", -1, 1000),
 )
 
 
@@ -45,6 +48,8 @@ class Gate:
     max_share: float | None = 0.6
     # Root mean square of the change over the whole image, in grey levels; below it an edit counts as unchanged.
     min_difference: float | None = 0.5
+    # By what share of its own error the best other prompt has to explain the edit worse (see rli.method.recognition).
+    min_recognised_margin: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name, low, high in RANGES:
@@ -66,6 +71,8 @@ class Scores:
     strength: float
     share: float
     difference: float
+    # NaN where nobody asked.
+    recognised_margin: float = math.nan
 
     @classmethod
     def pooled(cls, several: Sequence[Scores]) -> Scores:
@@ -176,6 +183,13 @@ def violations(scores: Scores, gate: Gate) -> list[Violation]:
             "difference of {:.2f} grey levels from the reconstruction",
             scores.difference,
             gate.min_difference,
+            None,
+            "stronger",
+        ),
+        (
+            "margin of {:.1%} over what else the model sees",
+            scores.recognised_margin,
+            gate.min_recognised_margin,
             None,
             "stronger",
         ),

@@ -75,8 +75,7 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
         print(forecast(config.job, config.model, config.source, folder, config.dataset))
         return False
     if not config.shard.is_all and not (folder / CONFIG).exists():
-        # In a multirun Hydra writes it elsewhere; it marks the folder as a run's.
-        write_whole(folder / CONFIG, yaml.safe_dump(dict(config.settings), sort_keys=False, allow_unicode=True))
+        write_config(config, folder)  # in a multirun Hydra writes it elsewhere
     make(config, folder)
     if not config.shard.is_all and not is_complete(config.job, config.source, folder):
         print(f"shard {config.settings['shard']} is finished; the last shard to finish writes the tables in {folder}")
@@ -89,6 +88,11 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
         print((folder / "comparison.md").read_text())
     print(f"results: {folder / 'results.csv'}; page: {folder / 'report.html'}")
     return True
+
+
+def write_config(config: RunConfig, folder: Path) -> None:
+    """Writes the run's configuration into its folder, which it marks as a run's."""
+    write_whole(folder / CONFIG, yaml.safe_dump(dict(config.settings), sort_keys=False, allow_unicode=True))
 
 
 def folder_of(config: RunConfig, folder: Path) -> Path:

@@ -118,8 +118,9 @@ class Runner:
         job, windows = self.job, sum(len(read.windows) for read in reads)
         together = min(windows, max(job.batch_size, job.window.most))  # of tiles there may be hundreds
         targets = min(job.target_batch, windows * max(len(prompts.targets) for prompts in job.every_prompts))
+        size, by_example = (job.height, job.width), job.examples is not None
         return memory_manager(
-            self.model, job.memory, job.height, job.width, job.inversion, photos=together, targets=targets
+            self.model, job.memory, *size, job.inversion, photos=together, targets=targets, by_example=by_example
         )
 
     def _batch(
@@ -179,7 +180,9 @@ class Runner:
         try:
             return memory.run_with_oom_retry(
                 EDITING,
-                lambda model, plan: measure(model, self.job, read, inversions, done, self.lpips, self.judge),
+                lambda model, plan: measure(
+                    model, self.job, read, inversions, done, self.lpips, self.judge, plan.targets
+                ),
             )
         except (RLIError, OSError, MemoryError) as error:  # the photograph is read again, too
             return failure_of(read.photo, error)

@@ -19,6 +19,7 @@ from rli.method.solvers import SOLVERS
 from rli.photos.placement_settings import PLACEMENTS
 from rli.photos.sources import READERS, photos
 from rli.photos.windows import WindowSettings
+from rli.runs.examples import ExampleSettings
 from rli.runs.groups import check_group, check_shared, keyed, named_class
 from rli.runs.quality_gate import Gate
 from rli.runs.variants import Variants
@@ -42,6 +43,7 @@ class Settings:
     rli: Group
     attention: Group
     edit: Group
+    recognition: Group
     tracking: Group
     runtime: Group
     model: Group
@@ -121,6 +123,8 @@ class ModelChoice:
     name: str
     weights: str | None
     vae: str | None
+    lora: Sequence[str] | str
+    prediction: Literal["epsilon", "v_prediction"] | None
     resolutions: str
 
 
@@ -145,6 +149,16 @@ class DatasetChoice:
 
 
 @dataclass(frozen=True)
+class RecognitionChoice:
+    """Whether and how the model judges edits."""
+
+    kind: Literal["off", "on"]
+    levels: Sequence[float]
+    noises: int
+    prompts: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Report:
     """The page."""
 
@@ -161,6 +175,7 @@ GROUPS: dict[str, type] = {
     "runtime": Runtime,
     "model": ModelChoice,
     "dataset": DatasetChoice,
+    "recognition": RecognitionChoice,
     "report": Report,
     "window": WindowSettings,
 }
@@ -180,7 +195,7 @@ def check_settings(cfg: Any) -> None:
         check_group(kind, name, cfg[name])
     check_group(Gate, "dataset.gate", cfg["dataset"]["gate"])
     check_group(Variants, "dataset.variants", cfg["dataset"]["variants"])
-    check_shared([EditSettings], "edit", cfg["edit"], nullable=True)
+    check_shared([EditSettings, ExampleSettings], "edit", cfg["edit"], nullable=True)
     _check_data(cfg["data"])
     _check_placement(cfg["placement"])
     _check_inversion(cfg["inversion"])

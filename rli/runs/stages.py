@@ -15,40 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rli.images import inner_box, to_tensor
+from rli.errors import RLIError
+from rli.images import inner_box
 from rli.method.editing import edit_batch, reconstruct
 from rli.method.fresh_noise import seed_of
 from rli.method.inversion import invert_batch
 from rli.method.records import Edit, EditSettings, Inversion, Target
 from rli.models.diffusion import Model
-from rli.photos.paste import cut, cut_mask
 from rli.photos.sources import Photo
-from rli.photos.windows import Size, View, views_of
+from rli.photos.windows import Size
 from rli.progress import Progress
 from rli.runs.bounds import as_grey_as, place_in, within_photo
 from rli.runs.class_prompts import Prompts
+from rli.runs.example_stage import ReadyExample, ready_example
 from rli.runs.job import Job
 from rli.runs.memory_plan import Plan
 from rli.runs.variants import variant_name
+from rli.runs.worked_windows import WorkedWindow, worked_windows
 from rli.store import inversions as cache
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class WorkedWindow:
-    """A window of a photograph, as the model works on it."""
-
-    # Where it lies; None where what is made stays as it was worked on.
-    view: View | None
-    # (1,3,H,W) in [-1,1].
-    image: Tensor
-    # The region that may change, of the working size (H,W) and of the window's own (h,w): bool, or None where attention
-    # is to find it.
-    mask: np.ndarray | None
-    own_mask: np.ndarray | None = None
-    # Where the picture shows the photograph and no border: (H,W) bool, or None where it does everywhere.
-    inside: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +66,8 @@ class EditMade:
     label: str
     settings: EditSettings
     seconds: float
+    # What it was to look like; None where words alone said it.
+    example: ReadyExample | None = None
 
     @property
     def target(self) -> Target:
@@ -103,11 +91,16 @@ def read_photo(job: Job, photo: Photo) -> ReadPhoto:
         RLIError: A file is missing or damaged, or its class gives prompts that allow no edit.
     """
     prompts = job.prompts(photo)
-    prompts.check(job.edit.method)
+    job.check(prompts)
     picture = photo.picture() if job.window.paste != "none" else None
     sha256 = photo.sha256() if job.selection is not None else ""
     size = (job.height, job.width) if picture is None else picture.size
     region, placed = _region(photo, size)
+    if region is None and job.examples is not None and prompts.targets:
+        raise RLIError(
+            f"{photo.name}: nothing says where the example's defect is to go; give a mask (data.mask_path, or "
+            "data.region=auto with the photograph's own), or a place (placement=shapes)"
+        )
     if picture is not None:
         windows = _windows(job, photo, picture.rgb, region)
         return ReadPhoto(photo, windows, size, sha256, prompts, placed, picture.remarks)
@@ -127,18 +120,9 @@ def _region(photo: Photo, size: Size) -> tuple[np.ndarray | None, str]:
 
 def _windows(job: Job, photo: Photo, rgb: np.ndarray, region: np.ndarray | None) -> tuple[WorkedWindow, ...]:
     """What is worked on of a photograph that is (H,W,3) uint8, and may be changed in the region."""
-    own, size = rgb.shape[:2], (job.height, job.width)
+    own = (rgb.shape[0], rgb.shape[1])
     known = region if region is not None else photo.truth(*own) if job.window.kind in ("auto", "defect") else None
-    return tuple(
-        WorkedWindow(
-            view,
-            to_tensor(cut(rgb, view)),
-            None if region is None else cut_mask(mask, view),
-            None if region is None else mask,
-            place_in(size, view.place.slices),
-        )
-        for view, mask in views_of(own, size, job.window, known, photo.fit)
-    )
+    return worked_windows(rgb, (job.height, job.width), job.window, known, region is not None, photo.fit)
 
 
 def invert_together(
@@ -213,12 +197,14 @@ def edit_together(
         settings = job.variants.draw(job.edit, job.inversion.seed, photos[0].photo.name, k)
         targets = [replace(target, name=variant_name(target.name, k)) for target in wanted]
         began = time.perf_counter()
-        options = {"seeds": seeds, "batch": plan.targets, "progress": progress}
+        ready = _ready_examples(model, job, photos, k, progress)
+        examples = [of_one for of_one, read in zip(ready, photos, strict=True) for _ in read.windows]
+        options: dict[str, Any] = {"seeds": seeds, "batch": plan.targets, "progress": progress, "examples": examples}
         edited = edit_windows(model, windows, every, targets, settings, reconstructions, **options)
         seconds = (time.perf_counter() - began) / max(1, len(photos) * len(targets))
-        for own, of_windows in zip(made, _by_photo(edited, photos), strict=True):
-            pairs = zip(zip(*of_windows, strict=True), wanted, strict=True)
-            own += [EditMade(edits, target.name, settings, seconds) for edits, target in pairs]
+        for own, of_windows, looks in zip(made, _by_photo(edited, photos), ready, strict=True):
+            pairs = zip(zip(*of_windows, strict=True), wanted, looks, strict=True)
+            own += [EditMade(edits, target.name, settings, seconds, look) for edits, target, look in pairs]
     return [EditsMade(images, tuple(own)) for images, own in zip(_by_photo(reconstructions, photos), made, strict=True)]
 
 
@@ -229,6 +215,8 @@ def edit_windows(
     targets: Sequence[Target],
     settings: EditSettings,
     reconstructions: Sequence[Tensor],
+    *,
+    examples: Sequence[Sequence[ReadyExample | None]],
     **options: Any,
 ) -> list[list[Edit]]:
     """Edits of windows, which change the photograph alone and stay as grey as it is.
@@ -240,17 +228,32 @@ def edit_windows(
         targets: What is wanted of every window.
         settings: How they are edited.
         reconstructions: (1,3,H,W), one for each window.
+        examples: For each window an example for each target, or None for all of them.
         **options: Further ones of `edit_batch`.
 
     Returns:
         For each window its edits, in the order of the targets.
     """
-    masks = [window.mask for window in windows]
-    made = edit_batch(model, inversions, targets, settings, masks=masks, reconstructions=reconstructions, **options)
+    looks = [[ready.example for ready in own if ready is not None] for own in examples]
+    given = {"masks": [window.mask for window in windows], "reconstructions": reconstructions, **options}
+    made = edit_batch(model, inversions, targets, settings, examples=looks if any(looks) else None, **given)
     return [
         [within_photo(edit, window.image, back, window.inside) for edit in edits]
         for window, back, edits in zip(windows, reconstructions, made, strict=True)
     ]
+
+
+def _ready_examples(
+    model: Model, job: Job, photos: Sequence[ReadPhoto], k: int, progress: Progress
+) -> list[list[ReadyExample | None]]:
+    """For each photograph the example of its variant k to each target, None where there are none."""
+    targets = photos[0].prompts.targets
+    if job.examples is None:
+        return [[None] * len(targets) for _ in photos]
+    chosen = [[job.examples.of(read.photo, target.name, k) for target in targets] for read in photos]
+    distinct = {one.name: one for own in chosen for one in own}
+    ready = {name: ready_example(model, job, one, progress) for name, one in distinct.items()}
+    return [[ready[one.name] for one in own] for own in chosen]
 
 
 def noise_seeds(job: Job, read: ReadPhoto) -> list[int]:

@@ -7,7 +7,7 @@ of each picture. The record is written last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,21 @@ import torch
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import png
-from rli.method.records import EditSettings, TokenMap
+from rli.method.records import TokenMap
 from rli.metrics.columns import Row, row_read
-from rli.photos.windows import Size, View, Window
+from rli.photos.windows import Size, View
+from rli.store.facts import each, edit_record, facts_of, number, size_of, text, view_of
 from rli.store.failures import failure_path
 from rli.store.paths import inside
 from rli.store.pictures import PictureFile
-from rli.store.results import EditedPhoto, EditedWindow, EditRecord, PhotoResult, WindowResult
+from rli.store.results import (
+    EditedPhoto,
+    EditedWindow,
+    EditRecord,
+    ExamplePicture,
+    PhotoResult,
+    WindowResult,
+)
 from rli.store.sealed import read_sealed, write_sealed
 
 # An edit's token maps of the target and of the source prompt.
@@ -115,8 +123,13 @@ class PhotoRecord:
             maps=of_target,
             source_maps=of_source,
             change=self._mask(change, size) if change in self.pictures else None,
+            example_picture=self._example(f"{defect}_example") if self.edits[defect].example else None,
             **vars(self.edits[defect]),
         )
+
+    def _example(self, stem: str) -> ExamplePicture:
+        image = self.pictures[stem].pixels(self.picture(stem), "RGB")
+        return ExamplePicture(image, self._mask(f"{stem}_mask", image.shape[:2]))
 
     def _window(self, k: int, view: View) -> WindowResult:
         place, size = window_folder(k), view.size
@@ -138,7 +151,8 @@ class PhotoRecord:
 
 def write_photo(folder: Path, result: PhotoResult) -> None:
     """Writes a photograph's pictures, images/<name>/: input.png, reconstruction.png, <defect>.png, <defect>_mask.png,
-    for a data set truth.png and <defect>_change.png, and of windows the same below window/; then its record."""
+    for a data set truth.png and <defect>_change.png, of an example <defect>_example.png and <defect>_example_mask.png,
+    and of windows the same below window/; then its record."""
     pictures = {}
     for stem, data in _encoded(result):
         write_whole(_picture(folder, result.name, stem), data)
@@ -154,7 +168,7 @@ def write_photo(folder: Path, result: PhotoResult) -> None:
         "rows": [asdict(row) for row in result.rows],
         "losses": result.losses,
         "prompts": result.prompts,
-        "edits": {defect: _facts_of(edited) for defect, edited in result.edits.items()},
+        "edits": {defect: facts_of(edited) for defect, edited in result.edits.items()},
         "words": words,
         "made": result.made,
         "source": result.source,
@@ -177,6 +191,8 @@ def _encoded(result: PhotoResult) -> Iterator[tuple[str, bytes]]:
     arrays = {"input": result.input, "reconstruction": result.reconstruction, "truth": result.truth}
     for defect, edited in result.edits.items():
         arrays |= {defect: edited.image, f"{defect}_mask": edited.mask, f"{defect}_change": edited.change}
+        if (example := edited.example_picture) is not None:
+            arrays |= {f"{defect}_example": example.image, f"{defect}_example_mask": example.mask}
     for k, window in enumerate(result.windows):
         of_window = {"input": window.input, "reconstruction": window.reconstruction}
         for defect, made in window.edits.items():
@@ -189,17 +205,6 @@ def _encoded(result: PhotoResult) -> Iterator[tuple[str, bytes]]:
 
 def _half(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).half()
-
-
-def _facts_of(edited: EditedPhoto) -> dict[str, Any]:
-    settings = asdict(edited.settings)
-    return {
-        "label": edited.label,
-        "settings": settings,
-        "scores": edited.scores,
-        "reason": edited.reason,
-        "remains": edited.remains,
-    }
 
 
 def read_record(folder: Path, name: str, key: str | None = None, job: str = "") -> PhotoRecord | None:
@@ -224,7 +229,7 @@ def read_record(folder: Path, name: str, key: str | None = None, job: str = "") 
         rows = tuple(row_read(row) for row in facts["rows"])
         if any(row.image != name for row in rows):
             return None
-        edits = {str(defect): _edit_record(edit) for defect, edit in facts["edits"].items()}
+        edits = {str(defect): edit_record(edit) for defect, edit in facts["edits"].items()}
         for defect in edits:
             _maps(tensors, facts["words"], defect)
         _losses(facts)
@@ -232,15 +237,15 @@ def read_record(folder: Path, name: str, key: str | None = None, job: str = "") 
             folder=folder,
             name=name,
             job=job,
-            key=_text(facts["key"]),
+            key=text(facts["key"]),
             rows=rows,
-            prompts=_each(_text, facts["prompts"]),
+            prompts=each(text, facts["prompts"]),
             edits=edits,
-            made=_each(_text, facts["made"]),
-            source=_text(facts["source"]),
-            sha256=_text(facts["sha256"]),
-            size=_size(facts["size"]),
-            windows=(windows := tuple(map(_view, facts["windows"]))),
+            made=each(text, facts["made"]),
+            source=text(facts["source"]),
+            sha256=text(facts["sha256"]),
+            size=size_of(facts["size"]),
+            windows=(windows := tuple(map(view_of, facts["windows"]))),
             pictures=_pictures(facts["pictures"], edits, len(windows)),
         )
     except _UNLIKE:
@@ -272,19 +277,11 @@ def read_photo(folder: Path, name: str, job: str = "") -> PhotoResult:
     return record.read()
 
 
-def _edit_record(facts: Mapping[str, Any]) -> EditRecord:
-    return EditRecord(
-        label=_text(facts["label"]),
-        settings=EditSettings(**facts["settings"]),
-        scores=_each(_number, facts["scores"]),
-        reason=None if facts["reason"] is None else _text(facts["reason"]),
-        remains=None if facts["remains"] is None else _number(facts["remains"]),
-    )
-
-
 def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord], windows: int) -> dict[str, PictureFile]:
     """What is known of each picture. Raises KeyError where one is missing that every photograph, edit or window has."""
-    pictures = {str(stem): PictureFile(int(of["size"]), _text(of["sha256"])) for stem, of in facts.items()}
+    pictures = {str(stem): PictureFile(int(of["size"]), text(of["sha256"])) for stem, of in facts.items()}
+    for defect in (defect for defect, edit in edits.items() if edit.example):
+        pictures[f"{defect}_example"], pictures[f"{defect}_example_mask"]
     for stem in ("input", "reconstruction", *edits, *(f"{defect}_mask" for defect in edits)):
         pictures[stem]
         for k in range(windows):
@@ -292,21 +289,11 @@ def _pictures(facts: Mapping[str, Any], edits: Mapping[str, EditRecord], windows
     return pictures
 
 
-def _view(facts: Mapping[str, Any]) -> View:
-    window, place = (Window(**_each(_number, facts[name])) for name in ("window", "place"))
-    return View(window, place, _size(facts["size"]), bool(facts["mirrors"]))
-
-
-def _size(values: Any) -> Size:
-    height, width = values
-    return int(height), int(width)
-
-
 def _maps(tensors: Mapping[str, torch.Tensor], words: Mapping[str, Any], defect: str) -> BothMaps:
     """An edit's token maps of the target and of the source prompt. Raises ValueError for one that is no map."""
 
     def of(branch: str) -> tuple[TokenMap, ...]:
-        found = [(_text(word), tensors[f"{branch}/{k}"].float().numpy()) for k, word in enumerate(words[branch])]
+        found = [(text(word), tensors[f"{branch}/{k}"].float().numpy()) for k, word in enumerate(words[branch])]
         if not all(values.ndim == 2 and values.size and np.isfinite(values).all() for _, values in found):
             raise ValueError("a token map is no map")
         return tuple(TokenMap(word, values) for word, values in found)
@@ -315,23 +302,7 @@ def _maps(tensors: Mapping[str, torch.Tensor], words: Mapping[str, Any], defect:
 
 
 def _losses(facts: Mapping[str, Any]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(map(_number, losses)) for losses in facts["losses"])
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("expected text")
-    return value
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError("expected a number")
-    return value
-
-
-def _each(check: Callable[[Any], Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: check(value) for name, value in values.items()}
+    return tuple(tuple(map(number, losses)) for losses in facts["losses"])
 
 
 def _not_whole(folder: Path, name: str, why: str) -> RLIError:

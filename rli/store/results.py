@@ -12,6 +12,26 @@ from rli.metrics.columns import Row
 from rli.photos.windows import View, parts_of
 
 
+@dataclass(frozen=True)
+class ExampleUsed:
+    """Which photograph's defect an edit was to look like."""
+
+    # The photograph's name.
+    name: str
+    # Of its file; of what was worked on where it is no file.
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ExamplePicture:
+    """An example as it was worked on."""
+
+    # (h,w,3) uint8.
+    image: np.ndarray
+    # (h,w) bool: its defect.
+    mask: np.ndarray
+
+
 @dataclass(frozen=True, kw_only=True)
 class EditRecord:
     """What is known of an edit without its pictures."""
@@ -27,6 +47,8 @@ class EditRecord:
     # For a data set: how much of the photograph's own defect is still there (`annotations.remains`); None where none is
     # known.
     remains: float | None = None
+    # Its example; None where words alone said what was wanted.
+    example: ExampleUsed | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,8 @@ class EditedPhoto(EditRecord):
     source_maps: tuple[TokenMap, ...] = ()
     # For a data set: (H,W) bool, the pixels that visibly changed.
     change: np.ndarray | None = None
+    # Of its example.
+    example_picture: ExamplePicture | None = None
 
 
 @dataclass(frozen=True)

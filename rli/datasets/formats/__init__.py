@@ -17,9 +17,11 @@ from pathlib import Path, PurePosixPath
 from rli.datasets.annotations import IGNORE, Item, too_many_classes
 from rli.datasets.formats.anomalib_folder import AnomalibFolder
 from rli.datasets.formats.coco import Coco
+from rli.datasets.formats.huggingface import HuggingFace
 from rli.datasets.formats.imagefolder import ImageFolder
 from rli.datasets.formats.mvtec_ad import MvtecAd
 from rli.datasets.formats.segmentation import Segmentation
+from rli.datasets.formats.voc import Voc
 from rli.datasets.formats.writer import Writer, folder_name, load, put_image, write_text
 from rli.datasets.formats.written import MARK, Kept, keep_changes, list_files
 from rli.datasets.formats.yolo import Yolo
@@ -35,6 +37,8 @@ FORMATS: dict[str, type[Writer]] = {
     "segmentation": Segmentation,
     "yolo": Yolo,
     "coco": Coco,
+    "huggingface": HuggingFace,
+    "voc": Voc,
 }
 # What becomes of photographs: copies, hard links (copies where there can be none), or nothing.
 ORIGINALS = ("copy", "link", "none")

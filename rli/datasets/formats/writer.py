@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import csv
 import os
 import shutil
@@ -26,6 +27,9 @@ from rli.photos.photo import GOOD
 PORTABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 PORTABLE_MODES = ("L", "RGB")
 _ORIENTATION = 0x0112  # EXIF
+# Red, green and blue of black and of 255 hues, one after the other; by the golden angle neighbours are far apart.
+_HUES = [colorsys.hsv_to_rgb(k * 0.381966 % 1, 0.8, 1.0) for k in range(255)]
+PALETTE = [0, 0, 0, *(round(255 * part) for hue in _HUES for part in hue)]
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,14 @@ def write_grey(target: Path, array: np.ndarray) -> None:
     end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.astype(np.uint8) * 255 if array.dtype == bool else array).save(target)
+
+
+def write_indexed(target: Path, index: np.ndarray) -> None:
+    """Writes (H,W) uint8 class indices as PNG with a palette, so that viewers show each class in its own colour."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(index)
+    picture.putpalette(PALETTE)  # makes it a picture of mode P
+    picture.save(target)
 
 
 def write_text(target: Path, text: str) -> None:

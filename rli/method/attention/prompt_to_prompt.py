@@ -17,21 +17,25 @@ class MapStore:
 
     # (h,w) of the layers that are watched.
     size: tuple[int, int]
-    # (P+M,h,w,S), None before the first call.
+    # (P+M,h,w,S), and how many layers were added to each row (P+M,); None before the first call.
     total: Tensor | None = None
-    # How many layers were added.
-    layers: int = 0
+    layers: Tensor | None = None
 
     def add(self, maps: Tensor) -> None:
-        """Add one layer's maps (P+M,h*w,S), averaged over its heads."""
+        """Add one layer's maps (P+M,h*w,S), averaged over its heads; or those of the M targets alone."""
         maps = maps.detach().float().unflatten(1, self.size)
-        self.total = maps if self.total is None else self.total + maps
-        self.layers += 1
+        one = maps.new_ones(len(maps))
+        if self.total is None or self.layers is None:
+            self.total, self.layers = maps, one
+            return
+        others = len(self.total) - len(maps)
+        self.total = torch.cat([self.total[:others], self.total[others:] + maps])
+        self.layers = torch.cat([self.layers[:others], self.layers[others:] + one])
 
     def mean(self) -> Tensor:
         """(P+M,h,w,S), averaged over layers and steps."""
-        assert self.total is not None, "no layer had the store's resolution"
-        return self.total / self.layers
+        assert self.total is not None and self.layers is not None, "no layer had the store's resolution"
+        return self.total / self.layers[:, None, None, None]
 
 
 @dataclass(frozen=True, eq=False)

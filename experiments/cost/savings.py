@@ -1,0 +1,89 @@
+"""What each memory saving is worth, by the estimate that runs are planned with: `python -m experiments.cost.savings`.
+
+The base models' real shapes on PyTorch's meta device, where tensors have no data: neither weights nor a GPU are needed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from experiments.harness import embed, markdown, options
+from rli.method.inversion.settings import InversionSettings
+from rli.models.base_models import BASE_MODELS
+from rli.models.checkpoint import Origin
+from rli.models.device import DTYPES
+from rli.models.diffusion import Model
+from rli.models.noise_schedule import read_schedule
+from rli.models.single_file import tokenizer_of
+from rli.runs.memory_estimate import Footprint, measure
+from rli.runs.memory_plan import EDITING, INVERTING, Plan, described, estimate
+
+# As many as `experiments.cost.memory` asks for.
+GENEROUS = Plan(photos=2, targets=4)
+SAVINGS = (
+    replace(GENEROUS, encoders_on_device=False),
+    replace(GENEROUS, checkpointing=True),
+    replace(GENEROUS, photos=1),
+    replace(GENEROUS, targets=1),
+    replace(GENEROUS, offload=True),
+    replace(GENEROUS, vae_tiling=True),
+    Plan(photos=1, targets=1, encoders_on_device=False, checkpointing=True, offload=True, vae_tiling=True),
+)
+
+
+def shapes_of(name: str, dtype: torch.dtype) -> Model:
+    """A base model of shapes alone, as if it were on a GPU."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    base = BASE_MODELS[name]
+    folder, origin = base.configuration, Origin("model", name)
+    config = {part: json.loads((folder / part / "config.json").read_text()) for part in ("unet", "vae")}
+    suffixes = ("", "_2")[: base.architecture.encoders]
+    texts = [CLIPTextConfig.from_pretrained(folder / f"text_encoder{suffix}") for suffix in suffixes]
+    kinds = {kind.__name__: kind for kind in (CLIPTextModel, CLIPTextModelWithProjection)}
+    schedule = read_schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+    with torch.device("meta"):
+        return Model(
+            name=name,
+            architecture=base.architecture,
+            unet=UNet2DConditionModel.from_config(config["unet"]).to(dtype).eval().requires_grad_(False),
+            vae=AutoencoderKL.from_config(config["vae"]).eval().requires_grad_(False),
+            tokenizers=tuple(tokenizer_of(folder / f"tokenizer{suffix}", origin) for suffix in suffixes),
+            text_encoders=tuple(kinds[one.architectures[0]](one).to(dtype) for one in texts),
+            abar=schedule.abar,
+            prediction=schedule.prediction,
+            fingerprint="",
+            device=torch.device("cuda"),
+        )
+
+
+def line(footprint: Footprint, plan: Plan) -> list[str]:
+    """What is on, and the GB of both stages with it."""
+    needed = [estimate(footprint, plan, stage) for stage in (INVERTING, EDITING)]
+    return [described(GENEROUS, plan) or "none", *(f"{bytes_ / 2**30:.1f}" for bytes_ in needed)]
+
+
+def main() -> None:
+    parser = options(__doc__, dtype="bfloat16", out=Path(__file__).parent)
+    parser.add_argument("--model", default="sdxl", choices=sorted(BASE_MODELS))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], help="pixels of a side")
+    args = parser.parse_args()
+    model, columns = shapes_of(args.model, DTYPES[args.dtype]), []
+    for size in args.sizes:
+        footprint = measure(model, size, size, InversionSettings())
+        columns.append([line(footprint, plan) for plan in (GENEROUS, *SAVINGS)])
+    head = ["Saving", *(f"{stage}, {size} pixels, GB" for size in args.sizes for stage in (INVERTING, EDITING))]
+    lines = [[rows[0][0], *(cell for row in rows for cell in row[1:])] for rows in zip(*columns, strict=True)]
+    about = f"{args.model}, {args.dtype}, 2 photographs inverted and 4 targets edited together, weights included"
+    text = f"{about}\n\n{markdown(head, lines)}"
+    embed(args.out, "savings", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

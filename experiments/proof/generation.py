@@ -1,0 +1,158 @@
+"""What are the generated images like themselves? `python -m experiments.proof.generation --size small`.
+
+For each maker: whether a label says what changed (always); and, where their weights can be had, Inception score, KID
+and FID by torch-fidelity, and IC-LPIPS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from experiments import harness
+from experiments.proof.makers import INPAINTED, LEDITS, PASTED
+from experiments.proof.protocol import divided
+from experiments.proof.rows import by, edits, placed
+from experiments.proof.run import DRAWN, Asked, add_options, asked_of, images, photographs, place_of, words_of
+from experiments.proof.scores import intersection_over_union
+from experiments.segmentation.__main__ import TASK
+from rli.datasets.annotations import Item, change_mask
+from rli.errors import RLIError
+from rli.images import image_size, read_image, to_uint8
+from rli.metrics.lpips import Lpips, load_lpips
+from rli.photos.photo import GOOD, Photo
+
+HERE = Path(__file__).parent
+# Pixels a side at which images are compared, and images of a real shot that are compared with each other at most.
+SIDE, MOST = 256, 20
+GROUPS: dict[str, Callable[[Item], bool]] = {
+    "edits": edits(),
+    "placed": placed,
+    "reconstructions": lambda item: item.kind == "reconstruction",
+    **{maker: by(maker) for maker in (PASTED, INPAINTED, LEDITS)},
+}
+COLUMNS = ("mask_fidelity", "is", "kid", "fid", "ic_lpips")
+
+
+class Pictures(Dataset):
+    """Image files as torch-fidelity takes them: (3,SIDE,SIDE) uint8."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, k: int) -> Tensor:
+        return torch.from_numpy(_read(self.files[k])).permute(2, 0, 1)
+
+
+def mask_fidelity(item: Item, photo: Photo) -> float:
+    """How well an image's label says what is different from the photograph: IoU of the pixels of another colour to the
+    eye, anywhere in the picture, with the regions of the image's class."""
+    width, height = image_size(item.image)
+    made, before = (to_uint8(read_image(file, height, width)) for file in (item.image, photo.file))
+    labelled = np.zeros((height, width), bool)
+    for region in item.regions:
+        labelled |= region.pixels(height, width) & (region.label == item.label)
+    return intersection_over_union(change_mask(made, before, None), labelled)
+
+
+def distances(made: Sequence[Path], real: Sequence[Path]) -> dict[str, float]:
+    """Inception score, KID and FID of images beside real ones; none where the network's weights cannot be had, or
+    without torch-fidelity."""
+    try:
+        from torch_fidelity import calculate_metrics
+    except ImportError:
+        return {}
+    given = {"input1": Pictures(made), "input2": Pictures(real), "verbose": False, "cuda": torch.cuda.is_available()}
+    subset = {"kid_subset_size": min(len(made), len(real), 1000)}
+    try:
+        told = calculate_metrics(**given, **subset, isc=True, kid=True, fid=True)
+    except (URLError, OSError) as error:
+        print(f"no Inception score, KID and FID: their weights cannot be had ({error})", file=sys.stderr)
+        return {}
+    return {
+        "is": told["inception_score_mean"],
+        "kid": told["kernel_inception_distance_mean"],
+        "fid": told["frechet_inception_distance"],
+    }
+
+
+def ic_lpips(made: Sequence[Path], real: Sequence[Path], lpips: Lpips) -> float:
+    """Intra-cluster LPIPS (Ojha et al. 2021): each image belongs to the real one that it is nearest to, and those of a
+    real one are compared with each other. More is more varied."""
+    shots, clusters = [_read(file) for file in real], defaultdict(list)
+    for image in map(_read, made):
+        nearest = min(range(len(shots)), key=lambda k: lpips.standard(image, shots[k]))
+        clusters[nearest].append(image)
+    pairs = [combinations(own[:MOST], 2) for own in clusters.values() if len(own) > 1]
+    means = [np.mean([lpips.standard(a, b) for a, b in own]) for own in pairs]
+    return float(np.mean(means)) if means else float("nan")
+
+
+def measured(made: Sequence[Item], photos: Mapping[str, Photo], lpips: Lpips | None) -> dict[str, float]:
+    """The figures of one maker's images.
+
+    Args:
+        made: The images, each made from one of the photographs.
+        photos: By their hashes.
+        lpips: None where its weights cannot be had.
+    """
+    real = [photo.file for photo in photos.values() if photo.label != GOOD]
+    files = [item.image for item in made]
+    fidelity = [mask_fidelity(item, photos[item.facts["sha256"]]) for item in made if item.kind == "edit"]
+    found = {"images": len(made), "mask_fidelity": float(np.mean(fidelity)) if fidelity else float("nan")}
+    found |= distances(files, real)
+    return found | ({"ic_lpips": ic_lpips(files, real, lpips)} if lpips else {})
+
+
+def table_of(asked: Asked, data: str) -> pd.DataFrame:
+    """A row for each maker's images of a data set."""
+    place = place_of(asked, data)
+    sides = divided(photographs(data, place, asked), asked.group, near=data != DRAWN)
+    made = images(sides, words_of(asked, sides), place, asked, set(asked.rows or ()))
+    photos = {photo.sha256(): photo for photo in sides.train}
+    lpips, rows = load_lpips(), []
+    for name, wants in GROUPS.items():
+        own = [item for item in made if wants(item) and item.facts.get("kept", True)]
+        if own:
+            rows.append({"data": data.partition("=")[0], "maker": name, **measured(own, photos, lpips)})
+    return pd.DataFrame(rows, columns=["data", "maker", "images", *COLUMNS])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """From what is typed to generation.csv. Returns the exit status: 2 after one line for what can be corrected."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default=DRAWN, metavar="NAME", help="drawn, or READER=FOLDER")
+    add_options(parser, TASK.networks, HERE)
+    typed = parser.parse_intermixed_args(arguments)
+    try:
+        asked = asked_of(TASK, typed)
+        table = table_of(asked, typed.data)
+    except RLIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    lines = [["" if value != value else f"{value:.3g}" if isinstance(value, float) else str(value) for value in row]
+             for row in table.itertuples(index=False, name=None)]  # fmt: skip
+    harness.record(asked.out, "generation", table, harness.markdown([*table], lines, words=2))
+    return 0
+
+
+def _read(file: Path) -> np.ndarray:
+    return to_uint8(read_image(file, SIDE, SIDE))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

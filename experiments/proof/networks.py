@@ -1,0 +1,95 @@
+"""The networks that learn: of torchvision and, for segmentation, segmentation-models-pytorch (the extra `proof`)."""
+
+from __future__ import annotations
+
+from urllib.error import URLError
+
+from torch import Tensor, nn
+from torchvision import models
+
+from rli.errors import RLIError
+
+IMAGENET, SCRATCH = "imagenet", "none"
+# By their names in the published tables.
+CLASSIFIERS = {
+    "ResNet18": models.resnet18,
+    "ResNet34": models.resnet34,
+    "ResNet50": models.resnet50,
+    "ResNet101": models.resnet101,
+    "Densenet121": models.densenet121,
+    "EfficientNetV2-M": models.efficientnet_v2_m,
+    "EfficientNetV2-L": models.efficientnet_v2_l,
+    "MobileNetV3": models.mobilenet_v3_small,
+}
+# Architectures of segmentation-models-pytorch, each with its encoder; and torchvision's smallest.
+ENCODER = "resnet18"
+SMP = {
+    "UNet": "Unet",
+    "UPerNet": "UPerNet",
+    "PSPNet": "PSPNet",
+    "SegFormer": "Segformer",
+    "DeepLabV3+": "DeepLabV3Plus",
+}
+LRASPP = "LRASPP"
+SEGMENTERS = (*SMP, LRASPP)
+
+
+class OnlyOutput(nn.Module):
+    """A network of torchvision's that gives its output alone, as others do."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)["out"]
+
+
+def classifier(name: str, classes: int, weights: str) -> nn.Module:
+    """A network of CLASSIFIERS for so many classes, from scratch or with ImageNet's weights.
+
+    Raises:
+        RLIError: The weights cannot be had.
+    """
+    if weights == SCRATCH:
+        return CLASSIFIERS[name](num_classes=classes)
+    try:
+        network = CLASSIFIERS[name](weights="DEFAULT")
+    except (URLError, OSError):
+        raise RLIError(f"the weights of {name} cannot be downloaded; use --weights none") from None
+    head = network.get_submodule(_head(network))
+    _replace(network, _head(network), nn.Linear(head.in_features, classes))
+    return network
+
+
+def segmenter(name: str, weights: str) -> nn.Module:
+    """A network of SEGMENTERS: pictures (B,3,H,W) to logits (B,1,H,W) of a defect.
+
+    Raises:
+        RLIError: Its library or its weights are not there.
+    """
+    if name == LRASPP:
+        backbone = "DEFAULT" if weights == IMAGENET else None
+        return OnlyOutput(
+            models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=backbone, num_classes=1)
+        )
+    try:
+        import segmentation_models_pytorch as smp
+    except ImportError:
+        raise RLIError(
+            f"{name} needs segmentation-models-pytorch: pip install 'rli[proof]'; or use --network LRASPP"
+        ) from None
+    try:
+        return getattr(smp, SMP[name])(ENCODER, encoder_weights=IMAGENET if weights == IMAGENET else None, classes=1)
+    except OSError:
+        raise RLIError(f"the weights of {name} cannot be downloaded; use --weights none") from None
+
+
+def _head(network: nn.Module) -> str:
+    """The name of the last linear layer, which says the class."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    above, _, own = name.rpartition(".")
+    setattr(network.get_submodule(above), own, module)

@@ -1,0 +1,325 @@
+"""What both experiments do: photographs, synthetic images of them, and a network for each row, data and seed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from experiments import harness
+from experiments.proof import makers
+from experiments.proof.makers import INPAINTED, LEDITS, Making
+from experiments.proof.networks import IMAGENET, SCRATCH
+from experiments.proof.photographs import WORDS, drawn, real
+from experiments.proof.protocol import Divided, divided
+from experiments.proof.rows import AUGMENTED, BOTH, REAL, Row, write_training_set
+from experiments.proof.training import Budget, Epoch, Measured
+from rli.datasets.annotations import Item
+from rli.errors import RLIError
+from rli.files import whole_file
+from rli.models.device import pick_device
+from rli.models.diffusion import Model
+from rli.models.loading import load
+from rli.photos.photo import GOOD, Photo
+from rli.photos.sources import READERS
+from rli.progress import shown
+
+DRAWN = "drawn"
+# The columns that say which training it was.
+KEY = ("data", "row", "seed", "size", "network", "weights", "model")
+# The protocol's networks: a U-Net for each category, and ResNet-34 for the class.
+NETWORKS = {"segmentation": "UNet", "classification": "ResNet34"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done."""
+
+    # How long every network is trained.
+    budget: Budget
+    # Defective drawn photographs to learn from, drawn ones to test on, and photographs of a class of a real data set.
+    learned: int
+    tested: int
+    most: int | None
+    # Trainings of each row.
+    seeds: int
+    # Of the diffusion model, and edits of each photograph to each defect.
+    steps: int
+    variants: int
+    # Names of rows; None is all.
+    rows: tuple[str, ...] | None
+    # Pixels a side of drawn photographs; None is the model's own.
+    side: int | None = None
+    # The network of each task, where none is named.
+    networks: Mapping[str, str] = field(default_factory=lambda: NETWORKS)
+    # The method of inversion.
+    inversion: str = "direct"
+    # Further settings of the command.
+    more: tuple[str, ...] = ()
+
+    def settings(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """The command's: what the miniature shows defects with (experiments/edit_quality), and what was asked for."""
+        side = () if self.side is None else (f"resolution.height={self.side}", f"resolution.width={self.side}")
+        own = (f"inversion={self.inversion}", f"inversion.steps={self.steps}", "edit.cross=0.4", "edit.replace=0.0")
+        own += ("recognition=on",)
+        own += (f"dataset.variants.count={self.variants}", *side, *self.more)
+        return (*own, *(() if any(one.startswith("model=") for one in asked) else ("model=mini",)), *asked)
+
+
+# Rows of the small size.
+FEW = (REAL, AUGMENTED, "copy and paste", "edits", "placed", BOTH)
+SIZES = {
+    "tiny": Size(
+        budget=Budget(32, 1, 8),
+        learned=8,
+        tested=10,
+        most=6,
+        seeds=1,
+        steps=2,
+        variants=1,
+        side=64,
+        rows=(REAL, BOTH),
+        networks={"segmentation": "LRASPP", "classification": "MobileNetV3"},
+        more=("recognition.levels=[0.4]",),
+    ),
+    "small": Size(Budget(64, 5, 160), 12, 60, 12, 1, 10, 1, FEW),
+    "medium": Size(Budget(128, 6, 240), 20, 100, 30, 2, 20, 2, None),
+    "full": Size(Budget(256, 40, 500), 20, 200, None, 3, 50, 5, None, inversion="null_text"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned."""
+
+    # segmentation or classification; the folder of its table.
+    name: str
+    # The format of data sets that its networks read.
+    format: str
+    # Names of networks that can learn it.
+    networks: tuple[str, ...]
+    # From the defects to the rows.
+    rows: Callable[[Sequence[str]], dict[str, Row]]
+    # Trains a network on a written data set, and measures it.
+    measure: Callable[[Asked, Path, Row, int], Measured]
+    # The metrics that the page shows.
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, checked."""
+
+    # One of SIZES, and its name.
+    size_name: str
+    size: Size
+    # What learns, where, and with which weights it begins.
+    network: str
+    weights: str
+    device: torch.device
+    # Of the command that edits.
+    settings: tuple[str, ...]
+    # Where pictures go, and where the table goes.
+    work: Path
+    out: Path
+    # Which photographs belong together, see `rli.datasets.groups.grouped_by`.
+    group: str | None
+    # The defects that are edited to; None is the photographs' own classes.
+    words: tuple[str, ...] | None
+    # Names of rows; None is all.
+    rows: tuple[str, ...] | None
+    # Trainings of each row.
+    seeds: int
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The command's settings by their keys; of one that is given twice the later."""
+        return dict(setting.split("=", 1) for setting in self.settings if "=" in setting)
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What rows of the table have in common."""
+        own = {"size": self.size_name, "network": self.network, "weights": self.weights}
+        return own | {"model": self.told["model"]}
+
+
+def main(task: Task, doc: str, arguments: Sequence[str] | None = None) -> int:
+    """One experiment, from what is typed to its table.
+
+    Returns:
+        The exit status: 2 after one line for what the user can correct.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--data", nargs="+", default=[DRAWN], metavar="NAME", help="drawn, or READER=FOLDER")
+    add_options(parser, task.networks, harness.ROOT / "experiments" / task.name)
+    typed = parser.parse_intermixed_args(arguments)
+    try:
+        measure(task, asked_of(task, typed), typed.data)
+    except RLIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def add_options(parser: argparse.ArgumentParser, networks: Sequence[str], out: Path) -> None:
+    """What everything that trains can be asked; its settings come last."""
+    parser.add_argument("--size", choices=SIZES, default="small", help="how much is done")
+    for name, default in {"device": "auto", "out": out}.items():
+        parser.add_argument(f"--{name}", default=default, **harness.OPTIONS[name])
+    parser.add_argument("--group", help="photographs that belong together: a pattern on their names, or folder")
+    parser.add_argument("--words", nargs="+", help="defects to edit to; the data's own classes unless named")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the table; the size's unless named")
+    parser.add_argument("--seeds", type=int, help="trainings of each row")
+    parser.add_argument("--network", choices=networks, help="what learns")
+    parser.add_argument("--weights", choices=(SCRATCH, IMAGENET), default=SCRATCH, help="what it begins with")
+    parser.add_argument("--work", type=Path, help="pictures; a stopped run goes on")
+    parser.add_argument("settings", nargs="*", help="of the command that edits, such as model=sdxl; model=mini")
+
+
+def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
+    """The table, which is written after every row; what it has already is not measured again."""
+    if line := remark():
+        print(line, file=sys.stderr)
+    file = asked.out / "table.csv"
+    table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*KEY])
+    for name in data:
+        own = {"data": name.partition("=")[0], "row": "", "seed": 0, **asked.key}
+        place = place_of(asked, name)
+        sides = divided(photographs(name, place, asked), asked.group, near=name != DRAWN)
+        words = words_of(asked, sides)
+        known = task.rows(words)
+        rows = [known[row] for row in asked.rows or known if row in known]
+        keys = [(row, seed, {**own, "row": row.name, "seed": seed}) for seed in range(asked.seeds) for row in rows]
+        todo = [(row, seed, key) for row, seed, key in keys if not is_in(table, key)]
+        made = images(sides, words, place, asked, {row.name for row, *_ in todo}) if todo else []
+        for row, seed, key in shown(todo, f"{task.name}, {own['data']}"):
+            folder = place / "sets" / task.format
+            counts = write_training_set(folder, task.format, row, sides, made, seed)
+            found = task.measure(asked, folder / task.format, row, seed)
+            write_found(found_file(place, task, row.name, seed), found.honest)
+            told = key | dict(zip(("real", "synthetic"), counts, strict=True)) | found.metrics
+            table = pd.DataFrame([*table.to_dict("records"), told])
+            harness.write_csv(file, table)
+    harness.record(asked.out, "table", table, summary(table, task.shown))
+    return table
+
+
+def words_of(asked: Asked, sides: Divided) -> tuple[str, ...]:
+    """The defects that are edited to: those asked for, or the photographs' own classes."""
+    return asked.words or tuple(sorted({photo.label for photo in sides.train} - {GOOD, ""}))
+
+
+def place_of(asked: Asked, data: str) -> Path:
+    """Where the pictures of a data set go, by its name."""
+    return asked.work / asked.size_name / data.partition("=")[0]
+
+
+def found_file(place: Path, task: Task, row: str, seed: int) -> Path:
+    """Where what a network said of the test photographs is kept."""
+    return place / "found" / task.name / f"{''.join(c if c.isalnum() else '_' for c in row)}-{seed}.npz"
+
+
+def write_found(file: Path, epoch: Epoch) -> None:
+    """Keeps what a network said of the test photographs: truth and found as in `Epoch`, and the threshold."""
+    with whole_file(file) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, truth=epoch.truth, found=epoch.found, threshold=epoch.threshold)
+
+
+def is_in(table: pd.DataFrame, key: Mapping[str, object]) -> bool:
+    """Whether the table has a row of this key."""
+    return bool(np.logical_and.reduce([table[name] == value for name, value in key.items()]).any())
+
+
+def photographs(name: str, place: Path, asked: Asked) -> list[Photo]:
+    """The photographs of a data set by its name: drawn, or READER=FOLDER."""
+    if name == DRAWN:
+        return drawn(place / "photographs", asked.size.learned, asked.size.tested, side_of(asked))
+    kind, _, path = name.partition("=")
+    if kind not in READERS or not path:
+        raise RLIError(f"--data {name}: expected drawn, or a reader and its folder, such as magnetic_tile=tiles")
+    return real(kind, Path(path), asked.size.most)
+
+
+def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, rows: set[str]) -> list[Item]:
+    """The synthetic images of the training photographs that rows of these names need."""
+    side, steps = side_of(asked), asked.size.steps
+    making = Making(sides.train, words, place / "made", asked.settings, steps, side)
+    made = [*makers.ours(making), *makers.pasted(making)]
+    wanted = [maker for maker in (INPAINTED, LEDITS) if maker in rows]
+    model = loaded(asked) if wanted else None
+    return made + [item for maker in wanted if model for item in makers.peers(making, model, maker)]
+
+
+def loaded(asked: Asked) -> Model:
+    """The model that the command's settings name."""
+    told = asked.told
+    options = {"device": told.get("runtime.device", "auto"), "dtype": told.get("runtime.dtype", "auto")}
+    return load(told.get("model", "mini"), told.get("model.weights"), **options)
+
+
+def side_of(asked: Asked) -> int:
+    """Pixels a side of drawn photographs, and of what the pipelines beside ours work at: what the command was told, or
+    what the loaded model was trained at."""
+    known = asked.told.get("resolution.height") or asked.told.get("resolution")
+    if known is not None:
+        return int(known)
+    model = loaded(asked)
+    return int(model.unet.config.sample_size * model.pixels_per_latent)
+
+
+def remark() -> str:
+    """A line about what is not there; "" where everything is."""
+    missing = "AUROC, AP and F1 stay empty without scikit-learn: pip install 'rli[proof]'"
+    return "" if find_spec("sklearn") else missing
+
+
+def summary(table: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """A line for each row: mean and spread over the seeds, of the epoch chosen honestly and of the best on the test."""
+    head = ["Data", "Learned from", "seeds", "synthetic"]
+    head += [f"{name}{kind}" for name in metrics for kind in ("", ", best on test")]
+    lines = []
+    for (size, network, data, row), own in table.groupby(["size", "network", "data", "row"], sort=False):
+        cells = [figure(own, f"{name}{kind}") for name in metrics for kind in ("", "_best")]
+        lines.append([f"{data}, {network}, {size}", row, str(len(own)), f"{own['synthetic'].mean():.0f}", *cells])
+    return harness.markdown(head, lines, words=2)
+
+
+def figure(rows: pd.DataFrame, name: str) -> str:
+    """Mean and, of several seeds, standard deviation of a share, in percent."""
+    values = 100 * rows[name].dropna() if name in rows else pd.Series(dtype=float)
+    if values.empty:
+        return ""
+    return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
+
+
+def asked_of(task: Task, typed: argparse.Namespace) -> Asked:
+    """What was typed, checked. Raises RLIError."""
+    size = SIZES[typed.size]
+    settings = [*size.settings(typed.settings)]
+    settings += [] if typed.device == "auto" else [f"runtime.device={typed.device}"]
+    known = task.rows(typed.words or WORDS)
+    rows = tuple(typed.rows) if typed.rows else size.rows
+    for row in rows or ():
+        if row not in known and not row.startswith("edits to "):
+            raise RLIError(f"--rows {row}: unknown row; expected some of {', '.join(known)}")
+    return Asked(
+        size_name=typed.size,
+        size=size,
+        network=typed.network or size.networks[task.name],
+        weights=typed.weights,
+        device=pick_device(typed.device),
+        settings=tuple(settings),
+        work=typed.work or Path("outputs/proof"),
+        out=typed.out,
+        group=typed.group,
+        words=tuple(typed.words) if typed.words else None,
+        rows=rows,
+        seeds=typed.seeds or size.seeds,
+    )

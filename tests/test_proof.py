@@ -1,0 +1,279 @@
+"""The protocol by which training with generated images is measured: what may be learned from, and what is counted."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from builders import box, grey, noise, write_images
+from transformers import ViTConfig, ViTModel
+
+from experiments.evaluate.page import Seen, precision_and_recall
+from experiments.proof.answer import answer
+from experiments.proof.generation import mask_fidelity
+from experiments.proof.makers import COPIES, INPAINTED, OURS, PASTED, Making, copied, pasted
+from experiments.proof.photographs import drawn, original, real, rewritten
+from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
+from experiments.proof.protocol import divided, refuse_leaks
+from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
+from experiments.proof.scores import best_threshold, classified, curves, intersection_over_union, miou, pro
+from experiments.proof.training import Epoch, best_epochs
+from rli.datasets.annotations import Item, Region
+from rli.errors import RLIError
+from rli.images import write_png
+from rli.photos.photo import GOOD, Photo
+from rli.photos.sources import photos
+
+
+def tiles(folder, counts, first=0):
+    """Photographs of classes, each of another picture, with their masks: <class>/<number>.png."""
+    for k, (label, count) in enumerate(counts.items()):
+        for number in range(count):
+            name = folder / f"MT_{label.title()}" / "Imgs" / f"exp{number % 2}_num_{first + number // 2:03d}"
+            write_png(name.with_suffix(".jpg"), noise(seed=1000 * k + number))
+            write_png(name.with_suffix(".png"), box(32, 48) & (label != "free"))
+    return real("magnetic_tile", folder)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """Eleven photographs of a crack, seven of a hole and nine good ones, each for itself."""
+    for first, (label, count) in enumerate({"crack": 11, "hole": 7, "good": 9}.items()):
+        for k in range(count):
+            write_png(tmp_path / label / f"{k:02d}.png", noise(seed=k + 100 * first))
+    return [
+        Photo(f"{label}/{file.stem}", file, label=label)
+        for label in ("crack", "hole", "good")
+        for file in sorted((tmp_path / label).iterdir())
+    ]
+
+
+def test_the_first_third_of_each_class_is_learned_from_and_a_quarter_of_it_is_held_out(alone):
+    sides = divided(alone)
+    learned = sorted((*sides.train, *sides.held_out), key=lambda photo: photo.name)
+    for label, count in {"crack": 11, "hole": 7, "good": 9}.items():
+        own = [photo for photo in alone if photo.label == label]
+        assert [photo for photo in learned if photo.label == label] == own[: count // 3]
+        assert sum(photo.label == label for photo in sides.held_out) == 1
+    assert sorted(photo.name for _, side in sides.sides() for photo in side) == sorted(photo.name for photo in alone)
+
+
+def test_photographs_that_belong_together_are_on_one_side(tmp_path):
+    found = tiles(tmp_path, {"crack": 14, "free": 12})
+    sides = divided(found, r"num_(\d+)")
+    numbers = [{(photo.label, photo.name[-3:]) for photo in side} for _, side in sides.sides()]
+    assert not numbers[0] & numbers[2] and not numbers[0] & numbers[1] and not numbers[1] & numbers[2]
+    assert all(numbers)
+
+
+def test_equal_files_and_photographs_that_look_alike_are_on_one_side(tmp_path):
+    picture = np.kron(np.random.default_rng(3).integers(40, 200, (8, 9, 1)), np.ones((8, 8, 3))).astype(np.uint8)
+    for k in range(9):
+        write_images(tmp_path, f"{k}.png", image=noise(seed=k))
+    write_images(tmp_path, "0.png", "7.png", image=picture)
+    write_images(tmp_path, "8.png", image=picture + 3)
+    every = [*photos("folder", tmp_path)]
+    for near, same in ((False, {"0", "7"}), (True, {"0", "7", "8"})):
+        sides = divided(every, near=near)
+        (together,) = [{p.name for p in side} & same for _, side in sides.sides() if {p.name for p in side} & same]
+        assert together == same
+
+
+def test_photographs_with_splits_of_their_own_keep_them(tmp_path):
+    found = drawn(tmp_path, 8, 10, 32)
+    sides = divided(found)
+    assert {photo.split for photo in (*sides.train, *sides.held_out)} == {"train"}
+    assert {photo.split for photo in sides.test} == {"test"} and len(sides.test) == 10
+    assert sum(photo.label == GOOD for photo in sides.test) == 2
+
+
+def test_what_is_made_from_a_test_photograph_is_refused(alone, tmp_path):
+    sides = divided(alone)
+    fine = [original(photo, "train") for photo in sides.train]
+    refuse_leaks(fine, sides)
+    for leak in (sides.test[0], sides.held_out[0]):
+        edit = Item(leak.file, "edit", leak.name, "edit", label="hole", facts={"sha256": leak.sha256()})
+        with pytest.raises(RLIError, match=f"edit is made from .*{leak.name}"):
+            refuse_leaks([*fine, edit], sides)
+        masked = {
+            "sha256": sides.train[0].sha256(),
+            "placement": json.dumps([{"from": "blob"}, {"from": leak.name}]),
+            "hashes": {leak.name: leak.sha256()},
+        }
+        with pytest.raises(RLIError, match=leak.name):
+            refuse_leaks([Item(leak.file, "edit", "x", "x", label="hole", facts=masked)], sides)
+    unknown = Item(alone[0].file, "edit", "x", "x", label="hole", facts={"sha256": "0" * 64})
+    with pytest.raises(RLIError, match="nobody knows"):
+        refuse_leaks([unknown], sides)
+
+
+def test_no_row_learns_from_a_test_photograph_that_slipped_among_those_edited(tmp_path):
+    found = drawn(tmp_path / "photographs", 8, 10, 32)
+    sides, folder = divided(found), tmp_path / "sets"
+    careless = Making((*sides.train, *sides.test), ("crack",), tmp_path / "made")
+    made, row = pasted(careless), rows(("crack",), classes=False)["copy and paste"]
+    with pytest.raises(RLIError, match="not for training"):
+        write_training_set(folder, "segmentation", row, sides, made, 0)
+    assert not folder.exists()
+    careful = pasted(Making(sides.train, ("crack",), tmp_path / "careful"))
+    defective = sum(photo.label != GOOD for photo in sides.train)
+    counts = write_training_set(folder, "segmentation", row, sides, careful, 0)
+    assert counts == (len(sides.train), 2 * defective) and len(careful) == COPIES * defective
+
+
+def test_a_pasted_defect_is_where_its_mask_says_and_nothing_else_changes():
+    onto, donor, mask = grey(40, 50), np.full((60, 60, 3), 10, np.uint8), box(60, 60, slice(5, 20), slice(30, 42))
+    for seed in range(8):
+        image, where = copied(np.random.default_rng(seed), donor, mask, onto)
+        assert where.sum() == mask.sum() and (image[where] == 10).all()
+        changed = (image != onto).any(-1)
+        assert not (changed & ~where).sum() > changed.sum() / 2
+
+
+def test_a_row_has_its_images_and_its_ratio(tmp_path):
+    def item(k, maker, label, source, kept=True, kind="edit"):
+        return Item(tmp_path, kind, str(k), str(k), label=label, facts={"maker": maker, "kept": kept, "from": source})
+
+    made = [item(k, OURS, "rust", "crack", kept=k % 2 == 0) for k in range(20)]
+    made += [item(20 + k, OURS, "crack", GOOD) for k in range(20)]
+    made += [item(40, OURS, "crack", "crack", kind="reconstruction"), item(41, INPAINTED, "rust", "crack")]
+    made += [item(42, PASTED, "crack", GOOD)]
+    known = rows(("crack", "rust"), classes=True)
+    assert chosen(known[REAL], made, 3, 0) == []
+    assert {i.facts["kept"] for i in chosen(known["edits"], made, 100, 0)} == {True}
+    assert len(chosen(known["edits, no gate"], made, 100, 0)) == 20
+    assert {i.facts["from"] for i in chosen(known["placed"], made, 100, 0)} == {GOOD}
+    assert [i.name for i in chosen(known["syn"], made, 100, 0)] == ["40"]
+    assert [i.name for i in chosen(known[INPAINTED], made, 100, 0)] == ["41"]
+    assert [i.name for i in chosen(known["copy and paste"], made, 100, 0)] == ["42"]
+    assert chosen(known["edits to crack"], made, 100, 0) == []
+    for ratio, name in ((0.5, f"{BOTH}, ratio 0.5"), (2, BOTH), (5, f"{BOTH}, ratio 5")):
+        assert len(chosen(known[name], made, 4, 0)) == 4 * ratio
+    assert chosen(known[BOTH], made, 4, 0) != chosen(known[BOTH], made, 4, 1)
+    assert "MixUp" in known and "MixUp" not in rows(("crack",), classes=False)
+
+
+def test_a_list_of_photographs_has_their_masks(tmp_path):
+    found = [photo for photo in tiles(tmp_path / "tiles", {"crack": 2, "free": 1}) if photo.label]
+    again = [*photos("list", rewritten(tmp_path / "list", found))]
+    assert [photo.label for photo in again] == [photo.label for photo in found]
+    for one, other in zip(found, again, strict=True):
+        assert one.sha256() == other.sha256()
+        assert other.label == GOOD or (one.truth(32, 48) == other.truth(32, 48)).all()
+
+
+def test_the_honest_epoch_and_the_one_that_was_best_on_the_test():
+    nothing = np.zeros(1)
+    epochs = [Epoch(held, test, nothing, nothing) for held, test in ((0.2, 0.9), (0.5, 0.3), (0.5, 0.4), (0.1, 0.2))]
+    honest, best = best_epochs(iter(epochs))
+    assert (honest.test, best.test) == (0.4, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((0.05, 0.06, 0.04), "better"),
+        ((-0.05, -0.06, -0.04), "worse"),
+        ((0.05, -0.06, 0.02), "no different"),
+        ((0.3,), "not known"),
+    ],
+)
+def test_an_answer_is_a_difference_beyond_the_spread_of_the_seeds(gains, verdict):
+    rows = [{"row": "with", "seed": k, "miou": 0.5 + 0.1 * k + gain} for k, gain in enumerate(gains)]
+    rows += [{"row": "without", "seed": k, "miou": 0.5 + 0.1 * k} for k in (2, 1, 0)]
+    found = answer(pd.DataFrame(rows), "with", "without", "miou")
+    assert found.verdict == verdict and found.difference == pytest.approx(np.mean(gains))
+    assert verdict in found.sentence("miou", "with", "without")
+
+
+def test_what_is_missed_before_and_found_after():
+    truth = np.zeros((4, 8, 8), bool)
+    truth[:2, 2:4, 2:4] = True
+    found = np.zeros((4, 8, 8), np.float16)
+    found[0, 3, 3] = found[2, 0, 0] = 0.7
+    assert [*Seen(truth, found, 0.5).right] == [True, False, False, True]
+    assert [*Seen(np.array([0, 1]), np.array([1, 1]), 0.5).right] == [False, True]
+    precision, recall = precision_and_recall(truth, found)
+    assert (precision[50], recall[50]) == (0.5, 1 / 8) and recall[-1] == 1 and (np.diff(recall) >= 0).all()
+
+
+def test_a_label_is_held_against_every_pixel_that_changed(tmp_path):
+    image, mask = grey(40, 60), box()
+    changed = np.where(mask[..., None], 220, image).astype(np.uint8)
+    write_images(tmp_path, "photo.png", image=image)
+    write_images(tmp_path, "edit.png", image=changed)
+    half = mask & (np.arange(60) < 15)
+    write_images(tmp_path, "all.png", image=mask)
+    write_images(tmp_path, "half.png", image=half)
+    for name, value in (("all", 0.95), ("half", 0.5)):
+        regions = (Region("rust", tmp_path / f"{name}.png"),)
+        item = Item(tmp_path / "edit.png", "edit", "p", "p", label="rust", regions=regions)
+        fidelity = mask_fidelity(item, Photo("p", tmp_path / "photo.png"))
+        assert fidelity == pytest.approx(value, abs=0.07)
+
+
+def test_both_readings_of_the_background():
+    photo, mask = grey(40, 60), box()
+    edit = np.where(mask[..., None], 255, photo + 4).astype(np.uint8)
+    found = background(edit, photo, mask)
+    assert found["mse_background"] == pytest.approx((4 / 255) ** 2)
+    assert found["mse_published"] == pytest.approx(found["mse_background"] * (1 - mask.mean()))
+    assert found["psnr_published"] - found["psnr_background"] == pytest.approx(-10 * np.log10(1 - mask.mean()))
+    assert background(photo, photo, mask)["psnr_background"] == 99
+
+
+def test_structure_is_distance_of_a_transformer_s_keys():
+    torch.manual_seed(0)
+    config = ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+    config.image_size, config.patch_size = 32, 8
+    keys = partial(last_keys, ViTModel(config).eval())
+    one, other = noise(seed=0), noise(seed=1)
+    assert keys(one).shape == (17, 16)
+    assert structure_distance(keys, one, one) == 0 < structure_distance(keys, one, other)
+    judged = measured(one, other, box(32, 48), "photo", Judges(None, keys, lambda picture, prompt: 25.0))
+    assert judged["structure"] > 0 and judged["clip_whole"] == 25 and "lpips_published" not in judged
+
+
+def test_overlap_of_masks():
+    truth, found = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    assert intersection_over_union(truth, found) == miou(truth, found) == 1
+    truth[0, :2], found[0, 1:3] = True, True
+    assert intersection_over_union(truth, found) == pytest.approx(4 / 12)
+    assert miou(truth, found) == pytest.approx((4 / 12 + 20 / 28) / 2)
+    assert best_threshold(truth, np.where(truth, 0.62, 0.57)) == pytest.approx(0.6)
+
+
+def test_regions_count_alike_whatever_their_size():
+    truth = np.zeros((1, 40, 40), bool)
+    truth[0, :20, :20] = truth[0, 30, 30] = True
+    rng = np.random.default_rng(0)
+    assert pro(truth, truth.astype(float)) == pytest.approx(1, abs=0.01)
+    large, small = truth.copy(), truth.copy()
+    large[0, 30, 30], small[0, :20, :20] = False, False
+    assert pro(truth, large + 0.0) == pytest.approx(pro(truth, small + 0.0), abs=0.05)
+    assert pro(truth, rng.random(truth.shape)) < 0.5
+    assert np.isnan(pro(np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4))))
+
+
+@pytest.mark.parametrize(("seed", "value"), [(0, 0.6030), (1, 0.5103), (2, 0.6166)])
+def test_pro_is_what_anomalib_2_7_says_of_the_same(seed, value):
+    rng, truth = np.random.default_rng(seed), np.zeros((3, 64, 64), bool)
+    truth[0, 5:15, 5:30] = truth[1, 40:60, 3:9] = truth[1, 2:5, 50:60] = True
+    scores = (truth * 0.4 + rng.random(truth.shape)).astype(np.float32) / 1.4
+    assert pro(truth, scores) == pytest.approx(value, abs=1e-3)
+
+
+def test_curves_of_a_small_case():
+    pytest.importorskip("sklearn")
+    found = curves("pixel", np.array([0, 0, 1, 1], bool), np.array([0.1, 0.4, 0.35, 0.8]))
+    assert found["pixel_auroc"] == pytest.approx(0.75)
+    assert found["pixel_ap"] == pytest.approx(0.8333, abs=1e-4)
+    assert found["pixel_f1"] == pytest.approx(0.8)
+    assert curves("image", np.ones(3, bool), np.ones(3)) == {}
+
+
+def test_accuracy_over_pictures_and_over_classes():
+    found = classified(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+    assert found == {"accuracy": 0.75, "class_accuracy": 0.5}
