@@ -79,7 +79,7 @@ def ours(making: Making) -> list[Item]:
     Raises:
         RLIError: The command failed; it has said why.
     """
-    return _by_command(making, OURS, "task=both")
+    return _by_command(making, OURS, _photographs(making), "task=both")
 
 
 def by_example(making: Making) -> list[Item]:
@@ -88,12 +88,16 @@ def by_example(making: Making) -> list[Item]:
     Raises:
         RLIError: The command failed; it has said why.
     """
-    pool = rewritten(making.folder / "photographs", making.photos).resolve()
-    return _by_command(making, EXAMPLE, "task=edit", f"edit.example_pool={pool}")
+    photographs = _photographs(making)
+    return _by_command(making, EXAMPLE, photographs, "task=edit", f"edit.example_pool={photographs}")
 
 
-def _by_command(making: Making, maker: str, *more: str) -> list[Item]:
-    photographs = rewritten(making.folder / "photographs", making.photos)
+def _photographs(making: Making) -> Path:
+    """A list of what may be learned from, as the command reads it."""
+    return rewritten(making.folder / "photographs", making.photos).resolve()
+
+
+def _by_command(making: Making, maker: str, photographs: Path, *more: str) -> list[Item]:
     run = making.folder / ("run" if maker == OURS else maker.replace(" ", "_"))
     prompts = making.folder / "prompts.yaml"
     labels = dict.fromkeys([GOOD, *(photo.label for photo in making.photos)])
@@ -103,7 +107,7 @@ def _by_command(making: Making, maker: str, *more: str) -> list[Item]:
     write_whole(prompts, yaml.safe_dump(asked))
     placement = ["placement=pool"] if making.good and making.defective else []
     words = [
-        *("data=list", f"data.path={photographs.resolve()}", f"defect.prompts={prompts.resolve()}", *more),
+        *("data=list", f"data.path={photographs}", f"defect.prompts={prompts.resolve()}", *more),
         *("defect=custom", f"defect.name={making.words[0]}", f"defect.target={source_prompt(making.words[0])}"),
         f"defect.source={source_prompt(GOOD)}",
         *("export=segmentation", "tracking=off", f"out={run.resolve()}", *placement, *making.settings),
