@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
 from rli.method.records import EditSettings
-from rli.runs.config import build, keyed, read_config
+from rli.runs.config import build, card_settings, keyed, read_config
 from rli.runs.run import finish, work
 from rli.runs.shards import Shard
 from rli.store.failures import Failure, write_failure
@@ -117,3 +117,10 @@ def test_a_data_set_has_edit_defaults_of_its_own_and_what_is_typed_wins():
     assert edit() == EditSettings(cross=1.0, replace=0.8, fresh=0.0)
     assert edit("export=coco") == EditSettings(cross=0.4, replace=0.0, fresh=0.5)
     assert edit("export=coco", "edit.cross=1", "edit.fresh=0") == EditSettings(cross=1.0, replace=0.0, fresh=0.0)
+
+
+def test_a_card_says_how_edits_are_made_and_not_where_an_example_lies():
+    cfg = composed("model=mini", "data=sample", "out=run", "export=coco", "edit.example=/home/someone/ours.png")
+    said = card_settings(OmegaConf.to_container(cfg, resolve=True))
+    assert said["edit"]["cross"] == 0.4 and said["edit"]["example_strength"] == 1.0
+    assert "someone" not in str(said)

@@ -102,8 +102,10 @@ def test_what_is_made_from_a_test_photograph_is_refused(alone, tmp_path):
             "placement": json.dumps([{"from": "blob"}, {"from": leak.name}]),
             "hashes": {leak.name: leak.sha256()},
         }
-        with pytest.raises(RLIError, match=leak.name):
-            refuse_leaks([Item(leak.file, "edit", "x", "x", label="hole", facts=masked)], sides)
+        by_example = {"sha256": sides.train[0].sha256(), "example": leak.sha256()}
+        for facts in (masked, by_example):
+            with pytest.raises(RLIError, match=leak.name):
+                refuse_leaks([Item(leak.file, "edit", "x", "x", label="hole", facts=facts)], sides)
     unknown = Item(alone[0].file, "edit", "x", "x", label="hole", facts={"sha256": "0" * 64})
     with pytest.raises(RLIError, match="nobody knows"):
         refuse_leaks([unknown], sides)

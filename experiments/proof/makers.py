@@ -28,7 +28,7 @@ from rli.photos.paste import bounds
 from rli.photos.photo import GOOD, Photo
 from rli.progress import shown
 
-OURS, PASTED, INPAINTED, LEDITS = "ours", "copy and paste", "masked inpainting", "LEDITS++"
+OURS, EXAMPLE, PASTED, INPAINTED, LEDITS = "ours", "by example", "copy and paste", "masked inpainting", "LEDITS++"
 # Copies that are pasted for each defective photograph.
 COPIES = 5
 # Pixels that a region lies around a defect, and that are cut out around one.
@@ -79,7 +79,26 @@ def ours(making: Making) -> list[Item]:
     Raises:
         RLIError: The command failed; it has said why.
     """
-    photographs, run = rewritten(making.folder / "photographs", making.photos), making.folder / "run"
+    return _by_command(making, OURS, _photographs(making), "task=both")
+
+
+def by_example(making: Making) -> list[Item]:
+    """As `ours`, without reconstructions; each edit has a defect of another training photograph as its example.
+
+    Raises:
+        RLIError: The command failed; it has said why.
+    """
+    photographs = _photographs(making)
+    return _by_command(making, EXAMPLE, photographs, "task=edit", f"edit.example_pool={photographs}")
+
+
+def _photographs(making: Making) -> Path:
+    """A list of what may be learned from, as the command reads it."""
+    return rewritten(making.folder / "photographs", making.photos).resolve()
+
+
+def _by_command(making: Making, maker: str, photographs: Path, *more: str) -> list[Item]:
+    run = making.folder / ("run" if maker == OURS else maker.replace(" ", "_"))
     prompts = making.folder / "prompts.yaml"
     labels = dict.fromkeys([GOOD, *(photo.label for photo in making.photos)])
     asked = {
@@ -88,7 +107,7 @@ def ours(making: Making) -> list[Item]:
     write_whole(prompts, yaml.safe_dump(asked))
     placement = ["placement=pool"] if making.good and making.defective else []
     words = [
-        *("data=list", f"data.path={photographs.resolve()}", f"defect.prompts={prompts.resolve()}", "task=both"),
+        *("data=list", f"data.path={photographs}", f"defect.prompts={prompts.resolve()}", *more),
         *("defect=custom", f"defect.name={making.words[0]}", f"defect.target={source_prompt(making.words[0])}"),
         f"defect.source={source_prompt(GOOD)}",
         *("export=segmentation", "tracking=off", f"out={run.resolve()}", *placement, *making.settings),
@@ -97,10 +116,10 @@ def ours(making: Making) -> list[Item]:
         status = command(words)
     if status:
         raise RLIError("the images could not be made; the line above says why")
-    return read_manifest(run)
+    return read_manifest(run, maker)
 
 
-def read_manifest(run: Path) -> list[Item]:
+def read_manifest(run: Path, maker: str) -> list[Item]:
     """A run's reconstructions and edits, each with what the manifest says of it and whether the gate kept it."""
     rows = pd.read_csv(run / "manifest.csv", keep_default_na=False)
     hashes = dict(zip(rows["photo"], rows["sha256"], strict=True))
@@ -112,7 +131,8 @@ def read_manifest(run: Path) -> list[Item]:
             "sha256": row.sha256,
             "placement": row.placement,
             "hashes": hashes,
-            "maker": OURS,
+            "maker": maker,
+            "example": row.example_sha256,
             "kept": str(row.kept) == "True",
             "from": labels[row.photo],
             "recognised": float(row.recognised_margin or "nan"),

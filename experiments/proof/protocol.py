@@ -77,7 +77,7 @@ def refuse_leaks(items: Iterable[Item], sides: Divided) -> None:
 
     Args:
         items: The images to learn from; their facts name the hash of the photograph that each was made from (sha256),
-            and the photographs whose masks or pixels were taken (placement), as in a manifest.
+            the photographs whose masks or pixels were taken (placement), and its example, as in a manifest.
         sides: The photographs.
 
     Raises:
@@ -86,7 +86,8 @@ def refuse_leaks(items: Iterable[Item], sides: Divided) -> None:
     known = {photo.sha256(): photo for photo in sides.train}
     others = {photo.sha256(): photo for photo in (*sides.held_out, *sides.test)}
     for item in items:
-        taken = [item.facts.get("sha256", ""), *_donors(item)]
+        example = item.facts.get("example")
+        taken = [item.facts.get("sha256", ""), *_donors(item), *([example] if example else [])]
         for source in taken:
             if source in others:
                 raise RLIError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.proof.makers import INPAINTED, LEDITS, OURS, PASTED
+from experiments.proof.makers import EXAMPLE, INPAINTED, LEDITS, OURS, PASTED
 from experiments.proof.photographs import original
 from experiments.proof.protocol import Divided, refuse_leaks
 from rli.datasets.annotations import Item
@@ -77,7 +77,7 @@ def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
         *(Row("placed", placed), Row("placed, no gate", placed, gate=False)),
         *(Row(BOTH if ratio == RATIO else f"{BOTH}, ratio {ratio:g}", by(OURS), ratio) for ratio in RATIOS),
         *(Row(f"{BOTH}, no gate", by(OURS), gate=False), Row(f"{BOTH}, recognised", recognised)),
-        *(Row(INPAINTED, by(INPAINTED)), Row(LEDITS, by(LEDITS))),
+        *(Row(EXAMPLE, by(EXAMPLE)), Row(INPAINTED, by(INPAINTED)), Row(LEDITS, by(LEDITS))),
     ]
     return {row.name: row for row in found}
 

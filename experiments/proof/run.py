@@ -15,7 +15,7 @@ import torch
 
 from experiments import harness
 from experiments.proof import makers
-from experiments.proof.makers import INPAINTED, LEDITS, Making
+from experiments.proof.makers import EXAMPLE, INPAINTED, LEDITS, Making
 from experiments.proof.networks import IMAGENET, SCRATCH
 from experiments.proof.photographs import WORDS, drawn, real
 from experiments.proof.protocol import Divided, divided
@@ -251,7 +251,7 @@ def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, ro
     """The synthetic images of the training photographs that rows of these names need."""
     side, steps = side_of(asked), asked.size.steps
     making = Making(sides.train, words, place / "made", asked.settings, steps, side)
-    made = [*makers.ours(making), *makers.pasted(making)]
+    made = [*makers.ours(making), *makers.pasted(making), *(makers.by_example(making) if EXAMPLE in rows else ())]
     wanted = [maker for maker in (INPAINTED, LEDITS) if maker in rows]
     model = loaded(asked) if wanted else None
     return made + [item for maker in wanted if model for item in makers.peers(making, model, maker)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from rli.cli.errors import is_mendable, one_line, print_error
+from rli.cli.errors import one_line, status_of
 from rli.cli.settings import plain
 from rli.cli.typed import as_hydra_reads
 from rli.errors import RLIError
@@ -27,21 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-browser", action="store_true", help="only say where the page is")
     given = parser.parse_args(arguments)
     try:
-        if find_spec("gradio") is None:
-            raise RLIError('the page needs the library gradio: pip install "rli[app]"')
-        from rli.app.serve import serve
-        from rli.app.workbench import Workbench
-
-        bench = Workbench.open(given.settings, composed, given.folder)
-        serve(bench, port=given.port, opens_browser=not given.no_browser)
+        return status_of(lambda: _serve(given))
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
-        if not is_mendable(error):
-            raise
-        print_error(one_line(error))
-        return 2
-    return 0
+
+
+def _serve(given: argparse.Namespace) -> None:
+    if find_spec("gradio") is None:
+        raise RLIError('the page needs the library gradio: pip install "rli[app]"')
+    from rli.app.serve import serve
+    from rli.app.workbench import Workbench
+
+    bench = Workbench.open(given.settings, composed, given.folder)
+    serve(bench, port=given.port, opens_browser=not given.no_browser)
 
 
 def composed(arguments: Sequence[str]) -> dict[str, Any]:

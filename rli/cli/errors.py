@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
@@ -43,6 +43,18 @@ def print_on_any_terminal() -> None:
 def is_mendable(error: BaseException) -> bool:
     """Whether the user can correct it: a bad value, file or combination, a full disk, or too little memory."""
     return isinstance(error, (RLIError, OSError, MemoryError, OmegaConfBaseException))
+
+
+def status_of(work: Callable[[], object]) -> int:
+    """A command's exit status: 0, or 2 after one line where the user can correct what went wrong."""
+    try:
+        work()
+    except Exception as error:
+        if not is_mendable(error):
+            raise
+        print_error(one_line(error))
+        return 2
+    return 0
 
 
 def wants_traceback() -> bool:

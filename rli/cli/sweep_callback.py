@@ -11,7 +11,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from rli.cli.errors import is_mendable, one_line, print_error
+from rli.cli.errors import one_line, print_error, status_of
 from rli.cli.settings import plain
 from rli.errors import RLIError
 
@@ -73,11 +73,4 @@ def gather(config: DictConfig, folder: Path) -> int:
     from rli.runs.run import gather as gather_jobs
 
     settings = OmegaConf.masked_copy(config, ["model", "tracking", "report"])
-    try:
-        gather_jobs(plain(settings), folder)
-    except Exception as error:
-        if not is_mendable(error):
-            raise
-        print_error(one_line(error))
-        return 2
-    return 0
+    return status_of(lambda: gather_jobs(plain(settings), folder))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from rli.photos.placement_settings import PLACEMENTS, Placement
 from rli.photos.sources import READERS, Photo, PhotoSource, photos
 from rli.photos.windows import WindowSettings
 from rli.runs.class_prompts import Prompts, read_prompts
-from rli.runs.edit_settings import SMALL, edit_of, edit_settings, example_settings, examples_of
+from rli.runs.edit_settings import SMALL, edit_of, example_settings, examples_of
 from rli.runs.groups import build, keyed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
@@ -328,7 +328,7 @@ def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What a data set's card says of the settings."""
     lora = [str(parse_lora(one)) for one in _listed(cfg["model"]["lora"])]
     facts = {"model": cfg["model"]["name"], **({"lora": lora} if lora else {})}
-    said = {**{name: cfg[name] for name in ON_CARD}, "edit": edit_settings(cfg)}
+    said = {**{name: cfg[name] for name in ON_CARD}, "edit": asdict(edit_of(cfg))}
     return {**facts, **said, "seed": cfg["runtime"]["seed"]}
 
 
