@@ -230,7 +230,7 @@ def tokenizer_at_hand(name: str, weights: str | None) -> Any:
         else:
             return None
         # Where there is no folder it would make a tokenizer that knows two tokens.
-        with _quietly():
+        with quietly():
             return CLIPTokenizer.from_pretrained(folder, local_files_only=True) if folder.is_dir() else None
     except Exception:  # loading the model will say what is wrong
         return None
@@ -308,7 +308,7 @@ def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
     reason: Exception | None = None
     for loader in loaders:
         try:
-            with _quietly():
+            with quietly():
                 return loader()
         except (MemoryError, RLIError):
             raise
@@ -320,7 +320,7 @@ def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without the libraries' bars over a second's loading and their advice; downloads keep their own bar."""
     import diffusers
     import transformers

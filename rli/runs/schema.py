@@ -156,6 +156,7 @@ class RecognitionChoice:
     levels: Sequence[float]
     noises: int
     prompts: Sequence[str]
+    clip: str | None
 
 
 @dataclass(frozen=True)
