@@ -101,6 +101,7 @@ def measure(
         key=job.key(read.photo),
         made={"model": job.model, "model_hash": model.fingerprint, "version": __version__}
         | ({"lora": " ".join(model.lora)} if model.lora else {})
+        | ({"quantized": " ".join(model.quantized)} if model.quantized else {})
         | ({"placement": read.placed} if read.placed else {}),
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,

@@ -125,6 +125,7 @@ class ModelChoice:
     vae: str | None
     lora: Sequence[str] | str
     prediction: Literal["epsilon", "v_prediction"] | None
+    quantize: Sequence[str] | str
     resolutions: str
 
 
