@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,12 @@ def embed(folder: Path, name: str, text: str, page: str = "README.md") -> None:
     if file.is_file() and begin in (before := file.read_text()):
         head, rest = before.split(begin)
         write_whole(file, f"{head}{begin}\n{text}\n\n{end}{rest.split(end)[1]}")
+
+
+def without_folder(names: Sequence[str]) -> list[str]:
+    """Names, such as those of photographs that were listed by their paths, without the folder that they all lie in."""
+    folder = commonpath([str(Path(name).parent) for name in names]) if names else ""
+    return [str(Path(name).relative_to(folder)) for name in names]
 
 
 def write_csv(path: Path, rows: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Target, TokenMap
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.columns import ORIGINAL, Row
+from rli.models.mini import WEIGHTS
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.photo import Photo
 from rli.runs.job import Job
@@ -145,3 +146,20 @@ class InMemory(Photo):
 def photographs(image: Tensor, count: int) -> list[Photo]:
     """Photographs p0, p1, … of one (1,3,H,W) image, each moved eight pixels further to the right."""
     return [InMemory(f"p{k}", image=image.roll(8 * k, 3)) for k in range(count)]
+
+
+def write_clip(folder: Path, seed: int = 0) -> Path:
+    """A CLIP with random weights as transformers writes it, of 32 pixels, with the miniature's vocabulary."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer", local_files_only=True)
+    torch.manual_seed(seed)
+    widths = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length, **ends, **widths}
+    vision = {"image_size": 32, "patch_size": 8, **widths}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
+    pictures = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    CLIPProcessor(pictures, tokenizer).save_pretrained(folder)
+    return folder

@@ -22,7 +22,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.recognition import Recognition, prediction_errors
+from rli.method.recognition import Recognition, competing, prediction_errors
 from rli.method.records import EditSettings
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
@@ -129,7 +129,8 @@ def carried_out(model: Model, work: Work, photo: torch.Tensor, device: torch.dev
             looks = [Example(one, region.T, editing.reconstruct(model, one)) for one in reversed(done)]
             masks = {"masks": [region, region], "examples": [[look] * len(TARGETS) for look in looks]}
         edits = editing.edit_batch(model, done, TARGETS, EditSettings(**work.editing), batch=3, **masks)
-        errors = prediction_errors(model, edits[0][0].image, TARGETS, region, Recognition((0.5,)))
+        among = competing(model, TARGETS, (64, 64))
+        errors = prediction_errors(model, edits[0][0].image, among.text, region, Recognition((0.5,)))
         out = [editing.vae_round_trip(model, done[0]), torch.tensor(errors)]
     finally:
         for hook in hooks:

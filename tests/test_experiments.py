@@ -197,8 +197,11 @@ def test_memory(tmp_path, typed, capsys, monkeypatch):
 
 def test_savings(typed, tmp_path, capsys):
     typed(savings, "--model", "mini", "--sizes", 128, "--out", tmp_path)
-    none, *alone, together = capsys.readouterr().out.splitlines()[-len(savings.SAVINGS) - 1 :]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    none, *alone, together = lines[: len(savings.SAVINGS) + 1]
     assert none.startswith("| none |") and len(alone) == 6 and "gradient checkpointing, photographs" in together
+    most = next(line for line in lines if line.startswith("| model.quantize=nf4, all of the above |"))
+    assert all(float(a) <= float(b) for a, b in zip(most.split("|")[2:4], together.split("|")[2:4], strict=True))
 
 
 def test_speed(tmp_path, typed):

@@ -15,6 +15,7 @@ from rli.models.base_models import MINI
 from rli.models.loading import check_weights, load, load_parts
 from rli.models.lora import Lora, check_lora, fuse, parse_lora
 from rli.models.parts import Parts
+from rli.models.quantized import KINDS, Kind
 
 pytestmark = pytest.mark.integration
 
@@ -209,17 +210,22 @@ def test_what_is_no_lora_of_this_model_is_refused(parts, before, tmp_path):
         parse_lora("a.safetensors:1000")
 
 
-def test_the_command_adds_loras_and_the_data_set_names_them(before, tmp_path):
+def test_the_command_adds_loras_and_the_data_set_names_them(before, tmp_path, monkeypatch):
+    monkeypatch.setitem(KINDS, "int8", Kind("torch", ("cpu",), lambda part, device: None))  # it is the names that count
     for k in range(2):
         layers = drawn(before.unet, ATTENTION, seed=k)
         single_files.write(tmp_path / f"{k}.safetensors", kohya("lora_unet", layers))
     where = (f"runtime.cache={tmp_path / 'cache'}", f"hydra.run.dir={tmp_path / 'run'}")
     lora = f"model.lora=[{tmp_path / '0.safetensors'}:0.01,{tmp_path / '1.safetensors'}:-0.02]"
-    folder = run(*QUICK, *SMALL, "defect=rust", "export=imagefolder", lora, *where).folder
+    folder = run(
+        *QUICK, *SMALL, "defect=rust", "export=imagefolder", lora, "model.quantize=text_encoders:int8", *where
+    ).folder
     manifest = pd.read_csv(folder / "manifest.csv").set_index("kind")
     assert manifest.loc["edit", "lora"] == "0.safetensors:0.01 1.safetensors:-0.02"
+    assert manifest.loc["edit", "quantized"] == "text_encoders:int8"
     assert manifest.loc["edit", "model_hash"] != load("mini", device="cpu").fingerprint
-    assert "0.safetensors:0.01" in (folder / "README.md").read_text().replace("\\", "")
+    card = (folder / "README.md").read_text().replace("\\", "")
+    assert "0.safetensors:0.01" in card and "text_encoders:int8" in card
 
 
 def test_the_command_refuses_a_file_that_is_not_there():

@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 import torch
 from builders import box, grey, noise, write_images
-from transformers import ViTConfig, ViTModel
+from torch import nn
+from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
+from experiments import harness
+from experiments.classification.__main__ import loss_of
 from experiments.evaluate.page import Seen, precision_and_recall
 from experiments.proof.answer import answer
-from experiments.proof.generation import mask_fidelity
+from experiments.proof.generation import dinov2_features, frechet_distance, mask_fidelity
 from experiments.proof.makers import COPIES, INPAINTED, OURS, PASTED, Making, copied, pasted
-from experiments.proof.photographs import drawn, original, real, rewritten
+from experiments.proof.photographs import drawn, listed, original, real, rewritten
 from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
 from experiments.proof.protocol import divided, refuse_leaks
 from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
@@ -22,7 +25,7 @@ from experiments.proof.scores import best_threshold, classified, curves, interse
 from experiments.proof.training import Epoch, best_epochs
 from rli.datasets.annotations import Item, Region
 from rli.errors import RLIError
-from rli.images import write_png
+from rli.images import read_picture, write_png
 from rli.photos.photo import GOOD, Photo
 from rli.photos.sources import photos
 
@@ -81,12 +84,25 @@ def test_equal_files_and_photographs_that_look_alike_are_on_one_side(tmp_path):
         assert together == same
 
 
+def test_a_list_s_column_says_which_photographs_belong_together(alone, tmp_path):
+    rows = [(str(photo.file), "", photo.label, "", f"part {k % 5}") for k, photo in enumerate(alone)]
+    sides = divided(listed(tmp_path / "list.csv", rows))
+    parts = [{photo.group for photo in side} for _, side in sides.sides()]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 5
+
+
 def test_photographs_with_splits_of_their_own_keep_them(tmp_path):
     found = drawn(tmp_path, 8, 10, 32)
     sides = divided(found)
     assert {photo.split for photo in (*sides.train, *sides.held_out)} == {"train"}
     assert {photo.split for photo in sides.test} == {"test"} and len(sides.test) == 10
     assert sum(photo.label == GOOD for photo in sides.test) == 2
+
+
+def test_drawn_photographs_of_another_size_are_drawn_again(tmp_path):
+    first = [photo.sha256() for photo in drawn(tmp_path, 4, 5, 32)]
+    assert [photo.sha256() for photo in drawn(tmp_path, 4, 5, 32)] == first
+    assert read_picture(drawn(tmp_path, 4, 5, 48)[0].file).size == (48, 48)
 
 
 def test_what_is_made_from_a_test_photograph_is_refused(alone, tmp_path):
@@ -214,6 +230,43 @@ def test_a_label_is_held_against_every_pixel_that_changed(tmp_path):
         item = Item(tmp_path / "edit.png", "edit", "p", "p", label="rust", regions=regions)
         fidelity = mask_fidelity(item, Photo("p", tmp_path / "photo.png"))
         assert fidelity == pytest.approx(value, abs=0.07)
+
+
+def test_the_frechet_distance_of_moved_and_of_stretched_features():
+    pytest.importorskip("torch_fidelity")
+    features = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).double()
+    shift = torch.arange(6).double()
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(features + shift, features) == pytest.approx(55, abs=1e-6)  # 0 + 1 + 4 + 9 + 16 + 25
+    # Of normal distributions with covariances S and k²S it is (k - 1)² times the trace of S, and the means' distance.
+    expected = 4 * features.T.cov().trace() + (2 * features.mean(0)).square().sum()
+    assert frechet_distance(3 * features, features) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_dinov2_s_features_are_its_class_token_s(tmp_path):
+    for k in range(3):
+        write_images(tmp_path, f"{k}.png", image=noise(64, 64, seed=k))
+    torch.manual_seed(0)
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=224, patch_size=56)
+    network, files = Dinov2Model(config).eval(), [tmp_path / f"{k}.png" for k in range(3)]
+    found = dinov2_features(network, files)
+    assert found.shape == (3, 16) and found.dtype == torch.float64
+    torch.testing.assert_close(found[1:2], dinov2_features(network, files[1:2]), check_dtype=False)
+
+
+@pytest.mark.parametrize("row", ["augmented", "MixUp", "CutMix"])
+def test_mixed_pictures_cost_a_network_that_knows_nothing_what_plain_ones_do(row):
+    torch.manual_seed(0)
+    loss = loss_of(rows(("crack",), classes=True)[row], 4)
+    knows_nothing = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    nn.init.zeros_(knows_nothing[1].weight), nn.init.zeros_(knows_nothing[1].bias)
+    batch = [torch.randn(8, 3, 8, 8), torch.arange(8) % 4]
+    assert loss(knows_nothing, batch).item() == pytest.approx(np.log(4))
+
+
+def test_names_without_the_folder_that_all_lie_in():
+    assert harness.without_folder(["a/b/0~1/rust", "a/b/1~2/rust"]) == ["0~1/rust", "1~2/rust"]
+    assert harness.without_folder(["plate", "sheet"]) == ["plate", "sheet"] and harness.without_folder([]) == []
 
 
 def test_both_readings_of_the_background():

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
-from builders import box, job, targets, write_surface
+from builders import box, job, targets, write_clip, write_surface
 from command import QUICK, SMALL, run
 
 from rli.errors import RLIError
 from rli.images import to_tensor
 from rli.keys import LATER, key_of
-from rli.method.recognition import Recognition, prediction_errors, recognise, recognised
+from rli.method.recognition import Recognition, competing, prediction_errors, recognise, recognised
 from rli.models import vae
 from rli.models.loading import load
 from rli.models.mini.surfaces import UNSEEN, surface
@@ -34,11 +34,11 @@ def mini():
 
 def test_the_error_of_a_prompt_is_that_of_the_noise_predicted_in_the_region(mini):
     image, region = to_tensor(surface(UNSEEN, ("rust",), 64, 64).image), box(64, 64)
-    (error,) = prediction_errors(mini, image, PROMPTS[1:2], region, Recognition((0.5,)), seed=3)
+    text = encode_prompts(mini, PROMPTS[1:2], (64, 64))
+    (error,) = prediction_errors(mini, image, text, region, Recognition((0.5,)), seed=3)
     latent, level = vae.encode(mini, image), round(0.5 * (len(mini.abar) - 1))
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(3))
     noisy = mini.abar[level] ** 0.5 * latent + (1 - mini.abar[level]) ** 0.5 * noise
-    text = encode_prompts(mini, PROMPTS[1:2], (64, 64))
     with torch.no_grad():
         said = mini.predict(noisy, Step(0, 1, level, level, level), text, "here")
     half = latent.shape[-1] // 2
@@ -48,19 +48,20 @@ def test_the_error_of_a_prompt_is_that_of_the_noise_predicted_in_the_region(mini
 def test_prompts_do_not_depend_on_those_beside_them(mini):
     image, region = to_tensor(surface(UNSEEN + 1, ("dent",), 64, 64).image), box(64, 64)
     many = [f"photo of a {word} image" for word in "abcdefghi"]  # more than are predicted with together
-    together = prediction_errors(mini, image, [*PROMPTS, *many], region, Recognition((0.3,)), batch=5)
-    assert together[:4] == pytest.approx(prediction_errors(mini, image, PROMPTS, region, Recognition((0.3,))), rel=1e-4)
+    texts = (competing(mini, prompts, (64, 64)).text for prompts in ([*PROMPTS, *many], PROMPTS))
+    together, alone = (prediction_errors(mini, image, text, region, Recognition((0.3,)), batch=5) for text in texts)
+    assert together[:4] == pytest.approx(alone, rel=1e-4)
 
 
 def test_most_drawn_defects_are_recognised(mini):
     side = mini.unet.config.sample_size * mini.pixels_per_latent
-    right = []
-    for k in range(8):
+    right, among = [], competing(mini, PROMPTS, (side, side))
+    for k in range(6):
         drawn = surface(UNSEEN + 300 + k, (PROMPTS[k % 4].split()[3],), side, side)
-        found = recognise(mini, to_tensor(drawn.image), PROMPTS[k % 4], PROMPTS, drawn.mask, Recognition())
+        found = recognise(mini, to_tensor(drawn.image), PROMPTS[k % 4], among, drawn.mask, Recognition())
         assert (found.rank == 1) == (found.margin > 0)
         right.append(found.rank == 1)
-    assert sum(right) >= 6
+    assert sum(right) >= 4
 
 
 def test_rank_and_margin():
@@ -72,8 +73,9 @@ def test_rank_and_margin():
 
 def test_nothing_is_recognised_where_nothing_was_to_change(mini):
     image = to_tensor(surface(UNSEEN, (), 64, 64).image)
-    assert recognise(mini, image, PROMPTS[0], PROMPTS, np.zeros((64, 64), bool), Recognition()) is None
-    assert recognise(mini, image, PROMPTS[0], PROMPTS[:1], box(64, 64), Recognition()) is None
+    every, one = (competing(mini, prompts, (64, 64)) for prompts in (PROMPTS, [PROMPTS[0]] * 2))
+    assert recognise(mini, image, PROMPTS[0], every, np.zeros((64, 64), bool), Recognition()) is None
+    assert recognise(mini, image, PROMPTS[0], one, box(64, 64), Recognition()) is None
 
 
 def test_the_gate_may_ask_for_a_margin():
@@ -105,18 +107,31 @@ def test_keys_of_what_was_made_before_stay_what_they_were(tmp_path):
         replace(plain, selection=Selection(Gate(min_recognised_margin=0.0)))
 
 
-def test_a_run_says_what_is_recognised_and_the_gate_rejects_what_is_not(tmp_path):
-    write_surface(tmp_path / "plate.png")
-    own = (*QUICK, *SMALL, "data=image", f"data.path={tmp_path / 'plate.png'}", "defect=rust", "inversion=direct")
+def test_a_run_says_what_is_recognised_and_the_gate_rejects_what_is_not(tmp_path, monkeypatch):
+    encoded = []
+
+    def noted(model, prompts, *more):
+        encoded.append(prompts)
+        return encode_prompts(model, prompts, *more)
+
+    monkeypatch.setattr("rli.method.recognition.encode_prompts", noted)
+    for name in ("plate", "sheet"):
+        write_surface(tmp_path / "photos" / f"{name}.png")
+    own = (*QUICK, *SMALL, "data=folder", f"data.path={tmp_path / 'photos'}", "defect=rust", "inversion=direct")
     own += ("export=imagefolder", "recognition=on", 'recognition.prompts=["photo of a clean image"]')
+    own += (f"recognition.clip={write_clip(tmp_path / 'clip')}", "dataset.gate.min_clip_margin=150")
     answer = run(*own, "dataset.gate.min_recognised_margin=900", "dataset.max_retries=0", f"out={tmp_path / 'out'}")
     with (answer.folder / "manifest.csv").open() as file:
-        (edit,) = [row for row in csv.DictReader(file) if row["kind"] == "edit"]
-    assert edit["kept"] == "False" and "over what else the model sees is below" in edit["reason"]
-    assert int(float(edit["recognised_rank"])) in (1, 2, 3)
-    assert (int(float(edit["recognised_rank"])) == 1) == (float(edit["recognised_margin"]) > 0)
+        edits = [row for row in csv.DictReader(file) if row["kind"] == "edit"]
+    assert len(edits) == 2 and [len(prompts) for prompts in encoded] == [3]  # once, for every edit of every photograph
+    for edit in edits:
+        assert edit["kept"] == "False" and "over what else the model sees is below" in edit["reason"]
+        assert "CLIP's margin of" in edit["reason"]
+        for judge in ("recognised", "clip"):
+            rank, margin = int(float(edit[f"{judge}_rank"])), float(edit[f"{judge}_margin"])
+            assert rank in (1, 2, 3) and (rank == 1) == (margin > 0)
     page = (answer.folder / "report.html").read_text()
-    assert "Recognised as wanted" in page
+    assert "Recognised as wanted" in page and "Recognised by CLIP" in page
 
 
 @pytest.mark.parametrize(

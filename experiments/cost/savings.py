@@ -1,15 +1,19 @@
 """What each memory saving is worth, by the estimate that runs are planned with: `python -m experiments.cost.savings`.
 
 The base models' real shapes on PyTorch's meta device, where tensors have no data: neither weights nor a GPU are needed.
+Weights in 8 bits need torchao, which is asked how it rounds and what it keeps; those in 4 bits are counted.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from experiments.harness import embed, markdown, options
@@ -19,12 +23,14 @@ from rli.models.checkpoint import Origin
 from rli.models.device import DTYPES
 from rli.models.diffusion import Model
 from rli.models.noise_schedule import read_schedule
+from rli.models.quantized import KINDS
 from rli.models.single_file import tokenizer_of
-from rli.runs.memory_estimate import Footprint, measure
+from rli.runs.memory_estimate import Footprint, measure, weight_bytes
 from rli.runs.memory_plan import EDITING, INVERTING, Plan, described, estimate
 
 # As many as `experiments.cost.memory` asks for.
 GENEROUS = Plan(photos=2, targets=4)
+MOST = Plan(photos=1, targets=1, encoders_on_device=False, checkpointing=True, offload=True, vae_tiling=True)
 SAVINGS = (
     replace(GENEROUS, encoders_on_device=False),
     replace(GENEROUS, checkpointing=True),
@@ -32,8 +38,10 @@ SAVINGS = (
     replace(GENEROUS, targets=1),
     replace(GENEROUS, offload=True),
     replace(GENEROUS, vae_tiling=True),
-    Plan(photos=1, targets=1, encoders_on_device=False, checkpointing=True, offload=True, vae_tiling=True),
+    MOST,
 )
+# Bits of a weight in nf4: its own, a scale of 8 bits for each 64, and for each 256 of those a scale in float32.
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 
 
 def shapes_of(name: str, dtype: torch.dtype) -> Model:
@@ -62,10 +70,45 @@ def shapes_of(name: str, dtype: torch.dtype) -> Model:
         )
 
 
-def line(footprint: Footprint, plan: Plan) -> list[str]:
+def in_int8(model: Model) -> Model:
+    """The model with the weights of its UNet and text encoders in 8 bits; it is changed."""
+    for part in (model.unet, *model.text_encoders):
+        KINDS["int8"].apply(part, model.device)
+    return model
+
+
+def in_nf4(footprint: Footprint, model: Model) -> Footprint:
+    """With these weights in 4 bits, of which a graph keeps nothing beside them."""
+
+    def saved(part: nn.Module) -> int:
+        layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear)]
+        return sum(round(layer.weight.nbytes - layer.weight.numel() * NF4_BITS / 8) for layer in layers)
+
+    encoders = [weight_bytes(encoder) - saved(encoder) for encoder in model.text_encoders]
+    unet = footprint.unet - saved(model.unet)
+    return replace(footprint, unet=unet, encoders=sum(encoders), encoder=max(encoders))
+
+
+def line(footprint: Footprint, plan: Plan, weights: str = "") -> list[str]:
     """What is on, and the GB of both stages with it."""
     needed = [estimate(footprint, plan, stage) for stage in (INVERTING, EDITING)]
-    return [described(GENEROUS, plan) or "none", *(f"{bytes_ / 2**30:.1f}" for bytes_ in needed)]
+    told = ", ".join(
+        filter(None, (weights, "all of the above" if weights and plan == MOST else described(GENEROUS, plan)))
+    )
+    return [told or "none", *(f"{bytes_ / 2**30:.1f}" for bytes_ in needed)]
+
+
+def column(args: argparse.Namespace, size: int) -> list[list[str]]:
+    """All lines at one size."""
+    model, settings = shapes_of(args.model, DTYPES[args.dtype]), InversionSettings()
+    whole = measure(model, size, size, settings)
+    lines = [line(whole, plan) for plan in (GENEROUS, *SAVINGS)]
+    rounded = {"model.quantize=nf4": in_nf4(whole, model)}
+    if find_spec("torchao") is not None:
+        rounded["model.quantize=int8"] = measure(in_int8(model), size, size, settings)
+    for weights, footprint in rounded.items():
+        lines += [line(footprint, plan, weights) for plan in (GENEROUS, replace(GENEROUS, checkpointing=True), MOST)]
+    return lines
 
 
 def main() -> None:
@@ -73,10 +116,7 @@ def main() -> None:
     parser.add_argument("--model", default="sdxl", choices=sorted(BASE_MODELS))
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], help="pixels of a side")
     args = parser.parse_args()
-    model, columns = shapes_of(args.model, DTYPES[args.dtype]), []
-    for size in args.sizes:
-        footprint = measure(model, size, size, InversionSettings())
-        columns.append([line(footprint, plan) for plan in (GENEROUS, *SAVINGS)])
+    columns = [column(args, size) for size in args.sizes]
     head = ["Saving", *(f"{stage}, {size} pixels, GB" for size in args.sizes for stage in (INVERTING, EDITING))]
     lines = [[rows[0][0], *(cell for row in rows for cell in row[1:])] for rows in zip(*columns, strict=True)]
     about = f"{args.model}, {args.dtype}, 2 photographs inverted and 4 targets edited together, weights included"

@@ -27,7 +27,7 @@ from rli.runs.quality_gate import Gate, Scores, adjusted, reject_reason
 from rli.store.records import PhotoResult
 
 # What the model recognises is looked at in experiments/proof.
-SCORES = tuple(field.name for field in fields(Scores) if field.name != "recognised_margin")
+SCORES = tuple(field.name for field in fields(Scores) if not field.name.endswith("_margin"))
 # Limits that an edit can be asked for more of, by the score that each holds.
 FLOORS = {"strength": "min_strength", "difference": "min_difference", "share": "min_share"}
 DEFAULT, CHOSEN = "default", "chosen"

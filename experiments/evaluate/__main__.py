@@ -25,6 +25,8 @@ from rli.errors import RLIError
 TASKS = {task.name: task for task in (MASKS, CLASSES)}
 # Without generated images, and with them.
 ROWS = (REAL, AUGMENTED, "edits", "placed", BOTH, f"{BOTH}, recognised")
+# Trainings of each row, whatever the size: an answer needs their spread.
+SEEDS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_options(parser, sorted({name for task in TASKS.values() for name in task.networks}), Path("outputs/evaluation"))
     typed = parser.parse_intermixed_args(arguments)
     task = TASKS[typed.task]
-    typed.rows, typed.work = typed.rows or list(ROWS), typed.work or typed.out / "work"
+    typed.rows, typed.seeds = typed.rows or list(ROWS), typed.seeds or SEEDS
+    typed.work = typed.work or typed.out / "work"
     try:
         print(evaluate(task, asked_of(task, typed), typed.data))
     except RLIError as error:

@@ -1,7 +1,7 @@
 """What are the generated images like themselves? `python -m experiments.proof.generation --size small`.
 
 For each maker: whether a label says what changed (always); and, where their weights can be had, Inception score, KID
-and FID by torch-fidelity, and IC-LPIPS.
+and FID by torch-fidelity, FD-DINOv2 and IC-LPIPS.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from experiments import harness
@@ -26,6 +28,8 @@ from experiments.proof.protocol import divided
 from experiments.proof.rows import by, edits, placed
 from experiments.proof.run import DRAWN, Asked, add_options, asked_of, images, photographs, place_of, words_of
 from experiments.proof.scores import intersection_over_union
+from experiments.proof.training import MEAN, STD
+from experiments.proof.weights import DINOV2, is_at_hand
 from experiments.segmentation.__main__ import TASK
 from rli.datasets.annotations import Item, change_mask
 from rli.errors import RLIError
@@ -42,7 +46,18 @@ GROUPS: dict[str, Callable[[Item], bool]] = {
     "reconstructions": lambda item: item.kind == "reconstruction",
     **{maker: by(maker) for maker in (PASTED, INPAINTED, LEDITS)},
 }
-COLUMNS = ("mask_fidelity", "is", "kid", "fid", "ic_lpips")
+COLUMNS = ("mask_fidelity", "is", "kid", "fid", "fd_dinov2", "ic_lpips")
+# Pixels a side at which DINOv2 looks at pictures, and how many together.
+SEEN, BATCH = 224, 16
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The networks that can be had; None for those that cannot."""
+
+    lpips: Lpips | None = None
+    # transformers' Dinov2Model.
+    dinov2: nn.Module | None = None
 
 
 class Pictures(Dataset):
@@ -80,7 +95,7 @@ def distances(made: Sequence[Path], real: Sequence[Path]) -> dict[str, float]:
     subset = {"kid_subset_size": min(len(made), len(real), 1000)}
     try:
         told = calculate_metrics(**given, **subset, isc=True, kid=True, fid=True)
-    except (URLError, OSError) as error:
+    except OSError as error:
         print(f"no Inception score, KID and FID: their weights cannot be had ({error})", file=sys.stderr)
         return {}
     return {
@@ -88,6 +103,41 @@ def distances(made: Sequence[Path], real: Sequence[Path]) -> dict[str, float]:
         "kid": told["kernel_inception_distance_mean"],
         "fid": told["frechet_inception_distance"],
     }
+
+
+@torch.no_grad()
+def dinov2_features(network: nn.Module, files: Sequence[Path]) -> Tensor:
+    """(N,D) float64: what DINOv2's class token says of each picture, at SEEN pixels (Stein et al. 2023)."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    found = []
+    for batch in torch.utils.data.DataLoader(Pictures(files), BATCH):
+        small = F.interpolate(batch / 255, size=(SEEN, SEEN), mode="bicubic", antialias=True).clamp(0, 1)
+        found.append(network((small - mean) / std).pooler_output)
+    return torch.cat(found).double()
+
+
+def frechet_distance(made: Tensor, real: Tensor) -> float:
+    """Fréchet distance of two normal distributions that have the features' means and covariances (Dowson and Landau
+    1982), by torch-fidelity; (N,D) and (M,D) float64, of two pictures each at least."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    return fid_statistics_to_metric(*map(fid_features_to_statistics, (made, real)), verbose=False)[KEY_METRIC_FID]
+
+
+def fd_dinov2(made: Sequence[Path], real: Sequence[Path], network: nn.Module) -> float:
+    """FD-DINOv2 (Stein et al. 2023) of images beside real ones; NaN without torch-fidelity, or of fewer than two."""
+    if find_spec("torch_fidelity") is None or min(len(made), len(real)) < 2:
+        return float("nan")
+    return frechet_distance(*(dinov2_features(network, files) for files in (made, real)))
+
+
+def judges_at_hand() -> Judges:
+    """Those whose weights can be had; of DINOv2 a line says where it cannot."""
+    from transformers import Dinov2Model
+
+    # torch-fidelity has DINOv2 too, and runs code for it that it downloads; these are the same weights without.
+    dinov2 = Dinov2Model.from_pretrained(DINOV2, local_files_only=True).eval() if is_at_hand(DINOV2) else None
+    return Judges(load_lpips(), dinov2)
 
 
 def ic_lpips(made: Sequence[Path], real: Sequence[Path], lpips: Lpips) -> float:
@@ -102,20 +152,21 @@ def ic_lpips(made: Sequence[Path], real: Sequence[Path], lpips: Lpips) -> float:
     return float(np.mean(means)) if means else float("nan")
 
 
-def measured(made: Sequence[Item], photos: Mapping[str, Photo], lpips: Lpips | None) -> dict[str, float]:
+def measured(made: Sequence[Item], photos: Mapping[str, Photo], judges: Judges) -> dict[str, float]:
     """The figures of one maker's images.
 
     Args:
         made: The images, each made from one of the photographs.
         photos: By their hashes.
-        lpips: None where its weights cannot be had.
+        judges: The networks that can be had.
     """
     real = [photo.file for photo in photos.values() if photo.label != GOOD]
     files = [item.image for item in made]
     fidelity = [mask_fidelity(item, photos[item.facts["sha256"]]) for item in made if item.kind == "edit"]
     found = {"images": len(made), "mask_fidelity": float(np.mean(fidelity)) if fidelity else float("nan")}
     found |= distances(files, real)
-    return found | ({"ic_lpips": ic_lpips(files, real, lpips)} if lpips else {})
+    found |= {"fd_dinov2": fd_dinov2(files, real, judges.dinov2)} if judges.dinov2 else {}
+    return found | ({"ic_lpips": ic_lpips(files, real, judges.lpips)} if judges.lpips else {})
 
 
 def table_of(asked: Asked, data: str) -> pd.DataFrame:
@@ -124,11 +175,11 @@ def table_of(asked: Asked, data: str) -> pd.DataFrame:
     sides = divided(photographs(data, place, asked), asked.group, near=data != DRAWN)
     made = images(sides, words_of(asked, sides), place, asked, set(asked.rows or ()))
     photos = {photo.sha256(): photo for photo in sides.train}
-    lpips, rows = load_lpips(), []
+    judges, rows = judges_at_hand(), []
     for name, wants in GROUPS.items():
         own = [item for item in made if wants(item) and item.facts.get("kept", True)]
         if own:
-            rows.append({"data": data.partition("=")[0], "maker": name, **measured(own, photos, lpips)})
+            rows.append({"data": data.partition("=")[0], "maker": name, **measured(own, photos, judges)})
     return pd.DataFrame(rows, columns=["data", "maker", "images", *COLUMNS])
 
 

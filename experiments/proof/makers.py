@@ -23,6 +23,7 @@ from rli.datasets.annotations import Item, Region, change_mask
 from rli.errors import RLIError
 from rli.files import write_whole
 from rli.images import read_mask_full, to_tensor, to_uint8, write_png
+from rli.keys import key_of
 from rli.models.diffusion import Model
 from rli.photos.paste import bounds
 from rli.photos.photo import GOOD, Photo
@@ -147,7 +148,8 @@ def pasted(making: Making) -> list[Item]:
     for k, donor in enumerate(making.defective if good else []):
         for copy in range(COPIES):
             rng = np.random.default_rng([k, copy])
-            onto, file = good[rng.integers(len(good))], making.folder / "pasted" / f"{k:04d}-{copy}.png"
+            onto = good[rng.integers(len(good))]
+            file = making.folder / "pasted" / f"{key_of(donor.stamp, onto.stamp, k, copy)}.png"
             if not file.is_file():
                 image, mask = copied(rng, donor.picture().rgb, donor.truth_full(), onto.picture().rgb)
                 write_png(file.with_name(f"{file.stem}_mask.png"), mask)
@@ -193,7 +195,8 @@ def peers(making: Making, model: Model, maker: str) -> list[Item]:
     items, side = [], (making.side, making.side)
     for k, photo in enumerate(shown(making.defective, maker)):
         wanted = target_prompts(photo.label, making.words)
-        files = [making.folder / maker.replace(" ", "_") / f"{k:04d}-{word}.png" for word in wanted]
+        key = key_of(photo.stamp, model.fingerprint, making.steps, making.side, wanted, k)
+        files = [making.folder / maker.replace(" ", "_") / f"{key}-{word}.png" for word in wanted]
         back = to_uint8(photo.read(*side))
         region = ndimage.binary_dilation(photo.truth(*side), iterations=GROWN)
         if not all(file.is_file() for file in files):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.error import URLError
-
 from torch import Tensor, nn
 from torchvision import models
 
@@ -55,7 +53,7 @@ def classifier(name: str, classes: int, weights: str) -> nn.Module:
         return CLASSIFIERS[name](num_classes=classes)
     try:
         network = CLASSIFIERS[name](weights="DEFAULT")
-    except (URLError, OSError):
+    except OSError:
         raise RLIError(f"the weights of {name} cannot be downloaded; use --weights none") from None
     head = network.get_submodule(_head(network))
     _replace(network, _head(network), nn.Linear(head.in_features, classes))
@@ -68,21 +66,24 @@ def segmenter(name: str, weights: str) -> nn.Module:
     Raises:
         RLIError: Its library or its weights are not there.
     """
-    if name == LRASPP:
-        backbone = "DEFAULT" if weights == IMAGENET else None
-        return OnlyOutput(
-            models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=backbone, num_classes=1)
-        )
     try:
-        import segmentation_models_pytorch as smp
+        return _segmenter(name, weights == IMAGENET)
     except ImportError:
         raise RLIError(
             f"{name} needs segmentation-models-pytorch: pip install 'rli[proof]'; or use --network LRASPP"
         ) from None
-    try:
-        return getattr(smp, SMP[name])(ENCODER, encoder_weights=IMAGENET if weights == IMAGENET else None, classes=1)
     except OSError:
         raise RLIError(f"the weights of {name} cannot be downloaded; use --weights none") from None
+
+
+def _segmenter(name: str, is_pretrained: bool) -> nn.Module:
+    if name == LRASPP:
+        backbone = "DEFAULT" if is_pretrained else None
+        made = models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=backbone, num_classes=1)
+        return OnlyOutput(made)
+    import segmentation_models_pytorch as smp
+
+    return getattr(smp, SMP[name])(ENCODER, encoder_weights=IMAGENET if is_pretrained else None, classes=1)
 
 
 def _head(network: nn.Module) -> str:

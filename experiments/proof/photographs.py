@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rli.datasets.annotations import UNKNOWN, Item, Region
 from rli.files import write_whole
-from rli.images import write_png
+from rli.images import image_size, write_png
 from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.photo import GOOD, Photo
 from rli.photos.sources import photos
@@ -39,7 +39,8 @@ def drawn(folder: Path, learned: int, tested: int, side: int) -> list[Photo]:
     rows = []
     for k, (split, label) in enumerate((split, label) for split, own in labels.items() for label in own):
         image, mask = folder / f"{k:04d}.png", folder / f"{k:04d}_mask.png"
-        if not image.is_file():  # what is written anew would be worked on anew
+        # What is written anew would be worked on anew.
+        if not image.is_file() or image_size(image) != (side, side):
             picture = surface(FIRST + k, () if label == GOOD else (label,), side, side)
             write_png(mask, picture.mask)
             write_png(image, picture.image)

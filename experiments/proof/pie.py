@@ -14,21 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 
 from experiments import harness
+from experiments.proof.weights import CLIP, DINO, is_at_hand
 from rli.images import image_size, read_image, read_mask, to_tensor, to_uint8
+from rli.metrics.clip import Clip, load_clip
 from rli.metrics.lpips import Lpips, imagenet_input, load_lpips
 
 HERE = Path(__file__).parent
-CLIP, DINO = "openai/clip-vit-large-patch14", "facebook/dino-vitb8"
 # A PSNR of pictures that are equal.
 MOST = 99.0
 COLUMNS = (
@@ -108,30 +107,19 @@ def measured(edit: np.ndarray, photo: np.ndarray, mask: np.ndarray, prompt: str,
 
 def judges_at_hand() -> Judges:
     """Those whose weights lie on this machine; of the others a line says that they do not."""
-    from transformers import CLIPModel, CLIPProcessor, ViTModel
+    from transformers import ViTModel
 
-    options, keys, fits = {"local_files_only": True}, None, None
+    keys, fits = None, None
     if is_at_hand(DINO):
-        keys = partial(last_keys, ViTModel.from_pretrained(DINO, **options).eval())
+        keys = partial(last_keys, ViTModel.from_pretrained(DINO, local_files_only=True).eval())
     if is_at_hand(CLIP):
-        model = CLIPModel.from_pretrained(CLIP, **options).eval()
-        fits = partial(clip_score, model, CLIPProcessor.from_pretrained(CLIP, **options))
+        fits = partial(clip_score, load_clip(CLIP, download=False))
     return Judges(load_lpips(), keys, fits)
 
 
-def is_at_hand(name: str) -> bool:
-    """Whether a model of the Hugging Face hub lies in this machine's cache, which is said where it does not."""
-    found = isinstance(try_to_load_from_cache(name, "config.json"), str)
-    if not found:
-        print(f"{name} is not on this machine: what it measures stays empty", file=sys.stderr)
-    return found
-
-
-@torch.no_grad()
-def clip_score(model: Any, processor: Any, picture: np.ndarray, prompt: str) -> float:
+def clip_score(clip: Clip, picture: np.ndarray, prompt: str) -> float:
     """A hundred times the cosine of a picture's and a prompt's embeddings (Hessel et al. 2021), not below 0."""
-    told = model(**processor(text=[prompt], images=[picture], return_tensors="pt", padding=True, truncation=True))
-    return 100 * max(0.0, float(F.cosine_similarity(told.image_embeds, told.text_embeds)))
+    return max(0.0, *clip.similarities(picture, clip.encode([prompt])))
 
 
 def main() -> None:
@@ -148,6 +136,7 @@ def main() -> None:
         mask = read_mask(folder / f"{name}_mask.png", *photo.shape[:2])
         told.append({"name": row.name, **measured(edit, photo, mask, row.target, judges)})
     table = pd.DataFrame(told, columns=["name", *COLUMNS])
+    table["name"] = harness.without_folder([*table["name"]])
     means = table[[*COLUMNS]].mean()
     cells = [["edits", str(len(table)), *("" if np.isnan(value) else f"{value:.4g}" for value in means)]]
     harness.record(asked.out, "pie", table, harness.markdown(["", "number", *COLUMNS], cells))

@@ -285,9 +285,10 @@ def summary(table: pd.DataFrame, metrics: Sequence[str]) -> str:
     head = ["Data", "Learned from", "seeds", "synthetic"]
     head += [f"{name}{kind}" for name in metrics for kind in ("", ", best on test")]
     lines = []
-    for (size, network, data, row), own in table.groupby(["size", "network", "data", "row"], sort=False):
+    for (*rest, row), own in table.groupby(["data", "model", "network", "weights", "size", "row"], sort=False):
         cells = [figure(own, f"{name}{kind}") for name in metrics for kind in ("", "_best")]
-        lines.append([f"{data}, {network}, {size}", row, str(len(own)), f"{own['synthetic'].mean():.0f}", *cells])
+        what = ", ".join(word for word in rest if word != SCRATCH)
+        lines.append([what, row, str(len(own)), f"{own['synthetic'].mean():.0f}", *cells])
     return harness.markdown(head, lines, words=2)
 
 

@@ -26,7 +26,7 @@ TEXTS = {
     *("shard", "out"),
 }
 # A text, unless it is a list.
-TEXTS_OR_LISTS = {"dataset.classes", "model.lora"}
+TEXTS_OR_LISTS = {"dataset.classes", "model.lora", "model.quantize"}
 # Below these every key is a text.
 TEXT_GROUPS = ("defect.all.",)
 # Groups of which several options may be taken together, in Hydra's way: group=[one,other].

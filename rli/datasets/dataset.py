@@ -73,7 +73,7 @@ def fact_types(columns: Sequence[Column] = COLUMNS) -> dict[str, type]:
     of_row = [column for column in columns if column.manifest]
     return {
         **dict.fromkeys(("source", "sha256", "prompt", "target", "placement", "example", "example_sha256"), str),
-        **dict.fromkeys(("model", "model_hash", "lora", "version", "windows"), str),
+        **dict.fromkeys(("model", "model_hash", "lora", "quantized", "version", "windows"), str),
         **{column.name: column.type for column in of_row if column.kind != "number"},
         "threshold": float,
         **{column.name: column.type for column in of_row if column.kind == "number"},

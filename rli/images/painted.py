@@ -117,9 +117,9 @@ def _of_levels(level: np.ndarray, is_lossy: bool) -> np.ndarray:
         return _brighter_than_half(level)
     if level.dtype.kind in "iu" and high <= _MOST_CLASSES:
         return level > low
-    levels = _levels(level)
-    if len(levels.values) == 2:
+    if ((level == low) | (level == high)).all():
         return level > low
+    levels = _levels(level)
     if levels.is_edge.sum() > _MOST_EDGE_LEVELS or _is_noisy(levels):
         _check_clear(levels)
         return _brighter_than_half(level)

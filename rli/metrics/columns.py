@@ -70,6 +70,8 @@ class Measurement:
     judge: Judge | None = None
     # What the model says of an edit; None where nobody asked.
     recognised: Recognised | None = None
+    # What CLIP says of it; None where nobody asked.
+    recognised_by_clip: Recognised | None = None
     # Of the photograph's inversion, and of this edit.
     seconds_inversion: float = 0.0
     seconds_edit: float = 0.0
@@ -315,6 +317,28 @@ COLUMNS = (
         better="higher",
         measure=lambda m: m.recognised.margin if m.recognised else None,
         group="Recognised as wanted",
+        heading="margin",
+        tracked="quality",
+    ),
+    _number(  # of the edit's own prompt among the same, by CLIP (rli.metrics.clip)
+        "clip_rank",
+        label="Recognised by CLIP, rank",
+        digits=0,
+        csv_digits=0,
+        better="lower",
+        measure=lambda m: float(m.recognised_by_clip.rank) if m.recognised_by_clip else None,
+        group="Recognised by CLIP",
+        heading="rank",
+        pool=max,
+    ),
+    _number(  # by how much CLIP prefers it to the best other prompt
+        "clip_margin",
+        label="Recognised by CLIP, margin",
+        unit="hundredths of cosine",
+        csv_digits=4,
+        better="higher",
+        measure=lambda m: m.recognised_by_clip.margin if m.recognised_by_clip else None,
+        group="Recognised by CLIP",
         heading="margin",
         tracked="quality",
     ),

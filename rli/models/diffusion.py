@@ -42,6 +42,8 @@ class Model:
     offload: bool = False
     # The LoRAs that were added to the weights, each as file:strength, for whoever asks how a picture was made.
     lora: tuple[str, ...] = ()
+    # The parts whose weights are rounded, each as part:kind.
+    quantized: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:

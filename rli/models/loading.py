@@ -33,6 +33,7 @@ from rli.models.diffusion import Model, arrange
 from rli.models.lora import check_lora, fuse, parse_lora
 from rli.models.noise_schedule import PREDICTIONS, read_schedule
 from rli.models.parts import Parts, fingerprint
+from rli.models.quantized import Quantization, check_quantization, parse_quantization, quantize_parts
 from rli.models.random import random_parts
 from rli.models.single_file import check_single_file, load_single_file, load_vae_file, tokenizer_of
 from rli.models.soundness import check_finite, check_fit, check_parts_fit, check_report
@@ -45,6 +46,7 @@ def load(
     vae: str | None = None,
     lora: Sequence[str] = (),
     prediction: str | None = None,
+    quantize: Sequence[str] = (),
     device: str = "auto",
     dtype: str = "auto",
     checkpointing: bool = False,
@@ -62,6 +64,8 @@ def load(
             parts.safetensors:0.8.
         prediction: what the UNet predicts, epsilon or v_prediction, where the weights do not say it; None is what
             they say.
+        quantize: parts whose weights are rounded to fewer bits, such as unet:int8; int8 is of the UNet and the text
+            encoders.
         device: auto is CUDA where there is one; or cpu, cuda, cuda:N.
         dtype: of the UNet and the text encoders; auto is bfloat16 on CUDA and float32 on a CPU.
         checkpointing: computes activations again in the optimization's backward passes, which takes time and saves
@@ -76,6 +80,8 @@ def load(
     precision = pick_dtype(dtype, placed)
     if (line := drawback(precision, placed)) is not None:
         print(f"warning: {line}", file=sys.stderr)
+    rounded = parse_quantization(quantize)
+    check_quantization(rounded, placed)
     weights = weights or base.weights
     if weights == "random":
         if name != "sdxl":
@@ -87,7 +93,8 @@ def load(
         parts = replace(parts, scheduler={**parts.scheduler, "prediction_type": prediction})
     added = tuple(map(parse_lora, lora))
     fuse(parts, added)
-    model = assemble(name, parts, placed, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
+    options = {"checkpointing": checkpointing, "vae_tiling": vae_tiling, "offload": offload}
+    model = assemble(name, parts, placed, rounded, **options)
     return replace(model, lora=tuple(map(str, added)))
 
 
@@ -102,16 +109,20 @@ def assemble(
     name: str,
     parts: Parts,
     device: torch.device,
+    rounded: Sequence[Quantization] = (),
     *,
     checkpointing: bool = False,
     vae_tiling: bool = False,
     offload: bool = False,
 ) -> Model:
-    """Freeze the parts, read the noise schedule from the scheduler's settings, and put UNet and VAE on the device.
+    """Round the parts and freeze them, read the noise schedule, and put UNet and VAE on the device.
 
     Raises:
         RLIError: for a noise schedule, a prediction or latents that are not supported, and for parts that do not fit.
     """
+    quantized = tuple(map(str, rounded))
+    own = fingerprint(parts, quantized)  # of the weights as they were
+    quantize_parts(parts, rounded, device)
     for part in (parts.unet, parts.vae, *parts.text_encoders):
         part.eval().requires_grad_(False)
     schedule = read_schedule(parts.scheduler)
@@ -125,8 +136,9 @@ def assemble(
         text_encoders=parts.text_encoders,
         abar=schedule.abar,
         prediction=schedule.prediction,
-        fingerprint=fingerprint(parts),
+        fingerprint=own,
         device=device,
+        quantized=quantized,
     )
     return arrange(model, checkpointing=checkpointing, vae_tiling=vae_tiling, offload=offload)
 
@@ -230,7 +242,7 @@ def tokenizer_at_hand(name: str, weights: str | None) -> Any:
         else:
             return None
         # Where there is no folder it would make a tokenizer that knows two tokens.
-        with _quietly():
+        with quietly():
             return CLIPTokenizer.from_pretrained(folder, local_files_only=True) if folder.is_dir() else None
     except Exception:  # loading the model will say what is wrong
         return None
@@ -308,7 +320,7 @@ def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
     reason: Exception | None = None
     for loader in loaders:
         try:
-            with _quietly():
+            with quietly():
                 return loader()
         except (MemoryError, RLIError):
             raise
@@ -320,7 +332,7 @@ def _first(loaders: Sequence[Callable[[], Any]], origin: Origin) -> Any:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without the libraries' bars over a second's loading and their advice; downloads keep their own bar."""
     import diffusers
     import transformers

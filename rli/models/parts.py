@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +30,9 @@ class Parts:
     scheduler: dict[str, Any]
 
 
-def fingerprint(parts: Parts) -> str:
-    """Names, shapes and 64 evenly spaced values of every weight, the vocabularies, the schedule and the
-    scaling of latents, as a hash.
+def fingerprint(parts: Parts, quantized: Sequence[str] = ()) -> str:
+    """Names, shapes and 64 evenly spaced values of every weight, the vocabularies, the schedule, the
+    scaling of latents, and how the weights will be rounded, as a hash.
 
     It distinguishes a model from its fine-tuned ones without hashing gigabytes, and not by where the weights lie.
     """
@@ -45,4 +46,5 @@ def fingerprint(parts: Parts) -> str:
         digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
     digest.update(json.dumps({k: v for k, v in sorted(parts.scheduler.items()) if k[0] != "_"}, default=str).encode())
     digest.update(json.dumps([getattr(parts.vae.config, name, None) for name in SCALING], default=str).encode())
+    digest.update("".join(quantized).encode())
     return digest.hexdigest()[:16]

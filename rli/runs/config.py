@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -21,12 +21,13 @@ from rli.method.recognition import Recognition
 from rli.method.records import Target
 from rli.method.solvers import SOLVERS
 from rli.models.lora import parse_lora
+from rli.models.quantized import parse_quantization
 from rli.photos.placement_settings import PLACEMENTS, Placement
 from rli.photos.sources import READERS, Photo, PhotoSource, photos
 from rli.photos.windows import WindowSettings
 from rli.runs.class_prompts import Prompts, read_prompts
 from rli.runs.edit_settings import SMALL, edit_of, example_settings, examples_of
-from rli.runs.groups import build, keyed, named_class
+from rli.runs.groups import build, keyed, listed, named_class
 from rli.runs.job import Job, Selection
 from rli.runs.memory_plan import Memory
 from rli.runs.model_spec import KEYS, ModelSpec
@@ -157,13 +158,9 @@ def _weights(model: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
     """What results depend on beside the model's name. Which of several GPUs it is makes no difference: shards may each
     have their own."""
     device = str(runtime["device"]).partition(":")[0]
-    own = [*_listed(model["lora"]), *([] if model["prediction"] is None else [model["prediction"]])]
+    own = [*listed(model["lora"]), *([] if model["prediction"] is None else [model["prediction"]])]
+    own += map(str, parse_quantization(listed(model["quantize"])))
     return " ".join(map(str, (model["weights"], model["vae"], device, runtime["dtype"], *own)))
-
-
-def _listed(value: Sequence[str] | str) -> tuple[str, ...]:
-    """One text, or several."""
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _recognition(group: Mapping[str, Any]) -> Recognition | None:
@@ -263,7 +260,8 @@ def _model(cfg: Mapping[str, Any]) -> ModelSpec:
     """The model to load, checked as far as can be before it is."""
     where, values = cfg["model"], {name: cfg["runtime"][name] for name in ("device", "dtype", "compile")}
     given = {name: where[name] for name in ("name", "weights", "vae", "prediction")}
-    spec = build(ModelSpec, "runtime", values, KEYS, lora=_listed(where["lora"]), **given)
+    lists = {name: listed(where[name]) for name in ("lora", "quantize")}
+    spec = build(ModelSpec, "runtime", values, KEYS, **lists, **given)
     spec.check()
     return spec
 
@@ -290,7 +288,7 @@ def _dataset(cfg: Mapping[str, Any]) -> Dataset | None:
         "dataset",
         values,
         {"formats": "export"},
-        formats=_listed(cfg["export"]),
+        formats=listed(cfg["export"]),
         reconstructions=cfg["task"] != "edit",
         edits=cfg["task"] != "reconstruct",
         relabel=cfg["relabel"],
@@ -326,8 +324,11 @@ def _photos(cfg: Mapping[str, Any], **changes: Any) -> PhotoSource:
 
 def card_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What a data set's card says of the settings."""
-    lora = [str(parse_lora(one)) for one in _listed(cfg["model"]["lora"])]
-    facts = {"model": cfg["model"]["name"], **({"lora": lora} if lora else {})}
+    model = cfg["model"]
+    lora = [str(parse_lora(one)) for one in listed(model["lora"])]
+    quantized = [*map(str, parse_quantization(listed(model["quantize"])))]
+    own = {name: value for name, value in (("lora", lora), ("quantized", quantized)) if value}
+    facts = {"model": model["name"], **own}
     said = {**{name: cfg[name] for name in ON_CARD}, "edit": asdict(edit_of(cfg))}
     return {**facts, **said, "seed": cfg["runtime"]["seed"]}
 

@@ -223,3 +223,8 @@ def named_class(key: str, name: Any, classes: Mapping[str, type]) -> Any:
     if not is_dataclass(found):
         raise SettingError(key, name, "not a dataclass")
     return found
+
+
+def listed(value: Sequence[str] | str) -> tuple[str, ...]:
+    """One text, or several."""
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -101,14 +101,20 @@ class Job:
             self._check_names(prompts)
         if self.examples is None or len(self.examples.photos) == 1:
             self.variants.check_differ(self.edit)
-        if self.recognition is None and self.selection and self.selection.gate.min_recognised_margin is not None:
-            raise RLIError("dataset.gate.min_recognised_margin needs recognition=on, which asks the model")
+        self._check_judges()
         whole("batch_size", self.batch_size, 1, 10_000)
         whole("target_batch", self.target_batch, 1, 10_000)
 
     def check(self, prompts: Prompts) -> None:
         """Raises RLIError where an edit is not possible with these prompts."""
         prompts.check(self.edit.method, by_words=self.examples is None)
+
+    def _check_judges(self) -> None:
+        gate, asked = self.selection.gate if self.selection else Gate(), self.recognition
+        if asked is None and gate.min_recognised_margin is not None:
+            raise RLIError("dataset.gate.min_recognised_margin needs recognition=on, which asks the model")
+        if (asked is None or asked.clip is None) and gate.min_clip_margin is not None:
+            raise RLIError("dataset.gate.min_clip_margin needs recognition=on and recognition.clip, which ask CLIP")
 
     def _check_names(self, prompts: Prompts) -> None:
         names = self.edits(prompts)

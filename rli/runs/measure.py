@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from rli.datasets.annotations import change_mask, remains
 from rli.errors import PassingError
 from rli.images import Picture, to_uint8
 from rli.method.editing import vae_round_trip
-from rli.method.recognition import Recognised, recognise
 from rli.method.records import Edit, EditSettings, Inversion
 from rli.metrics.columns import ORIGINAL, Judge, Measurement, Row, pooled, row_of
 from rli.metrics.lpips import Lpips
@@ -20,17 +18,17 @@ from rli.models.diffusion import Model
 from rli.photos.paste import WAYS, Patch, Way, bounds, mask_laid_back, pasted, pixels
 from rli.photos.windows import Size, View
 from rli.runs.bounds import as_grey_as
-from rli.runs.class_prompts import Prompts
 from rli.runs.example_stage import ReadyExample
 from rli.runs.job import Job, Selection
 from rli.runs.peak_memory import peak_memory_gb
 from rli.runs.quality_gate import Scores, adjusted, reject_reason, score
+from rli.runs.recognising import Opinions
 from rli.runs.stages import EditMade, EditsMade, ReadPhoto, WorkedWindow, edit_windows, noise_seeds
 from rli.store.results import EditedPhoto, EditedWindow, PhotoResult, WindowResult
 from rli.version import __version__
 
-# Says of a window's edit whether the model recognises what was wanted; None where nobody asks it.
-Ask = Callable[[Edit], Recognised | None]
+# Says what is recognised in a window's edit.
+Ask = Callable[[Edit], Opinions]
 # Pixels around a mask that its change is smoothed with.
 BLUR = 4
 
@@ -46,8 +44,8 @@ class Judged:
     settings: EditSettings
     seconds: float
     scores: dict[str, float]
-    # What the model says of each window; None where nobody asked it.
-    recognised: tuple[Recognised | None, ...]
+    # What is recognised in each window.
+    recognised: tuple[Opinions, ...]
     # Why it is rejected; None where it is kept.
     reason: str | None
     # What it was to look like; None where words alone said it.
@@ -67,7 +65,7 @@ def measure(
     done: EditsMade,
     lpips: Lpips | None,
     judge: Judge | None,
-    batch: int = 8,
+    ask: Ask,
 ) -> PhotoResult:
     """The rows of an edited photograph, and everything else that is kept of it.
 
@@ -79,12 +77,11 @@ def measure(
         done: Its reconstructions and edits.
         lpips: None where its weights cannot be had; the columns stay empty.
         judge: Names defects; None where there is no classifier.
-        batch: Prompts at most that the model is asked about together.
+        ask: Says what is recognised in a window's edit.
 
     Returns:
         What is written to the run's folder.
     """
-    ask = partial(_recognised, job, model, read.prompts, batch)
     judged = [_with_retries(job, model, read, inversions, done, made, ask) for made in done.edits]
     windows = [_window_result(k, read, done, judged) for k in range(len(read.windows))]
     stays = read.windows[0].view is None
@@ -104,6 +101,7 @@ def measure(
         key=job.key(read.photo),
         made={"model": job.model, "model_hash": model.fingerprint, "version": __version__}
         | ({"lora": " ".join(model.lora)} if model.lora else {})
+        | ({"quantized": " ".join(model.quantized)} if model.quantized else {})
         | ({"placement": read.placed} if read.placed else {}),
         source=read.photo.source or read.photo.name,
         sha256=read.sha256,
@@ -146,8 +144,8 @@ def _with_retries(
 def _judged(
     selection: Selection | None, read: ReadPhoto, made: EditMade, backs: Sequence[np.ndarray], ask: Ask
 ) -> Judged:
-    """An edit with what the model says of it, where it is asked, and with what the quality gate says of all its windows
-    together, where there is a selection."""
+    """An edit with what is recognised in it, and with what the quality gate says of all its windows together, where
+    there is a selection."""
     known = tuple(map(ask, made.edits))
     plain = Judged(made.edits, (), made.label, made.settings, made.seconds, {}, known, None, made.example)
     if selection is None:
@@ -159,18 +157,10 @@ def _judged(
         change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
         changes.append(change)
         found = score(image, back, to_uint8(window.image), edit.mask, change)
-        scores.append(replace(found, recognised_margin=seen.margin) if seen else found)
+        margins = {"recognised_margin": seen.model, "clip_margin": seen.clip}
+        scores.append(replace(found, **{name: one.margin for name, one in margins.items() if one is not None}))
     of_all = Scores.pooled(scores)
     return replace(plain, changes=tuple(changes), scores=asdict(of_all), reason=reject_reason(of_all, selection.gate))
-
-
-def _recognised(job: Job, model: Model, prompts: Prompts, batch: int, edit: Edit) -> Recognised | None:
-    """Whether the model recognises what was wanted of a window; every edit has the same noise."""
-    if job.recognition is None:
-        return None
-    others = (prompts.source, *(target.prompt for target in prompts.targets))
-    options = {"seed": job.inversion.seed, "batch": batch}
-    return recognise(model, edit.image, edit.target.prompt, others, edit.mask, job.recognition, **options)
 
 
 def _is_held(settings: EditSettings, window: WorkedWindow) -> bool:
@@ -310,7 +300,8 @@ def _rows(
                 image=window.edits[edit.name].image,
                 mask=edit.edits[k].mask,
                 label=edit.label,
-                recognised=edit.recognised[k],
+                recognised=edit.recognised[k].model,
+                recognised_by_clip=edit.recognised[k].clip,
                 seconds_edit=edit.seconds / len(windows),
             )
             for edit in judged

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from rli.method.attention.install import SMALL_SIDE, AttentionHook, install
 from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
 from rli.method.inversion.settings import InversionSettings
 from rli.models.diffusion import TILE, Model, set_checkpointing
+from rli.models.quantized import stored, unpacked
 
 # Kernels' rearranged weights and small pools, whatever the size of the picture: 0.1 GB on a CPU.
 FIXED_BYTES = 2**30 // 10
@@ -96,7 +98,7 @@ def measure(
 
 def weight_bytes(part: nn.Module) -> int:
     """Bytes of a part's parameters and buffers."""
-    return sum(value.nbytes for value in part.state_dict().values())
+    return sum(value.nbytes for weight in part.state_dict().values() for value in stored(weight))
 
 
 class Live(TorchDispatchMode):
@@ -160,10 +162,11 @@ class _Bound(nn.Module):
 @torch.no_grad()
 def _peak(model: Model, part: nn.Module, work: Callable[[nn.Module], object]) -> int:
     """Peak bytes of work(part) beside the part's weights, which are stood in for by shapes."""
-    bound = _Bound(part)
-    shapes = {name: torch.empty_like(value, device="meta") for name, value in bound.state_dict().items()}
-    with Live(shapes.values()) as live, _Attention(model.device):
-        torch.func.functional_call(bound, shapes, (work,))
+    with unpacked(part):
+        bound = _Bound(part)
+        shapes = {name: value.to("meta") for name, value in bound.state_dict().items()}
+        with Live(chain.from_iterable(map(stored, shapes.values()))) as live, _Attention(model.device):
+            torch.func.functional_call(bound, shapes, (work,))
     return live.peak
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from rli.models.device import pick_device, pick_dtype
 from rli.models.diffusion import Model, compiled
 from rli.models.loading import check_weights, load
+from rli.models.quantized import check_quantization, parse_quantization
 from rli.runs.groups import keyed
 
 # The keys of arguments that the group `runtime` does not hold.
-KEYS = {"name": "model", **{name: f"model.{name}" for name in ("weights", "vae", "lora", "prediction")}}
+KEYS = {"name": "model", **{name: f"model.{name}" for name in ("weights", "vae", "lora", "prediction", "quantize")}}
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class ModelSpec:
     lora: tuple[str, ...] = ()
     # What the UNet predicts, epsilon or v_prediction; None is what the weights say.
     prediction: str | None = None
+    # Parts whose weights are rounded to fewer bits, such as unet:int8.
+    quantize: tuple[str, ...] = ()
     # auto, cpu, cuda or cuda:N; auto, float32, bfloat16 or float16.
     device: str = "auto"
     dtype: str = "auto"
@@ -35,7 +38,9 @@ class ModelSpec:
     def check(self) -> None:
         """Raises RLIError, with the keys of the configuration, for what can be refused before anything is loaded."""
         with keyed("runtime", KEYS):
-            pick_dtype(self.dtype, pick_device(self.device))
+            device = pick_device(self.device)
+            pick_dtype(self.dtype, device)
+            check_quantization(parse_quantization(self.quantize), device)
             check_weights(self.name, self.weights, vae=self.vae, lora=self.lora, prediction=self.prediction)
 
     def load(self) -> Model:
@@ -47,6 +52,7 @@ class ModelSpec:
                 vae=self.vae,
                 lora=self.lora,
                 prediction=self.prediction,
+                quantize=self.quantize,
                 device=self.device,
                 dtype=self.dtype,
                 offload=True,

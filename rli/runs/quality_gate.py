@@ -24,6 +24,7 @@ RANGES = (
     ("max_share", 0, 1),
     ("min_difference", 0, 255),
     ("min_recognised_margin", -1, 1000),
+    ("min_clip_margin", -200, 200),
 )
 
 
@@ -50,6 +51,8 @@ class Gate:
     min_difference: float | None = 0.5
     # By what share of its own error the best other prompt has to explain the edit worse (see rli.method.recognition).
     min_recognised_margin: float | None = field(default=None, metadata=LATER)
+    # By how many hundredths of cosine CLIP has to prefer the edit's own prompt (see rli.metrics.clip).
+    min_clip_margin: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name, low, high in RANGES:
@@ -71,8 +74,9 @@ class Scores:
     strength: float
     share: float
     difference: float
-    # NaN where nobody asked.
+    # NaN where nobody asked the model, or CLIP.
     recognised_margin: float = math.nan
+    clip_margin: float = math.nan
 
     @classmethod
     def pooled(cls, several: Sequence[Scores]) -> Scores:
@@ -193,6 +197,7 @@ def violations(scores: Scores, gate: Gate) -> list[Violation]:
             None,
             "stronger",
         ),
+        ("CLIP's margin of {:.2f}", scores.clip_margin, gate.min_clip_margin, None, "stronger"),
     )
     found = []
     for text, value, low, high, remedy in checks:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 from rli.errors import NonFiniteError, PassingError, RLIError, shown
 from rli.method.records import Inversion
 from rli.metrics import lpips as lpips_metric
+from rli.metrics.clip import Clip
 from rli.metrics.columns import Judge
 from rli.metrics.lpips import Lpips
 from rli.models.device import deterministic
@@ -20,15 +22,19 @@ from rli.progress import Progress, quiet
 from rli.runs.class_prompts import Prompts
 from rli.runs.job import Job
 from rli.runs.measure import measure
-from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, memory_manager
+from rli.runs.memory_plan import EDITING, INVERTING, MemoryManager, OutOfMemoryError, Plan, memory_manager
 from rli.runs.model_spec import ModelSpec
 from rli.runs.peak_memory import reset_peak_memory
+from rli.runs.recognising import Candidates, candidates, load_judge, opinions
 from rli.runs.stages import EditsMade, ReadPhoto, edit_together, invert_together, read_photo
 from rli.store.failures import Failure, write_failure
 from rli.store.records import PhotoResult, write_photo
 
 # Photographs wait for others of the same prompts until there are so many times batch_size of them.
 BATCHES = 8
+# Sets of prompts of which the encodings are kept for further photographs.
+KEPT = 16
+Encode = Callable[[Prompts], Candidates | None]
 
 
 @dataclass(frozen=True)
@@ -41,17 +47,20 @@ class Runner:
     lpips: Lpips | None = None
     # Says whether a defect is seen; None where there is no classifier.
     judge: Judge | None = None
+    # Asked what edits show, beside the model; None where it is not.
+    clip: Clip | None = None
 
     @classmethod
     def open(cls, job: Job, spec: ModelSpec) -> Runner:
-        """Loads the model, LPIPS and the classifier.
+        """Loads the model, LPIPS, the classifier and CLIP.
 
         Raises:
-            RLIError: The model's weights cannot be had, or a prompt is longer than its text encoder reads; where the
-                tokenizer lies on this machine, this is found before the model is loaded.
+            RLIError: The weights of the model, or of CLIP, cannot be had, or a prompt is longer than the model's text
+                encoder reads; where its tokenizer lies on this machine, this is found before the model is loaded.
         """
         if (tokenizer := tokenizer_at_hand(spec.name, spec.weights)) is not None:
             job.check_length(tokenizer)
+        clip = load_judge(job)
         model, lpips, judge = spec.load(), lpips_metric.load_lpips(), None
         job.check_length(model.tokenizers[0])
         if lpips is None:
@@ -62,7 +71,7 @@ class Runner:
             from rli.models.mini.classifier import judge_of, load_classifier
 
             judge = judge_of(load_classifier())
-        return cls(job, model, lpips, judge)
+        return cls(job, model, lpips, judge, clip)
 
     def make(self, photos: Iterable[Photo], folder: Path, progress: Progress = quiet) -> None:
         """Writes each photograph's files into a folder, or the reason why it failed.
@@ -101,7 +110,7 @@ class Runner:
             The results, in order where all have the same prompts. A photograph that failed gives a Failure, and the
             others go on.
         """
-        memory, together = None, self.job.batch_size
+        memory, encode, together = None, None, self.job.batch_size
         for group in alike(photos, self.job.prompts, self.job.batch_size):
             while group:
                 batch, group = group[:together], group[together:]
@@ -110,7 +119,8 @@ class Runner:
                 yield from failures
                 if reads:
                     memory = memory or self._memory(reads)
-                    yield from self._batch(memory, reads, progress)
+                    encode = encode or self._encode(memory)
+                    yield from self._batch(memory, reads, progress, encode)
                     together = min(self.job.batch_size, memory.plan.photos)
 
     def _memory(self, reads: Sequence[ReadPhoto]) -> MemoryManager:
@@ -123,8 +133,12 @@ class Runner:
             self.model, job.memory, *size, job.inversion, photos=together, targets=targets, by_example=by_example
         )
 
+    def _encode(self, memory: MemoryManager) -> Encode:
+        """Gives what competes for the edits of photographs with these prompts, encoded once for all of them."""
+        return lru_cache(KEPT)(lambda prompts: candidates(self.job, self.clip, memory.model, prompts))
+
     def _batch(
-        self, memory: MemoryManager, reads: Sequence[ReadPhoto], progress: Progress
+        self, memory: MemoryManager, reads: Sequence[ReadPhoto], progress: Progress, encode: Encode
     ) -> Iterator[PhotoResult | Failure]:
         """The results of photographs that are inverted together."""
         try:
@@ -136,7 +150,7 @@ class Runner:
             return
         edited = self._edit(memory, reads, inversions, progress)
         for read, own, done in zip(reads, inversions, edited, strict=True):
-            yield done if isinstance(done, Failure) else self._measure(memory, read, own, done)
+            yield done if isinstance(done, Failure) else self._measure(memory, read, own, done, encode)
 
     def _read(self, photos: Sequence[Photo]) -> tuple[list[ReadPhoto], list[Failure]]:
         reads, failures = [], []
@@ -175,15 +189,19 @@ class Runner:
             return [failure_of(reads[0].photo, error)] if len(reads) == 1 else singly()
 
     def _measure(
-        self, memory: MemoryManager, read: ReadPhoto, inversions: Sequence[Inversion], done: EditsMade
+        self,
+        memory: MemoryManager,
+        read: ReadPhoto,
+        inversions: Sequence[Inversion],
+        done: EditsMade,
+        encode: Encode,
     ) -> PhotoResult | Failure:
+        def work(model: Model, plan: Plan) -> PhotoResult:
+            ask = partial(opinions, self.job, self.clip, model, encode(read.prompts), plan.targets)
+            return measure(model, self.job, read, inversions, done, self.lpips, self.judge, ask)
+
         try:
-            return memory.run_with_oom_retry(
-                EDITING,
-                lambda model, plan: measure(
-                    model, self.job, read, inversions, done, self.lpips, self.judge, plan.targets
-                ),
-            )
+            return memory.run_with_oom_retry(EDITING, work)
         except (RLIError, OSError, MemoryError) as error:  # the photograph is read again, too
             return failure_of(read.photo, error)
 

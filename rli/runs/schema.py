@@ -125,6 +125,7 @@ class ModelChoice:
     vae: str | None
     lora: Sequence[str] | str
     prediction: Literal["epsilon", "v_prediction"] | None
+    quantize: Sequence[str] | str
     resolutions: str
 
 
@@ -156,6 +157,7 @@ class RecognitionChoice:
     levels: Sequence[float]
     noises: int
     prompts: Sequence[str]
+    clip: str | None
 
 
 @dataclass(frozen=True)
