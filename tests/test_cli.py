@@ -55,7 +55,7 @@ def test_every_configuration_file_composes():
 
 
 def test_the_miniature_has_its_own_resolution_and_the_command_line_the_last_word():
-    assert composed("model=mini").resolution.height == 128
+    assert composed("model=mini").resolution.height == 256
     assert composed("model=mini", 'resolution="512"').resolution.height == 512
     assert composed().resolution.height == 512
     assert quoted("resolution=512,1024") == 'resolution="512","1024"'
@@ -68,7 +68,7 @@ def test_one_run_leaves_what_the_contract_says(place, photo):
     assert tuple(frame.columns) == NAMES
     assert list(frame["defect"]) == "original blistering dent rust peeling corrosion wear degradation".split()
     assert frame["psnr_recon"].isna().tolist() == [True] + [False] * 7
-    assert (frame["resolution"] == 128).all()
+    assert (frame["resolution"] == 256).all()
     images = place / "out" / "images" / "photo"
     assert {p.name for p in images.iterdir()} == {"input.png", "reconstruction.png", "window"} | {
         f"{d}{kind}.png" for d in frame["defect"][1:] for kind in ("", "_mask")

@@ -55,7 +55,7 @@ def test_without_local_blend_the_label_is_all_that_changed(mini, work, tmp_path)
     everything = change(result, edit, None)
     assert np.array_equal(edit.change, everything)
     assert (everything & ~edit.mask).sum() > 100  # it did change more than attention pointed at
-    assert edit.scores["share"] == pytest.approx(everything.mean(), abs=0.01)  # scored before it is laid back
+    assert edit.scores["share"] == pytest.approx(everything.mean(), abs=0.03)  # scored before it is laid back
 
 
 def test_with_local_blend_it_lies_within_the_blend_mask(mini, work, tmp_path):

@@ -73,7 +73,7 @@ def main() -> None:
     else:
         model = load(args.model, weights[args.model], device=device, dtype=args.dtype)
     side = args.size // model.pixels_per_latent
-    latent = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(0))
+    latent = torch.randn(1, model.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(0))
     models = ways(model, args.ways)
     works = {name: calls(way, latent.to(model.device), args.size) for name, way in models.items()}
     with ExitStack() as stack:

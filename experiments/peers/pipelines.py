@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,27 @@ class WordCounter:
         return told
 
 
+class AttentionMap(Tensor):
+    """Maps from which LEDITS++ makes a mask, and repeats it for SDXL's four channels; here it is for `channels`."""
+
+    channels = 4
+
+    def repeat(self, *times: int) -> Tensor:
+        plain = self.as_subclass(Tensor)
+        return plain.repeat(1, self.channels, 1, 1) if times == (1, 4, 1, 1) else plain.repeat(*times)
+
+
+class AnyLatents(LEditsPPPipelineStableDiffusionXL):
+    """LEDITS++ with masks of as many channels as the model's latents have."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "smoothing":  # the last that is done to the maps before they become masks
+            kind = type("OfLatents", (AttentionMap,), {"channels": self.unet.config.in_channels})
+            super().__setattr__(name, lambda maps: value(maps).as_subclass(kind))
+        else:
+            super().__setattr__(name, value)
+
+
 def scheduler(**settings: Any) -> DDIMScheduler:
     """SDXL's noise schedule, for DDIM."""
     common = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
@@ -44,7 +67,10 @@ def scheduler(**settings: Any) -> DDIMScheduler:
 
 def inpainting(model: Model, photo: Tensor, region: np.ndarray, prompt: str, seed: int, steps: int) -> Tensor:
     """A photograph (1,3,H,W) in [-1,1] painted anew in a region (H,W) bool: (1,3,H,W)."""
-    pipe = _assembled(StableDiffusionXLInpaintPipeline, model, model.tokenizers)
+    # By its settings' four channels the pipeline tells a UNet of text to image, however many the latents have.
+    unet = copy.copy(model.unet)
+    unet.register_to_config(in_channels=4)
+    pipe = _assembled(StableDiffusionXLInpaintPipeline, replace(model, unet=unet), model.tokenizers)
     height, width = region.shape
     picture = pipe(
         prompt=prompt,
@@ -65,7 +91,7 @@ def leditspp(
     model: Model, photo: Tensor, region: np.ndarray, source: str, prompts: Sequence[str], seed: int, steps: int
 ) -> Tensor:
     """A photograph (1,3,H,W) in [-1,1] edited in a region (H,W) bool to each prompt: (N,3,H,W)."""
-    pipe = _assembled(LEditsPPPipelineStableDiffusionXL, model, [WordCounter(t) for t in model.tokenizers])
+    pipe = _assembled(AnyLatents, model, [WordCounter(t) for t in model.tokenizers])
     height, width = region.shape
     pipe.invert(
         image=Image.fromarray(to_uint8(photo)),
@@ -83,6 +109,7 @@ def leditspp(
             editing_prompt=[prompt],
             edit_guidance_scale=GUIDANCE,
             user_mask=mask,
+            use_intersect_mask=True,  # where attention and the noise's difference agree (Brack et al. 2024)
             output_type="pt",
             target_size=(height, width),
         )
