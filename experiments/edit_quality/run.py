@@ -164,7 +164,7 @@ def main() -> None:
     )
     asked = parser.parse_args()
     model, classifier = load("mini"), load_classifier()
-    surfaces = [surface(UNSEEN + 1000 + k, ("crack",)) for k in range(asked.surfaces)]
+    surfaces = [surface(UNSEEN + 1000 + k, ("crack",), 256, 256) for k in range(asked.surfaces)]
     rows, pictures = [], {label: [] for label in asked.settings}
     for k, drawn in enumerate(shown(surfaces, "surfaces")):
         inversions = {}  # settings that differ in the edit only share one
