@@ -29,7 +29,7 @@ from rli.models.mini.surfaces import DEFECTS, UNSEEN, random_defects, surface
 FILE = "classifier.safetensors"
 OFFSET = 3_000_000  # first training seed
 SIDE = 256  # of the pictures it is trained on
-SEEN = 128  # the shorter side at which it looks at any picture
+SEEN = 256  # the shorter side at which it looks at any picture
 
 
 class Classifier(nn.Module):
@@ -38,7 +38,7 @@ class Classifier(nn.Module):
     A picture is seen with a shorter side of SEEN pixels, whatever its own is.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (24, 32, 48, 64, 80)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 24, 32, 48, 64, 80)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((3, *widths), widths, strict=False):
@@ -99,7 +99,7 @@ def round_trip(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
 
 
 def _examples(vae: AutoencoderKL, count: int, offset: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures (count, 3, 128, 128) uint8, every second one through the autoencoder, and their labels."""
+    """Pictures (count, 3, 256, 256) uint8, every second one through the autoencoder, and their labels."""
     images, truths = [], []
     for start in tqdm(range(offset, offset + count, 40), desc="pictures", mininterval=5):
         seeds = range(start, min(start + 40, offset + count))
@@ -121,7 +121,7 @@ def _augment(generator: torch.Generator, images: torch.Tensor) -> torch.Tensor:
 
     images = torch.rot90(images, int(uniform(0, 4)), (2, 3))
     images = images.flip(3) if uniform(0, 1) < 0.5 else images
-    images = images.roll((int(uniform(-12, 13)), int(uniform(-12, 13))), (2, 3))
+    images = images.roll((int(uniform(-24, 25)), int(uniform(-24, 25))), (2, 3))
     if uniform(0, 1) < 0.4:
         images = torch.lerp(images, F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), uniform(0, 0.7))
     grain = torch.randn(images.shape, generator=generator) * uniform(0, 0.04)
