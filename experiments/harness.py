@@ -120,6 +120,13 @@ def embed(folder: Path, name: str, text: str, page: str = "README.md") -> None:
         write_whole(file, f"{head}{begin}\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
+def tell(folder: Path, name: str, about: str, table: str) -> None:
+    """Prints a table below what it is of, and embeds both in the folder's page."""
+    text = f"{about}\n\n{table}"
+    embed(folder, name, text)
+    print(text)
+
+
 def without_folder(names: Sequence[str]) -> list[str]:
     """Names, such as those of photographs that were listed by their paths, without the folder that they all lie in."""
     folder = commonpath([str(Path(name).parent) for name in names]) if names else ""

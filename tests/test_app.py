@@ -19,7 +19,7 @@ from rli.runs.config import job_of
 from rli.runs.job import RESERVED
 
 SOURCE, TARGET = "photo of a crack defect image", "photo of a crack rust image"
-STRENGTHS = {"eq": 2.5, "cross": 0.3, "replace": 0.1, "threshold": 0.35}
+STRENGTHS = {"eq": 2.5, "cross": 0.3, "replace": 0.1, "fresh": 0.25, "threshold": 0.35}
 
 
 def chosen(photo: Path = Path("part.png"), region: Path | None = None, **values) -> Choices:
@@ -48,9 +48,9 @@ def test_hydra_reads_the_arguments_as_what_was_chosen(target):
 
 
 def test_what_the_page_chooses_holds_over_what_it_was_started_with():
-    given = ["edit.cross=0.9", "defect=rust", "data=folder", "edit.fresh=0.5", "dataset.title=plates"]
+    given = ["edit.cross=0.9", "defect=rust", "data=folder", "edit.interpolation=nearest", "dataset.title=plates"]
     arguments = with_choices(given, chosen())
-    assert arguments[:2] == ("edit.fresh=0.5", "dataset.title=plates")
+    assert arguments[:2] == ("edit.interpolation=nearest", "dataset.title=plates")
     assert [a for a in arguments if a.startswith("edit.cross")] == ["edit.cross=0.3"]
 
 
@@ -58,7 +58,7 @@ def test_the_page_starts_with_the_settings_that_it_was_started_with():
     paper = EditSettings()
     start = starting_values(job_of(composed(["model=mini", "defect=rust", "edit.cross=0.9"])))
     assert (start["source"], start["target"]) == (SOURCE, TARGET)
-    assert [start[name] for name in SLIDERS] == [paper.eq, 0.9, paper.replace, paper.threshold]
+    assert [start[name] for name in SLIDERS] == [paper.eq, 0.9, paper.replace, paper.fresh, paper.threshold]
 
 
 def test_every_slider_s_ends_are_settings_that_an_edit_may_have():

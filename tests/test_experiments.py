@@ -1,5 +1,6 @@
 """Every experiment runs on the miniature, smaller than recorded, and its tables hold what its README speaks of."""
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ from experiments.proof import run as proof
 from experiments.reconstruction import run as reconstruction
 from experiments.segmentation import __main__ as segmentation
 from experiments.speed import run as speed
+from rli.errors import RLIError
 from rli.images import write_png
 from rli.models.mini.surfaces import UNSEEN, surface
 
@@ -124,6 +126,24 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
     capsys.readouterr()
     assert proof.main(task, "doc", (*where, "--rows", "no such row")) == 2
     assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
+
+
+def test_a_network_that_cannot_be_had_is_told_before_images_are_made_for_it(tmp_path, capsys):
+    def network(name, weights):
+        raise RLIError(f"the weights of {name} cannot be downloaded; use --weights none")
+
+    task = dataclasses.replace(segmentation.TASK, network=network)
+    assert (
+        proof.main(task, "doc", (*TINY, "--work", str(tmp_path), "--out", str(tmp_path), "--weights", "imagenet")) == 2
+    )
+    assert "error: the weights of LRASPP cannot be downloaded" in capsys.readouterr().err
+    assert not (tmp_path / "tiny" / "drawn" / "made").exists() and not (tmp_path / "table.csv").exists()
+
+
+def test_rows_without_generated_images_make_none(tmp_path):
+    rows = ("--rows", "real alone", "copy and paste", "--work", str(tmp_path), "--out", str(tmp_path))
+    assert proof.main(segmentation.TASK, "doc", (*TINY, *rows)) == 0
+    assert {path.name for path in (tmp_path / "tiny" / "drawn" / "made").iterdir()} == {"pasted"}
 
 
 def test_what_generated_images_are_like_themselves(tmp_path, generated, typed):

@@ -59,7 +59,7 @@ def measure(asked: Asked, folder: Path, row: Row, seed: int) -> Measured:
     """Trains a network on a row's data set, and measures it."""
     torch.manual_seed(seed)
     classes = len((folder / "classes.txt").read_text().splitlines())
-    network = classifier(asked.network, classes, asked.weights).to(asked.device)
+    network = classifier(asked.network, asked.weights, classes).to(asked.device)
     honest, best = best_epochs(epochs(network, asked, folder, row, seed))
     return Measured(with_best(*(classified(epoch.truth, epoch.found) for epoch in (honest, best))), honest)
 
@@ -68,6 +68,7 @@ TASK = Task(
     name="classification",
     format="imagefolder",
     networks=tuple(CLASSIFIERS),
+    network=partial(classifier, classes=2),
     rows=partial(rows, classes=True),
     measure=measure,
     shown=("accuracy", "class_accuracy"),

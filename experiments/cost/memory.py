@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.cost.meter import peak_gb, reset_peak
 from experiments.cost.run import WORDS
-from experiments.harness import SOURCE, apart, embed, machine, markdown, options, targets
+from experiments.harness import SOURCE, apart, machine, markdown, options, targets, tell
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
@@ -124,9 +124,7 @@ def main() -> None:
         f"{args.model}, {args.size} pixels, {args.dtype}, {args.photos} photographs to {args.targets} targets each, "
         f"{args.steps} steps, on {where['gpu'] or where['cpu']}"
     )
-    text = f"{about}\n\n{markdown(HEAD, lines, words=2)}"
-    embed(args.out, "memory", text)
-    print(text)
+    tell(args.out, "memory", about, markdown(HEAD, lines, words=2))
 
 
 if __name__ == "__main__":

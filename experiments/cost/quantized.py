@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.harness import SOURCE, embed, markdown, options, photographs, targets
+from experiments.harness import SOURCE, markdown, options, photographs, targets, tell
 from rli.images import to_uint8
 from rli.method.editing import edit, reconstruct, vae_round_trip
 from rli.method.inversion import invert
@@ -66,9 +66,7 @@ def main() -> None:
         told = " ".join(quantize) or "nothing"
         lines.append([told, *(f"{size:.1f}" for size in sizes), *(decibels(*pair) for pair in compared)])
     about = f"mini, float32, {asked.steps} steps, null-text inversion, medians of {len(photos)} photographs"
-    text = f"{about}\n\n{markdown(HEAD, lines)}"
-    embed(asked.out, "quantized", text)
-    print(text)
+    tell(asked.out, "quantized", about, markdown(HEAD, lines))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from experiments.harness import embed, markdown, options
+from experiments.harness import markdown, options, tell
 from rli.method.inversion.settings import InversionSettings
 from rli.models.base_models import BASE_MODELS
 from rli.models.checkpoint import Origin
@@ -120,9 +120,7 @@ def main() -> None:
     head = ["Saving", *(f"{stage}, {size} pixels, GB" for size in args.sizes for stage in (INVERTING, EDITING))]
     lines = [[rows[0][0], *(cell for row in rows for cell in row[1:])] for rows in zip(*columns, strict=True)]
     about = f"{args.model}, {args.dtype}, 2 photographs inverted and 4 targets edited together, weights included"
-    text = f"{about}\n\n{markdown(head, lines)}"
-    embed(args.out, "savings", text)
-    print(text)
+    tell(args.out, "savings", about, markdown(head, lines))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import combinations
@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from experiments import harness
-from experiments.proof.makers import INPAINTED, LEDITS, PASTED
+from experiments.proof.makers import PASTED
 from experiments.proof.protocol import divided
-from experiments.proof.rows import by, edits, placed
 from experiments.proof.run import DRAWN, Asked, add_options, asked_of, images, photographs, place_of, words_of
 from experiments.proof.scores import intersection_over_union
 from experiments.proof.training import MEAN, STD
@@ -40,12 +39,8 @@ from rli.photos.photo import GOOD, Photo
 HERE = Path(__file__).parent
 # Pixels a side at which images are compared, and images of a real shot that are compared with each other at most.
 SIDE, MOST = 256, 20
-GROUPS: dict[str, Callable[[Item], bool]] = {
-    "edits": edits(),
-    "placed": placed,
-    "reconstructions": lambda item: item.kind == "reconstruction",
-    **{maker: by(maker) for maker in (PASTED, INPAINTED, LEDITS)},
-}
+# Rows of the other experiments whose images are looked at, unless others are named.
+ROWS = ("edits", "placed", "syn", PASTED)
 COLUMNS = ("mask_fidelity", "is", "kid", "fid", "fd_dinov2", "ic_lpips")
 # Pixels a side at which DINOv2 looks at pictures, and how many together.
 SEEN, BATCH = 224, 16
@@ -173,13 +168,16 @@ def table_of(asked: Asked, data: str) -> pd.DataFrame:
     """A row for each maker's images of a data set."""
     place = place_of(asked, data)
     sides = divided(photographs(data, place, asked), asked.group, near=data != DRAWN)
-    made = images(sides, words_of(asked, sides), place, asked, set(asked.rows or ()))
+    words = words_of(asked, sides)
+    known = TASK.rows(words)
+    looked_at = [known[row] for row in asked.rows or known]
+    made = images(sides, words, place, asked, {row.maker for row in looked_at})
     photos = {photo.sha256(): photo for photo in sides.train}
     judges, rows = judges_at_hand(), []
-    for name, wants in GROUPS.items():
-        own = [item for item in made if wants(item) and item.facts.get("kept", True)]
+    for row in looked_at:
+        own = [item for item in made if row.has(item)]
         if own:
-            rows.append({"data": data.partition("=")[0], "maker": name, **measured(own, photos, judges)})
+            rows.append({"data": data.partition("=")[0], "maker": row.name, **measured(own, photos, judges)})
     return pd.DataFrame(rows, columns=["data", "maker", "images", *COLUMNS])
 
 
@@ -189,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default=DRAWN, metavar="NAME", help="drawn, or READER=FOLDER")
     add_options(parser, TASK.networks, HERE)
     typed = parser.parse_intermixed_args(arguments)
+    typed.rows = typed.rows or list(ROWS)
     try:
         asked = asked_of(TASK, typed)
         table = table_of(asked, typed.data)

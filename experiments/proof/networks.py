@@ -43,8 +43,8 @@ class OnlyOutput(nn.Module):
         return self.network(images)["out"]
 
 
-def classifier(name: str, classes: int, weights: str) -> nn.Module:
-    """A network of CLASSIFIERS for so many classes, from scratch or with ImageNet's weights.
+def classifier(name: str, weights: str, classes: int) -> nn.Module:
+    """A network of CLASSIFIERS, from scratch or with ImageNet's weights, for so many classes.
 
     Raises:
         RLIError: The weights cannot be had.

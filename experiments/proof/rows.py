@@ -23,14 +23,21 @@ REAL, AUGMENTED = "real alone", "augmented"
 BOTH = "edits and placed"
 
 
+def any_edit(item: Item) -> bool:
+    """Every edit."""
+    return item.kind == "edit"
+
+
 @dataclass(frozen=True)
 class Row:
     """What a network learns from."""
 
     # In the table.
     name: str
-    # Which synthetic images it may have; None is none.
-    wants: Callable[[Item], bool] | None = None
+    # Whose synthetic images, a name of `makers`; "" is none.
+    maker: str = ""
+    # Which of them.
+    wants: Callable[[Item], bool] = any_edit
     # So many of these for each real defective photograph, at most.
     ratio: float = RATIO
     # Whether the quality gate's rejected edits are left out.
@@ -40,25 +47,25 @@ class Row:
     # "", MixUp or CutMix.
     mixed: str = ""
 
-
-def by(maker: str) -> Callable[[Item], bool]:
-    """Edits of one maker."""
-    return lambda item: item.facts["maker"] == maker and item.kind == "edit"
+    def has(self, item: Item) -> bool:
+        """Whether a synthetic image is one of those that may be learned from."""
+        is_own = item.facts["maker"] == self.maker and self.wants(item)
+        return is_own and (item.facts.get("kept", True) or not self.gate)
 
 
 def edits(word: str = "") -> Callable[[Item], bool]:
-    """Our edits of defective photographs, to one defect where it is named."""
-    return lambda item: by(OURS)(item) and item.facts["from"] != GOOD and word in ("", item.label)
-
-
-def recognised(item: Item) -> bool:
-    """Our edits, placed or not, in which the model recognises what was wanted."""
-    return by(OURS)(item) and item.facts["recognised"] > 0
+    """Edits of defective photographs, to one defect where it is named."""
+    return lambda item: any_edit(item) and item.facts["from"] != GOOD and word in ("", item.label)
 
 
 def placed(item: Item) -> bool:
-    """Good photographs that we gave a defect."""
-    return by(OURS)(item) and item.facts["from"] == GOOD
+    """Good photographs that were given a defect."""
+    return any_edit(item) and item.facts["from"] == GOOD
+
+
+def recognised(item: Item) -> bool:
+    """Edits, placed or not, in which the model recognises what was wanted."""
+    return any_edit(item) and item.facts["recognised"] > 0
 
 
 def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
@@ -70,14 +77,14 @@ def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
     """
     mixed = [Row("MixUp", mixed="MixUp"), Row("CutMix", mixed="CutMix")] if classes else []
     found = [
-        *(Row(REAL, augmented=False), Row(AUGMENTED), *mixed, Row("copy and paste", by(PASTED))),
-        Row("syn", lambda item: item.kind == "reconstruction"),
-        *(Row(f"edits to {word}", edits(word)) for word in words),
-        *(Row("edits", edits()), Row("edits, no gate", edits(), gate=False)),
-        *(Row("placed", placed), Row("placed, no gate", placed, gate=False)),
-        *(Row(BOTH if ratio == RATIO else f"{BOTH}, ratio {ratio:g}", by(OURS), ratio) for ratio in RATIOS),
-        *(Row(f"{BOTH}, no gate", by(OURS), gate=False), Row(f"{BOTH}, recognised", recognised)),
-        *(Row(EXAMPLE, by(EXAMPLE)), Row(INPAINTED, by(INPAINTED)), Row(LEDITS, by(LEDITS))),
+        *(Row(REAL, augmented=False), Row(AUGMENTED), *mixed, Row(PASTED, PASTED)),
+        Row("syn", OURS, lambda item: item.kind == "reconstruction"),
+        *(Row(f"edits to {word}", OURS, edits(word)) for word in words),
+        *(Row("edits", OURS, edits()), Row("edits, no gate", OURS, edits(), gate=False)),
+        *(Row("placed", OURS, placed), Row("placed, no gate", OURS, placed, gate=False)),
+        *(Row(BOTH if ratio == RATIO else f"{BOTH}, ratio {ratio:g}", OURS, ratio=ratio) for ratio in RATIOS),
+        *(Row(f"{BOTH}, no gate", OURS, gate=False), Row(f"{BOTH}, recognised", OURS, recognised)),
+        *(Row(maker, maker) for maker in (EXAMPLE, INPAINTED, LEDITS)),
     ]
     return {row.name: row for row in found}
 
@@ -91,9 +98,7 @@ def chosen(row: Row, made: Sequence[Item], real: int, seed: int) -> list[Item]:
         real: Real defective photographs that are learned from.
         seed: Of which are drawn, where there are more.
     """
-    if row.wants is None:
-        return []
-    known = [item for item in made if row.wants(item) and (item.facts.get("kept", True) or not row.gate)]
+    known = [item for item in made if row.has(item)]
     order = np.random.default_rng(seed).permutation(len(known))
     return [known[k] for k in sorted(order[: round(row.ratio * real)])]
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from experiments import harness
 from experiments.proof import makers
-from experiments.proof.makers import EXAMPLE, INPAINTED, LEDITS, Making
+from experiments.proof.makers import EXAMPLE, INPAINTED, LEDITS, OURS, PASTED, Making
 from experiments.proof.networks import IMAGENET, SCRATCH
 from experiments.proof.photographs import WORDS, drawn, real
 from experiments.proof.protocol import Divided, divided
@@ -105,6 +106,8 @@ class Task:
     format: str
     # Names of networks that can learn it.
     networks: tuple[str, ...]
+    # Builds one of them by its name, with weights that it begins with. Raises RLIError where they cannot be had.
+    network: Callable[[str, str], nn.Module]
     # From the defects to the rows.
     rows: Callable[[Sequence[str]], dict[str, Row]]
     # Trains a network on a written data set, and measures it.
@@ -198,7 +201,9 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
         rows = [known[row] for row in asked.rows or known if row in known]
         keys = [(row, seed, {**own, "row": row.name, "seed": seed}) for seed in range(asked.seeds) for row in rows]
         todo = [(row, seed, key) for row, seed, key in keys if not is_in(table, key)]
-        made = images(sides, words, place, asked, {row.name for row, *_ in todo}) if todo else []
+        if todo:
+            task.network(asked.network, asked.weights)  # what is missing is said before hours of making images
+        made = images(sides, words, place, asked, {row.maker for row, *_ in todo})
         for row, seed, key in shown(todo, f"{task.name}, {own['data']}"):
             folder = place / "sets" / task.format
             counts = write_training_set(folder, task.format, row, sides, made, seed)
@@ -247,14 +252,17 @@ def photographs(name: str, place: Path, asked: Asked) -> list[Photo]:
     return real(kind, Path(path), asked.size.most)
 
 
-def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, rows: set[str]) -> list[Item]:
-    """The synthetic images of the training photographs that rows of these names need."""
-    side, steps = side_of(asked), asked.size.steps
-    making = Making(sides.train, words, place / "made", asked.settings, steps, side)
-    made = [*makers.ours(making), *makers.pasted(making), *(makers.by_example(making) if EXAMPLE in rows else ())]
-    wanted = [maker for maker in (INPAINTED, LEDITS) if maker in rows]
-    model = loaded(asked) if wanted else None
-    return made + [item for maker in wanted if model for item in makers.peers(making, model, maker)]
+def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, who: set[str]) -> list[Item]:
+    """The synthetic images of the training photographs by these makers, of `makers`; "" makes none."""
+    made: list[Item] = []
+    if not who - {""}:
+        return made
+    making = Making(sides.train, words, place / "made", asked.settings, asked.size.steps, side_of(asked))
+    for maker, make in {OURS: makers.ours, PASTED: makers.pasted, EXAMPLE: makers.by_example}.items():
+        made += make(making) if maker in who else []
+    piped = [maker for maker in (INPAINTED, LEDITS) if maker in who]
+    model = loaded(asked) if piped else None
+    return made + [item for maker in piped if model for item in makers.peers(making, model, maker)]
 
 
 def loaded(asked: Asked) -> Model:

@@ -90,6 +90,7 @@ TASK = Task(
     name="segmentation",
     format="segmentation",
     networks=SEGMENTERS,
+    network=segmenter,
     rows=partial(rows, classes=False),
     measure=measure,
     shown=("miou", "pixel_ap", "image_auroc"),

@@ -19,6 +19,7 @@ SLIDERS: dict[str, tuple[float, float, float]] = {
     "eq": (0.0, 10.0, 0.5),
     "cross": (0.0, 1.0, 0.05),
     "replace": (0.0, 1.0, 0.05),
+    "fresh": (0.0, 1.0, 0.05),
     "threshold": (0.0, 1.0, 0.05),
 }
 # An edit's name in bytes, and its name where its words give none.

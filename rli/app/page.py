@@ -23,6 +23,7 @@ LABELS = {
     "eq": ("eq", "Strength: the factor on the changed words' attention"),
     "cross": ("cross", "Share of the steps that keep the photograph's cross-attention"),
     "replace": ("replace", "Share of the steps that keep the photograph's self-attention: its structure"),
+    "fresh": ("fresh", "Share of fresh noise where the edit goes: a defect of another shape than the photograph's"),
     "threshold": (
         "threshold",
         "How sure attention must be that a place belongs to the words; without a brushed region",
