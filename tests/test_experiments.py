@@ -60,7 +60,8 @@ def test_edit_quality(tmp_path, typed):
     rows, table = pd.read_csv(tmp_path / "edits.csv"), pd.read_csv(tmp_path / "results.csv")
     assert len(rows) == 2 * len(edit_quality.WANTED)
     total = table[table["defect"] == "all"].iloc[0]
-    assert total["background"] == pytest.approx(rows["background"].mean(), abs=1e-3)
+    assert total["background"] == pytest.approx(rows["background"].median(), abs=1e-3)
+    assert rows["near"].between(0, 1).all() and total["crack_named"] == pytest.approx((rows["crack"] > 0.5).mean())
     assert total["named_after"] == pytest.approx((rows["after"] > 0.5).mean())
     assert (tmp_path / "direct.png").exists()
 
@@ -70,7 +71,7 @@ def test_peers_and_their_labels(tmp_path, typed):
     where = ("--steps", 4, "--out", tmp_path, "--cache", tmp_path / "cache", "--work", tmp_path / "work", "--methods")
     typed(peers, "--surfaces", 1, "--variants", 0, *where, *methods)
     rows = pd.read_csv(tmp_path / "edits.csv")
-    assert rows.groupby("method").size().to_dict() == dict.fromkeys(methods, len(peers.WORDS))
+    assert rows.groupby("method").size().to_dict() == dict.fromkeys(methods, len(peers.WANTED))
     assert (tmp_path / "peers.png").exists()
     typed(peers, "--surfaces", 1, "--variants", 0, *where, *methods)
     assert len(pd.read_csv(tmp_path / "edits.csv")) == len(rows)  # nothing is made twice

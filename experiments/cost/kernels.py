@@ -23,6 +23,7 @@ from rli.models import text
 from rli.models.device import DTYPES, pick_device
 from rli.models.diffusion import Model, compiled
 from rli.models.loading import load, random_model
+from rli.models.mini import SIDE
 
 
 def clock(work: Callable[[], None], device: torch.device) -> float:
@@ -60,7 +61,7 @@ def calls(model: Model, latent: Tensor, size: int) -> dict[str, Callable[[], Non
 
 
 def main() -> None:
-    parser = options(__doc__, size=128, device="auto", dtype="float32")
+    parser = options(__doc__, size=SIDE, device="auto", dtype="float32")
     parser.add_argument("--model", default="mini", choices=["mini", "midsize", "sdxl"])
     parser.add_argument("--ways", nargs="*", default=["channels_last", "compiled"], help="beside plain")
     parser.add_argument("--rounds", type=int, default=15)

@@ -18,11 +18,12 @@ from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.models.device import pick_device
+from rli.models.mini import SIDE
 from rli.photos.sources import photos
 
 
 def main() -> None:
-    parser = options(__doc__, size=128, steps=4, device="auto", dtype="float32")
+    parser = options(__doc__, size=SIDE, steps=4, device="auto", dtype="float32")
     parser.add_argument("--model", default="mini", choices=["mini", "midsize", "sdxl"])
     parser.add_argument("--items", type=int, default=12, help="operators shown")
     args = parser.parse_args()

@@ -20,6 +20,7 @@ from rli.method.inversion import invert
 from rli.method.inversion.settings import InversionSettings
 from rli.metrics.image import psnr
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.runs.memory_estimate import weight_bytes
 
 WAYS = ((), ("text_encoders:int8",), ("unet:int8",), ("int8",))
@@ -53,7 +54,7 @@ def decibels(one: Sequence[Tensor], other: Sequence[Tensor]) -> str:
 
 
 def main() -> None:
-    parser = options(__doc__, surfaces=4, side=128, steps=20, out=Path(__file__).parent)
+    parser = options(__doc__, surfaces=4, side=SIDE, steps=20, out=Path(__file__).parent)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     photos = [image for _, _, image in photographs(asked.surfaces, asked.side)]

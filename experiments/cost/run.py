@@ -35,12 +35,13 @@ from rli.models import vae as codec
 from rli.models.device import DTYPES, pick_device
 from rli.models.diffusion import Model
 from rli.models.loading import load, random_model
+from rli.models.mini import SIDE
 
 WORDS = ("corrosion", "rust", "dent", "blistering", "peeling", "wear", "degradation", "scratch")
 LABELS = {"inversion": "inversion", "null": "optimization", "editing": "edits"}  # first words of rli's progress
 # size, steps, inner iterations, unless others are asked for. Few steps for the mid-size model,
 # because the reference's way takes seven seconds for each on one CPU thread.
-USUAL = {"mini": (128, 50, 10), "midsize": (256, 6, 10), "sdxl": (512, 50, 10)}
+USUAL = {"mini": (SIDE, 50, 10), "midsize": (256, 6, 10), "sdxl": (512, 50, 10)}
 
 
 def rows_expected(setup: Setup) -> tuple[int, int]:

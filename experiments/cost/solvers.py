@@ -32,6 +32,7 @@ from rli.metrics.image import psnr
 from rli.models.device import pick_device
 from rli.models.diffusion import Model
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.progress import shown
 
 PAPER, DEFAULT, GAUSS_NEWTON = "adam (the paper's)", "lbfgs (the default)", "gauss_newton"
@@ -196,7 +197,7 @@ def kept(file: Path, settings: Sequence[str]) -> list[dict]:
 
 
 def main() -> None:
-    parser = options(__doc__, surfaces=23, side=128, steps=50, folder=None, device="auto", out=Path(__file__).parent)
+    parser = options(__doc__, surfaces=23, side=SIDE, steps=50, folder=None, device="auto", out=Path(__file__).parent)
     parser.add_argument(
         "--few", type=int, default=3, help="surfaces, and real photographs (two at most), under every setting"
     )

@@ -17,6 +17,7 @@ from rli.images import to_tensor
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings
 from rli.models.diffusion import Model
+from rli.models.mini import SIDE
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.models.mini.surfaces import UNSEEN, Surface, surface
 from rli.photos.sources import Photo
@@ -30,7 +31,6 @@ from rli.store.records import PhotoResult, read_photo
 WORDS = ("rust", "corrosion", "dent", "blistering", "peeling")
 # The published table's settings, which come from SDXL, and the demo's, with which the miniature shows more.
 EDITS = {"table": EditSettings(), "demo": EditSettings(cross=0.4, replace=0.0)}
-SIDE = 128
 # All edits are made under a gate that keeps each of them, so that any gate can be tried on what was made.
 OPEN = Selection(Gate(0.0, -1.0, 0.0, 0.0, None, 0.0, 1.0, 0.0), max_retries=0)
 # But for one (surface-4 of the samples) apart from other experiments' surfaces, some of which settings were chosen on.

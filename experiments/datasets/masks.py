@@ -25,10 +25,10 @@ from rli.models.loading import load
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.store.records import PhotoResult
 
-NEAR = 10  # pixels from the true mask within which the rule looks for the crack
-RIM = 2  # pixels that the true mask takes beyond the dark core: what softens it, and the lip that catches the light
-REACH = 4  # pixels by which the crack is moved each way to see where it lies
-BROAD = 3.0  # pixels: standard deviation of the Gaussian that takes away what is broader than a crack
+NEAR = 20  # pixels from the true mask within which the rule looks for the crack
+RIM = 4  # pixels that the true mask takes beyond the dark core: what softens it, and the lip that catches the light
+REACH = 8  # pixels by which the crack is moved each way to see where it lies
+BROAD = 6.0  # pixels: standard deviation of the Gaussian that takes away what is broader than a crack
 
 
 def darkness(image: np.ndarray, bare: np.ndarray) -> np.ndarray:

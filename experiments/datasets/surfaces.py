@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rli.images import write_png
+from rli.models.mini import SIDE
 from rli.models.mini.surfaces import UNSEEN, Surface, surface
 
 # Each surface's material is its category.
@@ -30,7 +31,7 @@ class Drawn:
     number: int
 
 
-def drawn(count: int, *, good: bool = True, size: int = 128) -> Iterator[Drawn]:
+def drawn(count: int, *, good: bool = True, size: int = SIDE) -> Iterator[Drawn]:
     """count cracked surfaces, the categories in turn, and with good some without a defect; size in pixels a side."""
     for k in range(count):
         material, number = MATERIALS[k % len(MATERIALS)], k // len(MATERIALS)
@@ -92,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=60, help="cracked photographs")
-    parser.add_argument("--size", type=int, default=128, help="pixels a side")
+    parser.add_argument("--size", type=int, default=SIDE, help="pixels a side")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=tuple(LAYOUTS))
     args = parser.parse_args()
     write(args.folder, args.count, tuple(args.layouts), size=args.size)

@@ -1,13 +1,13 @@
 """Do edits show the wanted defect, and leave the rest alone? `python -m experiments.edit_quality.run`.
 
-Cracked surfaces that no training saw, edited to five defects on the embedded miniature. A classifier trained on
+Cracked surfaces that no training saw, edited to seven defects on the embedded miniature. A classifier trained on
 procedural surfaces only, never on an edit, names the defects; the background is what lies more than 14 pixels from
 the true mask of the crack.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,56 +17,70 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import nn
 
-from experiments.harness import SOURCE, markdown, options, save_figure, targets, write_csv
+from experiments.harness import SOURCE, markdown, options, record, save_figure, targets, write_csv
 from rli.images import to_tensor, to_uint8
 from rli.method.editing import edit, reconstruct
 from rli.method.inversion import invert
+from rli.method.inversion.base import Inverter
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
-from rli.method.records import EditSettings, Inversion
+from rli.method.records import EditSettings, Inversion, Target
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.models.mini.classifier import defect_probabilities, load_classifier
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
 from rli.progress import shown
 
-WANTED = ("rust", "corrosion", "dent", "blistering", "peeling")
+WANTED = ("rust", "corrosion", "dent", "blistering", "peeling", "wear", "degradation")
 MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
-TIGHT = replace(STRONG, threshold=0.45)
-ADAM = InversionSettings(NullText(Adam()))
-GAUSS_NEWTON = InversionSettings(NullText(GaussNewton()))
-RESIDUAL = InversionSettings(NullText(Adam(), residual=True))
+ADAM = NullText(Adam())
+RESIDUAL = NullText(Adam(), residual=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured."""
+
+    edit: EditSettings = field(default_factory=EditSettings)
+    method: Inverter = field(default_factory=NullText)
+    # Whether the target prompt has the new word in the crack's place, instead of both.
+    replaces_crack: bool = False
+
+
 SETTINGS = {
-    "lbfgs": (InversionSettings(), EditSettings()),
-    "lbfgs, cross 0.4, replace 0": (InversionSettings(), STRONG),
-    "gauss_newton": (GAUSS_NEWTON, EditSettings()),
-    "gauss_newton, cross 0.4, replace 0": (GAUSS_NEWTON, STRONG),
-    "gauss_newton, cross 0.4, replace 0, threshold 0.45": (GAUSS_NEWTON, TIGHT),
-    "adam": (ADAM, EditSettings()),
-    "adam, cross 0.4, replace 0": (ADAM, STRONG),
-    "adam, cross 0.4, replace 0, threshold 0.45": (ADAM, TIGHT),
-    "adam with residual": (RESIDUAL, EditSettings()),
-    "adam with residual, cross 0.4, replace 0": (RESIDUAL, STRONG),
-    "direct": (InversionSettings(Direct()), EditSettings()),
-    "direct, cross 0.4, replace 0": (InversionSettings(Direct()), STRONG),
-    "negative_prompt": (InversionSettings(NegativePrompt()), EditSettings()),
-    "adam with residual, no local blend": (RESIDUAL, EditSettings(local_blend=False)),
+    "table's settings": Setting(),
+    "table's settings, crack replaced": Setting(replaces_crack=True),
+    "cross 0.4, replace 0": Setting(STRONG),
+    "cross 0.4, replace 0, crack replaced": Setting(STRONG, replaces_crack=True),
+    "gauss_newton": Setting(method=NullText(GaussNewton())),
+    "adam": Setting(method=ADAM),
+    "adam with residual": Setting(method=RESIDUAL),
+    "negative_prompt": Setting(method=NegativePrompt()),
+    "direct": Setting(method=Direct()),
+    "adam with residual, no local blend": Setting(EditSettings(local_blend=False), RESIDUAL),
 }
-# What the picture of both solvers shows.
-SIDE_BY_SIDE = ("adam, cross 0.4, replace 0", "gauss_newton, cross 0.4, replace 0")
+
+
+def wanted(setting: Setting) -> tuple[Target, ...]:
+    """An edit to each defect of WANTED: beside the crack, or in its place."""
+    if setting.replaces_crack:
+        return tuple(Target(word, f"photo of a {word} defect image") for word in WANTED)
+    return targets(WANTED)
 
 
 def measure(
     model: Model, classifier: nn.Module, drawn: Surface, name: str, label: str, inversion: Inversion
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Rows and pictures (photograph, reconstruction, edits) of one surface under one setting."""
-    edits = edit(model, inversion, targets(WANTED), SETTINGS[label][1])
+    setting = SETTINGS[label]
+    edits = edit(model, inversion, wanted(setting), setting.edit)
     back = reconstruct(model, inversion)
     named = defect_probabilities(classifier, torch.cat([back, *(e.image for e in edits)])).numpy()
     far = distance_transform_edt(~drawn.mask) > MARGIN
@@ -74,7 +88,7 @@ def measure(
     rows = []
     for k, done in enumerate(edits, start=1):
         image, index = to_uint8(done.image), DEFECTS.index(done.target.name)
-        changed = np.abs(image.astype(int) - shown_back).max(2) > 16
+        change = np.abs(image.astype(int) - shown_back).sum(2)
         rows.append(
             {
                 "settings": label,
@@ -84,51 +98,55 @@ def measure(
                 "before": named[0, index],
                 "after": named[k, index],
                 "top": top(named[k]),
+                "crack": named[k, DEFECTS.index("crack")],
+                "near": change[~far].sum() / max(change.sum(), 1),
                 "background": min(psnr(image, shown_back, far), 99.0),
                 "mask_share": done.mask.mean(),
-                "changed_share": changed.mean(),
             }
         )
     return rows, [drawn.image, shown_back, *(to_uint8(e.image) for e in edits)]
 
 
 def top(probabilities: np.ndarray) -> str:
-    """The likeliest word beside the crack, which every edit keeps."""
+    """The likeliest word beside the crack."""
     others = [k for k, word in enumerate(DEFECTS) if word != "crack"]
     return DEFECTS[max(others, key=lambda k: probabilities[k])]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each setting and defect, and over all defects: shares named before and after, and the background in dB."""
+    """For each setting, over all defects and for each one: shares that are named before and after, in which a crack is
+    still named, shares of the change near the crack, and the background in dB."""
     rows = rows.assign(
         named_before=rows["before"] > 0.5,
         named_after=rows["after"] > 0.5,
-        first=rows["top"] == rows["defect"],
-        background_30=rows["background"] >= 30,
+        likeliest=rows["top"] == rows["defect"],
+        crack_named=rows["crack"] > 0.5,
     )
-    columns = ["named_before", "named_after", "first", "background", "background_30", "mask_share", "changed_share"]
-    each = rows.groupby(["settings", "defect"], sort=False)[columns].mean().reset_index()
-    total = rows.groupby("settings", sort=False)[columns].mean().reset_index().assign(defect="all")
-    medians = [rows.groupby("settings", sort=False), rows.groupby(["settings", "defect"], sort=False)]
-    table = pd.concat([total, each])
-    return table.assign(background_median=[m for g in medians for m in g["background"].median()]).round(4)
+    shares = ["named_before", "named_after", "likeliest", "crack_named", "near", "mask_share"]
+    tables = []
+    for labels in (["settings"], ["settings", "defect"]):
+        own = rows.groupby(labels, sort=False)
+        means, medians = own[shares].mean(), own[["background"]].median()
+        tables.append(means.join(medians).join(own.size().rename("edits")).reset_index())
+    return pd.concat([tables[0].assign(defect="all"), tables[1]])[
+        ["settings", "defect", "edits", *shares, "background"]
+    ]
 
 
 def text(table: pd.DataFrame) -> str:
     """The summary as Markdown."""
     head = (
-        "Settings", "Defect", "Named before", "Named after", "Likeliest word",
-        "Background dB, mean", "median", "30 dB or more", "Mask",
+        "Settings", "Defect", "Edits", "Named before", "Named after", "Likeliest word", "Crack still named",
+        "Change near the crack", "Background dB", "Mask",
     )  # fmt: skip
+    shares = ("named_before", "named_after", "likeliest", "crack_named", "near")
     lines = [
         [
-            r.settings,
-            r.defect,
-            *(f"{share:.0%}" for share in (r.named_before, r.named_after, r.first)),
-            *(f"{decibels:.1f}" for decibels in (r.background, r.background_median)),
-            *(f"{share:.0%}" for share in (r.background_30, r.mask_share)),
+            *(r["settings"], r["defect"], str(r["edits"])),
+            *(f"{r[share]:.0%}" for share in shares),
+            *(f"{r['background']:.1f}", f"{r['mask_share']:.0%}"),
         ]
-        for r in table.itertuples()
+        for r in table.to_dict("records")
     ]
     return markdown(head, lines, words=2)
 
@@ -158,33 +176,30 @@ def kept(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = options(__doc__, surfaces=20, steps=50, out=Path(__file__).parent)
+    parser = options(__doc__, surfaces=40, steps=50, out=Path(__file__).parent)
     parser.add_argument(
         "--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS), help="none: tables of what is there"
     )
     asked = parser.parse_args()
     model, classifier = load("mini"), load_classifier()
-    surfaces = [surface(UNSEEN + 1000 + k, ("crack",), 256, 256) for k in range(asked.surfaces)]
+    surfaces = [surface(UNSEEN + 1000 + k, ("crack",), SIDE, SIDE) for k in range(asked.surfaces)]
     rows, pictures = [], {label: [] for label in asked.settings}
     for k, drawn in enumerate(shown(surfaces, "surfaces")):
-        inversions = {}  # settings that differ in the edit only share one
+        inversions: dict[Inverter, Inversion] = {}  # settings that differ in the edit only share one
         for label in asked.settings:
-            settings = replace(SETTINGS[label][0], steps=asked.steps)
-            if settings not in inversions:
-                inversions[settings] = invert(model, to_tensor(drawn.image), SOURCE, settings)
-            measured, images = measure(model, classifier, drawn, str(k), label, inversions[settings])
+            method = SETTINGS[label].method
+            if method not in inversions:
+                how = InversionSettings(method, steps=asked.steps)
+                inversions[method] = invert(model, to_tensor(drawn.image), SOURCE, how)
+            measured, images = measure(model, classifier, drawn, str(k), label, inversions[method])
             rows += measured
             pictures[label].append(images)
     edits = kept(asked.out / "edits.csv", pd.DataFrame(rows).round(4))
-    table = summary(edits)
     write_csv(asked.out / "edits.csv", edits)
-    write_csv(asked.out / "results.csv", table)
+    table = summary(edits).round(4)
+    record(asked.out, "results", table, text(table))
     for label, images in pictures.items():
         picture(asked.out / f"{''.join(c if c.isalnum() else '_' for c in label)}.png", images[:8])
-    if set(SIDE_BY_SIDE) <= set(pictures):
-        pairs = zip(*(pictures[label] for label in SIDE_BY_SIDE), strict=True)
-        picture(asked.out / "solvers.png", [line for pair in pairs for line in pair][:8])
-    print(text(table))
 
 
 if __name__ == "__main__":

@@ -31,15 +31,15 @@ from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.models.diffusion import Model
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.models.mini.surfaces import MATERIALS, UNSEEN, surface
 from rli.photos.region import distance_to
 from rli.progress import shown
 from rli.runs.peak_memory import peak_memory_gb
 
-SIDE = 128
 WORDS = ("rust", "corrosion", "peeling", "wear", "blistering", "degradation")
 CLEAN = "photo of a clean image"
-GROWN = 8  # pixels that the region of a cracked target lies around its crack
+GROWN = 16  # pixels that the region of a cracked target lies around its crack
 # Each seed draws another surface.
 EXAMPLES, COATINGS, TARGETS, PLACES = (UNSEEN + start for start in (700_000, 600_000, 800_000, 850_000))
 # A data set's own settings, with which all ways edit.

@@ -18,6 +18,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.settings import InversionSettings
 from rli.method.records import EditSettings, Target
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.photos.photo import Photo
 from rli.photos.placement_settings import Shapes
 from rli.photos.sources import photos
@@ -30,7 +31,6 @@ from rli.store.results import PhotoResult
 EXAMPLES = {"crack": 3, "break": 2}
 TILES = 2
 # The miniature's.
-SIDE = 128
 DEFECT = "defect"
 
 

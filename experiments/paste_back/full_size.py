@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from experiments.harness import ROOT, apart, command, markdown, options, record
 from rli.images import png, read_mask_full, read_picture, write_png
+from rli.models.mini import SIDE
 
 SIZE, PLACE, DEFECT = (3000, 4096), (1505, 2005), 30
 # Pictures and masks that a run writes of a photograph with one edit.
@@ -62,7 +63,7 @@ def read_and_written(photo: Path) -> float:
 
 
 def main() -> None:
-    asked = options(__doc__, side=128, steps=50, out=Path(__file__).parent).parse_args()
+    asked = options(__doc__, side=SIDE, steps=50, out=Path(__file__).parent).parse_args()
     settings = ("model=mini", "runtime=cpu", "tracking=off", "defect=rust", "data=folder", "data.region=truth")
     settings = (*settings, f"inversion.steps={asked.steps}")
     with TemporaryDirectory() as place:

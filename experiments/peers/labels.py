@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.datasets.evidence import SIDE, drawn
+from experiments.datasets.evidence import drawn
 from experiments.harness import embed, markdown, options, record
 from experiments.peers.run import METHODS, picture_file
 from rli.datasets.annotations import STILL_THERE, remains
 from rli.images import read_image, to_uint8
+from rli.models.mini import SIDE
 
 # Correlations from which on an old defect could count as still there.
 LIMITS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from experiments.datasets.evidence import SIDE, WORDS, drawn
+from experiments.datasets.evidence import drawn
+from experiments.edit_quality.run import WANTED
 from experiments.harness import SOURCE, markdown, options, record, save_figure, targets, write_csv
 from experiments.peers.pipelines import inpainting, leditspp
 from rli.images import read_image, to_tensor, to_uint8, write_png
@@ -30,14 +31,15 @@ from rli.method.records import EditSettings, Inversion, Target
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.models.mini.classifier import defect_probabilities, load_classifier
 from rli.models.mini.surfaces import DEFECTS, Surface
 from rli.photos.region import distance_to
 from rli.progress import shown
 from rli.store import inversions as cache
 
-GROWN = 8  # pixels that the region lies around the true mask
-FAR = 14  # pixels from the true mask at which the background begins
+GROWN = 16  # pixels that the region lies around the true mask
+FAR = 28  # pixels from the true mask at which the background begins
 VARIANTS = 8
 # Every setting of ours that is measured, by its name in the table.
 FRESH = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -160,7 +162,7 @@ def summary(rows: pd.DataFrame, variants: pd.DataFrame) -> str:
     return markdown(head, lines)
 
 
-def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Sequence[str] = WORDS) -> None:
+def sheet(path: Path, work: Path, methods: Sequence[str], count: int, words: Sequence[str] = WANTED) -> None:
     """A row of pictures for each surface and method: the photograph and its edits."""
     lines = [(k, method) for k in range(count) for method in methods]
     size = (1.5 * len(words) + 3, 1.5 * len(lines))
@@ -213,7 +215,7 @@ def measure_methods(
 ) -> pd.DataFrame:
     """Every method's edits of every case, surface by surface, so that a run that is stopped has compared some."""
     done = _table(out / "edits.csv", "image")
-    wanted = targets(WORDS)
+    wanted = targets(WANTED)
     for one in cases:
         for name, method in methods.items():
             if ((done["method"] == name) & (done["image"] == one.number)).any():
@@ -230,7 +232,7 @@ def measure_methods(
 
 
 def main() -> None:
-    parser = options(__doc__, surfaces=20, steps=50, out=Path(__file__).parent)
+    parser = options(__doc__, surfaces=40, steps=50, out=Path(__file__).parent)
     parser.add_argument("--cache", type=Path, default=Path("outputs/cache"), help="of inversions")
     parser.add_argument("--work", type=Path, default=Path("outputs/peers"), help="pictures")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))

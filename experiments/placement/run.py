@@ -22,6 +22,7 @@ from experiments import harness
 from experiments.datasets.runs import environment
 from experiments.placement.read_back import READ_BACK, is_read_back
 from rli.images import read_mask_full, write_png
+from rli.models.mini import SIDE
 from rli.models.mini.classifier import judge_of, load_classifier
 from rli.models.mini.drawing import layer_generator, pixel_grid
 from rli.models.mini.materials import PAINTERS
@@ -40,8 +41,8 @@ OWN = {
     "tiles": ("placement=pool", "placement.classes=[crack]"),
     "surfaces": ("placement=shapes", "placement.shapes=[line,blob]", "placement.size=[0.3,0.6]"),
 }
-# Of a drawn surface.
-SIDE = 192
+# Pixels a side of a drawn surface.
+DRAWN = 384
 FIRST = UNSEEN + 900_000
 # Of the sheet: pictures of each set, beside each other, and the side of one.
 SHOWN, ACROSS, TILE = 12, 4, 160
@@ -92,7 +93,7 @@ def drawn(place: Path, count: int) -> Iterator[tuple[str, str, str]]:
     """Clean surfaces, the materials in turn."""
     for k in range(count):
         if not (file := place / f"{k:03d}.png").exists():  # a photograph that is written anew is worked on anew
-            write_png(file, surface(FIRST + k, (), SIDE, SIDE, MATERIALS[k % len(MATERIALS)]).image)
+            write_png(file, surface(FIRST + k, (), DRAWN, DRAWN, MATERIALS[k % len(MATERIALS)]).image)
         yield f"{k:03d}.png", "good", ""
 
 
@@ -100,7 +101,7 @@ def part_of(name: str, photo: str, image: np.ndarray) -> np.ndarray:
     """(H,W) bool: where the part is; of drawn surfaces as they were drawn, of tiles as it is found."""
     if name == "tiles":
         return found_part(image)
-    k, grid = int(Path(photo).name.partition("~")[0]), pixel_grid(SIDE, SIDE)
+    k, grid = int(Path(photo).name.partition("~")[0]), pixel_grid(DRAWN, DRAWN)
     material = MATERIALS[k % len(MATERIALS)]
     where = random_place(layer_generator(FIRST + k, "place"), grid)
     return PAINTERS[material](layer_generator(FIRST + k, material), grid, where)[1] > 0.5
@@ -141,13 +142,13 @@ def _picture(path: Path) -> np.ndarray:
 
 
 def _around(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A window of 128 pixels around a region, as the classifier was trained on; smaller pictures are whole."""
+    """A window of SIDE pixels around a region, as the classifier was trained on; smaller pictures are whole."""
     rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
     starts = [
-        int(np.clip((lines[0] + lines[-1]) // 2 - 64, 0, max(0, side - 128)))
+        int(np.clip((lines[0] + lines[-1]) // 2 - SIDE // 2, 0, max(0, side - SIDE)))
         for lines, side in zip((rows, columns), region.shape, strict=True)
     ]
-    return picture[starts[0] : starts[0] + 128, starts[1] : starts[1] + 128]
+    return picture[starts[0] : starts[0] + SIDE, starts[1] : starts[1] + SIDE]
 
 
 def sheet(run: Path) -> np.ndarray:

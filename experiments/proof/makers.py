@@ -25,6 +25,7 @@ from rli.files import write_whole
 from rli.images import read_mask_full, to_tensor, to_uint8, write_png
 from rli.keys import key_of
 from rli.models.diffusion import Model
+from rli.models.mini import SIDE
 from rli.photos.paste import bounds
 from rli.photos.photo import GOOD, Photo
 from rli.progress import shown
@@ -61,7 +62,7 @@ class Making:
     settings: tuple[str, ...] = ()
     # What the pipelines work at, in steps and pixels a side.
     steps: int = 20
-    side: int = 128
+    side: int = SIDE
 
     @cached_property
     def defective(self) -> list[Photo]:

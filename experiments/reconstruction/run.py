@@ -25,6 +25,7 @@ from rli.method.solvers.adam import Adam
 from rli.metrics.image import psnr, ssim
 from rli.models.diffusion import Model
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.progress import shown
 
 SETTINGS = {
@@ -86,7 +87,7 @@ def text(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    asked = options(__doc__, surfaces=10, side=128, steps=50, folder=None, out=Path(__file__).parent).parse_args()
+    asked = options(__doc__, surfaces=10, side=SIDE, steps=50, folder=None, out=Path(__file__).parent).parse_args()
     model, images = load("mini"), photographs(asked.surfaces, asked.side, asked.folder)
     work = [(image, item) for image in images for item in SETTINGS.items()]
     rows = pd.DataFrame(

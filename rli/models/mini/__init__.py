@@ -2,4 +2,6 @@
 
 import pathlib
 
+# Pixels a side of the pictures that it was trained on.
+SIDE = 256
 WEIGHTS = pathlib.Path(__file__).parent / "weights"

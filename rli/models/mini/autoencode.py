@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
+from rli.models.mini import SIDE
 from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import autoencoder
 from rli.models.mini.surfaces import random_defects, surface
@@ -22,7 +23,6 @@ from rli.models.mini.textures import photograph_cut, texture
 from rli.models.mini.transform import as_convolution, start
 
 CROP = 96
-SIDE = 256  # of the pictures that crops are cut from
 RATE = 2e-4  # highest learning rate: at 1e-3 the first hundred steps undo the linear start
 NOISE = 0.03  # in the latents, as a share of their deviation: what a denoiser makes is not exact either
 STARTERS = 100  # pictures that the linear start is fitted to

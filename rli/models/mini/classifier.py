@@ -21,14 +21,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from rli.models.mini import WEIGHTS
+from rli.models.mini import SIDE, WEIGHTS
 from rli.models.mini.autoencode import to_tensor
 from rli.models.mini.loop import Budget, Stage, bfloat16, load, save
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, random_defects, surface
 
 FILE = "classifier.safetensors"
 OFFSET = 3_000_000  # first training seed
-SIDE = 256  # of the pictures it is trained on
 SEEN = 256  # the shorter side at which it looks at any picture
 
 

@@ -20,8 +20,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 from tqdm import tqdm
 
-from rli.models.mini import WEIGHTS
-from rli.models.mini.autoencode import SIDE, to_tensor
+from rli.models.mini import SIDE, WEIGHTS
+from rli.models.mini.autoencode import to_tensor
 from rli.models.mini.classifier import FILE, defect_probabilities, load_classifier, round_trip
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, caption, random_defects, surface
 
