@@ -32,6 +32,14 @@ def test_samples_are_the_projects_own_and_come_at_any_size():
         assert photo.file is None
 
 
+def test_one_sample_is_a_file_of_which_a_place_may_change():
+    (coffee,) = photos("sample", samples=["coffee"], region="attention")
+    region = coffee.region(*coffee.size())
+    assert coffee.picture().size == coffee.size() == (400, 600) and len(coffee.sha256()) == 64
+    assert 0.01 < region.mean() < 0.05 and region[328, 222] and not region[100, 300]
+    assert abs(coffee.region(100, 150).mean() - region.mean()) < 0.002
+
+
 def test_a_drawn_surface_knows_its_crack():
     surface, other, brick = photos("sample", samples=["surface", "surface-3", "brick"], region="truth")
     assert [surface.label, other.label, brick.label] == ["crack", "crack", ""]
