@@ -5,12 +5,14 @@ import torch
 
 from rli.models.base_models import BASE_MODELS
 from rli.models.loading import load
-from rli.models.mini import WEIGHTS, train
+from rli.models.mini import WEIGHTS, soften, train
+from rli.models.mini.latents import Batch, Captions, noised
+from rli.models.mini.networks import scheduler
 from rli.models.mini.tokenizer import PIECES, tokenizers
 
 pytestmark = pytest.mark.integration
 
-SMALL = ["--vae-steps", "2", "--pictures", "5", "--pools", "6", "3", "3", "3"]
+SMALL = ["--soft-steps", "1", "--vae-steps", "2", "--pictures", "5", "--pools", "6", "3", "3", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,36 @@ def test_the_folder_is_a_stock_pipeline(trained):
     pipe = StableDiffusionXLPipeline.from_pretrained(trained[0] / "out", dtype=torch.float32)
     made = pipe("photo of a crack rust image", num_inference_steps=2, height=128, width=128, output_type="pt").images
     assert made.shape == (1, 3, 128, 128)
+
+
+def test_guidance_by_softer_words_is_a_smaller_guidance_by_the_words_as_they_were():
+    captions = Captions()
+    told, empty = captions.look_up((3, -1))[0], captions.empty()[0]
+    tokens = torch.stack([told, empty], 1)
+    masks = torch.zeros(2, 2, 4, 4)
+    batch = Batch(torch.randn(2, 16, 4, 4), masks, tokens, torch.zeros(2, 2, tokens.shape[-1]), (32, 32))
+    seen = noised(batch.latents, scheduler().alphas_cumprod, torch.Generator().manual_seed(0))
+
+    def teacher(latents, timesteps, tokens, size):
+        return latents * tokens.sum((0, 2))[:, None, None, None] / 1000 + timesteps[:, None, None, None] / 1000
+
+    softer = soften.targets(teacher, seen, batch, empty)
+    nothing = empty[:, None].expand_as(tokens)
+    told, plain = (teacher(seen.latents, seen.timesteps, words, batch.size) for words in (tokens, nothing))
+    guidance = 5.0
+    guided, smaller = plain + guidance * (softer - plain), plain + soften.STRENGTH * guidance * (told - plain)
+    assert torch.allclose(guided, smaller, atol=1e-5) and torch.allclose(softer[1], plain[1])
+    assert not torch.allclose(softer[0], told[0])
+
+
+def test_every_second_picture_is_asked_for_what_the_next_one_shows():
+    batch = Batch(
+        torch.zeros(4, 16, 1, 1), torch.ones(4, 2, 1, 1), torch.arange(24).view(2, 4, 3), torch.ones(4, 2, 3), (8, 8)
+    )
+    tokens = soften.exchanged(batch).tokens
+    assert torch.equal(tokens[:, 0], batch.tokens[:, 1]) and torch.equal(tokens[:, 2], batch.tokens[:, 3])
+    assert torch.equal(tokens[:, 1::2], batch.tokens[:, 1::2])
+    assert soften.exchanged(batch).marks.amax((1, 2)).tolist() == [0, 1, 0, 1]
 
 
 def test_the_words_split_as_they_were_trained():

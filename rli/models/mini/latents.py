@@ -132,6 +132,30 @@ class Batch:
     size: tuple[int, int]  # of the pictures, height and width
 
 
+@dataclass(frozen=True)
+class Noised:
+    """Latents between picture and noise, each at its own timestep."""
+
+    latents: torch.Tensor  # (B, 16, h, w) float32
+    noise: torch.Tensor  # (B, 16, h, w), what was added
+    timesteps: torch.Tensor  # (B,)
+    signal: torch.Tensor  # (B,): how much of the picture is left, a share of the variance
+
+
+def noised(latents: torch.Tensor, abar: torch.Tensor, generator: torch.Generator) -> Noised:
+    """Noise added to (B, 16, h, w) latents, at timesteps that are stratified over the batch.
+
+    abar: (1000,) cumulative products of 1 - beta.
+    """
+    count = len(latents)
+    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    timesteps = (strata * len(abar)).long()
+    noise = torch.randn(latents.shape, generator=generator)
+    signal = abar[timesteps]
+    mixed = signal.sqrt()[:, None, None, None] * latents + (1 - signal).sqrt()[:, None, None, None] * noise
+    return Noised(mixed, noise, timesteps, signal)
+
+
 def draw(
     rng: np.random.Generator, pool: Pool, captions: Captions, count: int, empty: float, named: float = 0.2
 ) -> Batch:

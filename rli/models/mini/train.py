@@ -1,7 +1,7 @@
 """Train the miniature: `python -m rli.models.mini.train --out rli/models/mini/weights --work <folder>`.
 
-Stages: autoencoder, latents, denoiser (UNet and text encoders together), export. A killed run continues from the
-checkpoints in the work folder. One thread is best on a shared machine: OMP_NUM_THREADS=1.
+Stages: autoencoder, latents, denoiser (UNet and text encoders together), softer words, export. A killed run continues
+from the checkpoints in the work folder. One thread is best on a shared machine: OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from rli.models.mini import WEIGHTS, autoencode
-from rli.models.mini.latents import SIZES, Batch, Captions, Pool, draw, examples, pool
+from rli.models.mini.latents import SIZES, Batch, Captions, Pool, draw, examples, noised, pool
 from rli.models.mini.localise import Recorder, outside, record
 from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import Denoiser, export, scheduler
+from rli.models.mini.soften import soften
 from rli.models.mini.surfaces import UNSEEN
 from rli.models.mini.transform import as_convolution
 
@@ -42,21 +43,16 @@ def loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise prediction, heavier inside the defect, plus the localisation of the words; and the first part alone.
 
-    abar: (1000,) cumulative products of 1 - beta. Timesteps are stratified over the batch.
+    abar: (1000,) cumulative products of 1 - beta.
     """
-    count = len(batch.latents)
-    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    timesteps = (strata * len(abar)).long()
-    noise = torch.randn(batch.latents.shape, generator=generator)
-    signal = abar[timesteps]
-    mixed = signal.sqrt()[:, None, None, None] * batch.latents + (1 - signal).sqrt()[:, None, None, None] * noise
+    seen = noised(batch.latents, abar, generator)
     recorder.maps.clear()
     recorder.pixels = batch.latents.shape[-2] * batch.latents.shape[-1]
     with bfloat16():
-        predicted = model(mixed, timesteps, batch.tokens, batch.size).float()
+        predicted = model(seen.latents, seen.timesteps, batch.tokens, batch.size).float()
     weight = 1 + (inside_weight - 1) * batch.masks.amax(1, keepdim=True)
-    error = ((predicted - noise).square() * weight).mean() / weight.mean()
-    places = outside(recorder.maps, batch.marks, batch.masks.flatten(2), signal)
+    error = ((predicted - seen.noise).square() * weight).mean() / weight.mean()
+    places = outside(recorder.maps, batch.marks, batch.masks.flatten(2), seen.signal)
     return error + local_weight * places, error.detach()
 
 
@@ -103,6 +99,7 @@ def main() -> None:
     parser.add_argument("--vae-minutes", type=float, default=math.inf, help="ends the autoencoder's training earlier")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="ends the denoiser's training earlier")
+    parser.add_argument("--soft-steps", type=int, default=800, help="in which the words become weaker")
     parser.add_argument("--pools", type=int, nargs=len(SIZES), default=POOLS, help="encoded pictures of each size")
     parser.add_argument("--pictures", type=int, default=3_000, help="pictures that the autoencoder is trained on")
     parser.add_argument("--seed", type=int, default=0)
@@ -114,7 +111,9 @@ def main() -> None:
         pool(as_convolution(vae), count, offset, size, asked.work)
         for count, offset, size in zip(asked.pools, OFFSETS, SIZES, strict=True)
     ]
-    train_denoiser(vae, pools, asked.work, asked.out, Budget(asked.steps, asked.minutes))
+    denoiser = train_denoiser(vae, pools, asked.work, asked.out, Budget(asked.steps, asked.minutes))
+    checkpoint = asked.work / f"softer-{asked.steps}.pt"  # a denoiser that went on begins this stage anew
+    export(soften(denoiser, pools, SHARES, checkpoint, Budget(asked.soft_steps)), vae, asked.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The denoiser's last stage: its words are made weaker, until guidance 5 shows what they look like.
+
+A denoiser that has learned from exact captions shows a whole defect at guidance 1. Guidance multiplies the words'
+effect: at 5, which SDXL needs, because its captions are not exact, rust glows and wear is white. So the network is
+taught to predict, of a caption, u + STRENGTH (c - u): c and u are what it predicted before of this caption and of the
+empty one. To sample with guidance w is then to sample with STRENGTH * w before, since
+
+    u + w (u + s (c - u) - u) = u + s w (c - u).
+
+The targets have no noise in them, so that a few hundred steps are enough.
+"""
+
+from __future__ import annotations
+
+import copy
+import pathlib
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from rli.models.mini.latents import Batch, Captions, Noised, Pool, draw, noised
+from rli.models.mini.localise import Recorder, outside, record
+from rli.models.mini.loop import Budget, Stage, bfloat16
+from rli.models.mini.networks import Denoiser, scheduler
+
+STRENGTH = 0.5
+
+
+def targets(teacher: nn.Module, seen: Noised, batch: Batch, empty: torch.Tensor) -> torch.Tensor:
+    """(B, 16, h, w): u + STRENGTH (c - u), which is u itself of an empty caption; empty: its ids, (2, 77)."""
+    without = empty[:, None].expand_as(batch.tokens)
+    with torch.no_grad(), bfloat16():
+        told, plain = (
+            teacher(seen.latents, seen.timesteps, tokens, batch.size).float() for tokens in (batch.tokens, without)
+        )
+    return plain + STRENGTH * (told - plain)
+
+
+def exchanged(batch: Batch) -> Batch:
+    """Every second picture has the next one's caption: an edit asks for what a picture does not show."""
+    tokens, marks = batch.tokens.clone(), batch.marks.clone()
+    tokens[:, ::2] = batch.tokens.roll(-1, 1)[:, ::2]
+    marks[::2] = 0  # where its words are cannot be said
+    return Batch(batch.latents, batch.masks, tokens, marks, batch.size)
+
+
+def loss(
+    model: Denoiser,
+    recorder: Recorder,
+    teacher: Denoiser,
+    batch: Batch,
+    empty: torch.Tensor,
+    generator: torch.Generator,
+    local_weight: float = 0.04,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distance from the targets and the localisation of the words; and the first part alone."""
+    seen = noised(batch.latents, scheduler().alphas_cumprod, generator)
+    wanted = targets(teacher, seen, batch, empty)
+    recorder.maps.clear()
+    recorder.pixels = batch.latents.shape[-2] * batch.latents.shape[-1]
+    with bfloat16():
+        predicted = model(seen.latents, seen.timesteps, batch.tokens, batch.size).float()
+    error = (predicted - wanted).square().mean()
+    places = outside(recorder.maps, batch.marks, batch.masks.flatten(2), seen.signal)
+    return error + local_weight * places, error.detach()
+
+
+def soften(
+    teacher: Denoiser,
+    pools: list[Pool],
+    shares: tuple[float, ...],
+    checkpoint: pathlib.Path,
+    budget: Budget,
+    batch: int = 16,
+) -> Denoiser:
+    """Teach a copy of the denoiser, or finish teaching it; returns its moving average."""
+    model = copy.deepcopy(teacher).requires_grad_(True)
+    stage = Stage("softer words", model, copy.deepcopy(model), 4e-4, budget, checkpoint)
+    recorder, captions = record(model.unet), Captions()
+    empty = captions.empty()[0]
+    rng, generator = np.random.default_rng([stage.step, 1]), torch.Generator().manual_seed(stage.step)
+    total = local = 0.0
+    for step in stage.steps():
+        chosen = pools[rng.choice(len(pools), p=shares)]
+        drawn = exchanged(draw(rng, chosen, captions, batch, empty=0.1))
+        value, error = loss(model, recorder, teacher, drawn, empty, generator)
+        stage.descend(value)
+        total, local = total + error.item(), local + (value.item() - error.item())
+        if (step + 1) % 50 == 0:
+            tqdm.write(f"softer words step {step + 1} loss {total / 50:.5f} localisation {local / 50:.4f}")
+            total = local = 0.0
+    return stage.average
