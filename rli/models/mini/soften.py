@@ -77,7 +77,7 @@ def soften(
 ) -> Denoiser:
     """Teach a copy of the denoiser, or finish teaching it; returns its moving average."""
     model = copy.deepcopy(teacher).requires_grad_(True)
-    stage = Stage("softer words", model, copy.deepcopy(model), 4e-4, budget, checkpoint)
+    stage = Stage("softer words", model, copy.deepcopy(model), 5e-5, budget, checkpoint)
     recorder, captions = record(model.unet), Captions()
     empty = captions.empty()[0]
     rng, generator = np.random.default_rng([stage.step, 1]), torch.Generator().manual_seed(stage.step)

@@ -38,7 +38,7 @@ def loss(
     batch: Batch,
     abar: torch.Tensor,
     generator: torch.Generator,
-    inside_weight: float = 3.0,
+    inside_weight: float = 8.0,
     local_weight: float = 0.04,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise prediction, heavier inside the defect, plus the localisation of the words; and the first part alone.
