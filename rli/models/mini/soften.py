@@ -25,7 +25,7 @@ from rli.models.mini.localise import Recorder, outside, record
 from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import Denoiser, scheduler
 
-STRENGTH = 0.5
+STRENGTH = 0.4
 
 
 def targets(teacher: nn.Module, seen: Noised, batch: Batch, empty: torch.Tensor) -> torch.Tensor:

@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--vae-minutes", type=float, default=math.inf, help="ends the autoencoder's training earlier")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="ends the denoiser's training earlier")
-    parser.add_argument("--soft-steps", type=int, default=800, help="in which the words become weaker")
+    parser.add_argument("--soft-steps", type=int, default=1_200, help="in which the words become weaker")
     parser.add_argument("--pools", type=int, nargs=len(SIZES), default=POOLS, help="encoded pictures of each size")
     parser.add_argument("--pictures", type=int, default=3_000, help="pictures that the autoencoder is trained on")
     parser.add_argument("--seed", type=int, default=0)
