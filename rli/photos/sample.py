@@ -88,7 +88,7 @@ def _coffee() -> SpotPhoto:
     import skimage.data
 
     file = Path(skimage.data.__file__).with_name(f"{COFFEE}.png")
-    return SpotPhoto(COFFEE, file, COFFEE, spot=(0.82, 0.37, 0.065, 0.12))
+    return SpotPhoto(COFFEE, file, COFFEE, spot=(0.64, 0.23, 0.13, 0.055))
 
 
 @dataclass(frozen=True)
