@@ -170,7 +170,7 @@ def table_of(asked: Asked, data: str) -> pd.DataFrame:
     sides = divided(photographs(data, place, asked), asked.group, near=data != DRAWN)
     words = words_of(asked, sides)
     known = TASK.rows(words)
-    looked_at = [known[row] for row in asked.rows or known]
+    looked_at = [known[row] for row in asked.rows or ()]
     made = images(sides, words, place, asked, {row.maker for row in looked_at})
     photos = {photo.sha256(): photo for photo in sides.train}
     judges, rows = judges_at_hand(), []

@@ -261,8 +261,10 @@ def images(sides: Divided, words: tuple[str, ...], place: Path, asked: Asked, wh
     for maker, make in {OURS: makers.ours, PASTED: makers.pasted, EXAMPLE: makers.by_example}.items():
         made += make(making) if maker in who else []
     piped = [maker for maker in (INPAINTED, LEDITS) if maker in who]
-    model = loaded(asked) if piped else None
-    return made + [item for maker in piped if model for item in makers.peers(making, model, maker)]
+    if piped:
+        model = loaded(asked)
+        made += [item for maker in piped for item in makers.peers(making, model, maker)]
+    return made
 
 
 def loaded(asked: Asked) -> Model:
