@@ -2,7 +2,7 @@
 
 import rli
 model = rli.load("mini")
-photo = rli.read_image("photo.png", 128, 128)
+photo = rli.read_image("photo.png", 256, 256)
 inversion = rli.invert(model, photo, "photo of a crack defect image")
 corroded, dented = rli.edit(model, inversion, ["photo of a crack corrosion image", "photo of a crack dent image"])
 """

@@ -90,8 +90,8 @@ def _none(todo):
 
 
 def test_where_a_crack_is_found():
-    drawn, bare = surface(5, ("crack",), 128, 128), surface(5, (), 128, 128).image
-    dark, near = masks.darkness(drawn.image, bare), np.ones((128, 128), bool)
+    drawn, bare = surface(5, ("crack",), 256, 256), surface(5, (), 256, 256).image
+    dark, near = masks.darkness(drawn.image, bare), np.ones((256, 256), bool)
     assert masks.iou(masks.found(dark, near, 0.1), drawn.mask) > 0.6
     assert masks.crack_moved(dark, dark, near) == 0
     assert masks.crack_moved(np.roll(dark, (2, 0), (0, 1)), dark, near) == 2

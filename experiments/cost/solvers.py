@@ -45,7 +45,7 @@ SOLVERS = {
     "adam, 1 iteration": Adam(inner_steps=1),
     "adam from the source prompt": Adam(start="source"),
     DEFAULT: Lbfgs(),
-    "lbfgs, 2 iterations": Lbfgs(inner_steps=2),
+    "lbfgs, 3 iterations": Lbfgs(inner_steps=3),
     "lbfgs, 10 iterations": Lbfgs(inner_steps=10),
     GAUSS_NEWTON: GaussNewton(),
     "gauss_newton, slack 90 dB": GaussNewton(slack_db=90.0),

@@ -36,7 +36,7 @@ class Lbfgs:
     name: ClassVar[str] = "lbfgs"
     uses_gain: ClassVar[bool] = True
     # Iterations a move at most.
-    inner_steps: int = 3
+    inner_steps: int = 5
     start: str = "source"
     # Share of Polyak's step that a move's first step takes.
     first_step: float = 0.25
