@@ -61,6 +61,27 @@ def test_guidance_by_softer_words_is_a_smaller_guidance_by_the_words_as_they_wer
     assert not torch.allclose(softer[0], told[0])
 
 
+def test_the_way_to_softer_words_is_gone_on_until_they_are_as_soft_as_asked():
+    class Words(torch.nn.Module):
+        def __init__(self, effect):
+            super().__init__()
+            self.effect = torch.nn.Parameter(torch.tensor(effect))
+
+        def forward(self, latents, timesteps, tokens, size):
+            return latents + self.effect * tokens.sum((0, 2))[:, None, None, None]
+
+    tokens = Captions().look_up((3, -1))[0][:, None]
+    batch = Batch(
+        torch.randn(1, 16, 4, 4), torch.zeros(1, 2, 4, 4), tokens, torch.zeros(1, 2, tokens.shape[-1]), (32, 32)
+    )
+    teacher, softer, empty = Words(1.0), Words(0.7), Captions().empty()[0]
+    assert soften.strength(teacher, softer, batch, empty) == pytest.approx(0.7, rel=1e-4)
+    assert soften.strength(teacher, teacher, batch, empty) == pytest.approx(1)
+    done = soften.lengthened(teacher, softer, batch, empty)
+    assert done.effect.item() == pytest.approx(soften.STRENGTH, rel=1e-4)
+    assert softer.effect.item() == pytest.approx(0.7)
+
+
 def test_every_second_picture_is_asked_for_what_the_next_one_shows():
     batch = Batch(
         torch.zeros(4, 16, 1, 1), torch.ones(4, 2, 1, 1), torch.arange(24).view(2, 4, 3), torch.ones(4, 2, 3), (8, 8)

@@ -91,4 +91,32 @@ def soften(
         if (step + 1) % 50 == 0:
             tqdm.write(f"softer words step {step + 1} loss {total / 50:.5f} localisation {local / 50:.4f}")
             total = local = 0.0
-    return stage.average
+    return lengthened(teacher, stage.average, exchanged(draw(rng, pools[0], captions, 2 * batch, empty=0.0)), empty)
+
+
+def lengthened(teacher: Denoiser, softer: Denoiser, batch: Batch, empty: torch.Tensor) -> Denoiser:
+    """The way from the teacher's weights to the softer one's, gone on in a straight line until STRENGTH is reached.
+
+    The last part of the way is slow to train; along it, the strength falls nearly as the way grows.
+    """
+    reached = strength(teacher, softer, batch, empty)
+    share = (1 - STRENGTH) / (1 - reached)
+    tqdm.write(f"softer words reached {reached:.3f}; the way is lengthened {share:.3f} times")
+    result = copy.deepcopy(softer)
+    with torch.no_grad():
+        for weight, start in zip(result.parameters(), teacher.parameters(), strict=True):
+            weight.copy_(torch.lerp(start, weight, share))
+    return result
+
+
+@torch.no_grad()
+def strength(teacher: nn.Module, softer: nn.Module, batch: Batch, empty: torch.Tensor) -> float:
+    """How large the words' effect is, as a share of what the teacher says: the projection on it."""
+    seen = noised(batch.latents, scheduler().alphas_cumprod, torch.Generator().manual_seed(0))
+    without = empty[:, None].expand_as(batch.tokens)
+    before, after = (
+        model(seen.latents, seen.timesteps, batch.tokens, batch.size)
+        - model(seen.latents, seen.timesteps, without, batch.size)
+        for model in (teacher, softer)
+    )
+    return float((before * after).sum() / before.square().sum())
