@@ -8,7 +8,7 @@ import pytest
 import torch
 from command import ROOT, run_process
 
-from experiments.cost.results import OURS, REFERENCE, SAME, Setup, keep, read, rows, table
+from experiments.cost.results import REFERENCE, SAME, Setup, keep, read, rows, table
 from experiments.cost.run import row_flops, rows_expected, spend
 from rli.metrics.image import psnr
 
@@ -46,7 +46,7 @@ def test_published_setting_in_rows():
 
 def test_photographs_together_come_out_as_alone_and_their_floor_is_below_their_time(tiny, photo):
     pair = torch.cat([photo, photo.flip(3)])
-    measured = spend(tiny, pair, replace(SETUP, way=OURS, photos=2), SIDE)
+    measured = spend(tiny, pair, replace(SETUP, photos=2), SIDE)
     assert len(measured.images) == 2 * (1 + SETUP.defects)
     assert measured.alone > 40
     total = rows(measured, None)[-1]

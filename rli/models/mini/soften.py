@@ -91,7 +91,9 @@ def soften(
         if (step + 1) % 50 == 0:
             tqdm.write(f"softer words step {step + 1} loss {total / 50:.5f} localisation {local / 50:.4f}")
             total = local = 0.0
-    return lengthened(teacher, stage.average, exchanged(draw(rng, pools[0], captions, 2 * batch, empty=0.0)), empty)
+    # Of the pools, the first one alone renews itself: the others are the same when a finished stage is asked again.
+    asked = draw(np.random.default_rng(0), pools[1], captions, 4 * batch, empty=0.0)
+    return lengthened(teacher, stage.average, exchanged(asked), empty)
 
 
 def lengthened(teacher: Denoiser, softer: Denoiser, batch: Batch, empty: torch.Tensor) -> Denoiser:
