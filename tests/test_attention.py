@@ -3,8 +3,9 @@ import contextlib
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
+from simulated_cuda import simulated_cuda
 
-from rli.method.attention.install import SMALL_SIDE, AttentionHook, Processor, install, layer_size
+from rli.method.attention.install import SMALL_SIDE, AttentionHook, Processor, attend, install, layer_size
 from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, inject, map_size
 from rli.method.attention.rli import RLI
 from rli.models.noise_schedule import Step
@@ -55,6 +56,21 @@ def values(layer, context):
 
 def project(layer, out):
     return layer.to_out[0](out.transpose(1, 2).flatten(2))
+
+
+def test_on_a_gpu_cudnn_s_kernel_is_left_out_and_the_choice_is_put_back(layer, monkeypatch):
+    fused, seen = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(*given, **named):
+        seen.append((torch.backends.cuda.cudnn_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()))
+        return fused(*given, **named)
+
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    with simulated_cuda():
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+        attend(*torch.randn(3, 1, 2, 16, 8).to("cuda"), 1.0)
+    attend(*torch.randn(3, 1, 2, 16, 8), 1.0)
+    assert seen == [(False, True), (before, True)] and torch.backends.cuda.cudnn_sdp_enabled() == before
 
 
 def test_alpha_0_is_the_plain_processor_in_self_and_cross_attention(layer, cross_layer):

@@ -35,7 +35,7 @@ def test_a_command_works_on_one_device(line, tmp_path, monkeypatch):
     words = [re.sub(r"^(512|1024)$", "64", word) for word in line[1:]]
     monkeypatch.setattr("sys.argv", [line[0], *words, *SMALL[line[0]], *keeps(line[0], tmp_path)])
     # SDXL's structure, but tiny; and everything in this process, where the device is simulated.
-    monkeypatch.setattr("rli.models.loading.random_parts", lambda shape, dtype: random_parts("tiny", dtype))
+    monkeypatch.setattr("rli.models.loading.random_parts", lambda shape, dtype, device: random_parts("tiny", dtype))
     for name in ("run", "memory"):
         monkeypatch.setattr(f"experiments.cost.{name}.apart", lambda work, *given, **_: work(*given))
     # The machine's own figures: a clock's, and a count of operations that looks below the simulation.

@@ -46,6 +46,7 @@ class Asked:
     steps: int
     device: str
     dtype: str
+    quantize: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Kept:
 def measure(asked: Asked) -> Kept:
     """One job in this process."""
     if asked.model == "sdxl":
-        model = load("sdxl", "random", device=asked.device, dtype=asked.dtype, offload=True)
+        shared = {"device": asked.device, "dtype": asked.dtype, "quantize": asked.quantize}
+        model = load("sdxl", "random", **shared, offload=True)
     else:
         model = random_model(asked.model, dtype=DTYPES[asked.dtype], device=asked.device)
     with tempfile.TemporaryDirectory() as cache:
@@ -107,9 +109,10 @@ def main() -> None:
     parser.add_argument("--model", default="midsize", choices=["tiny", "midsize", "sdxl"])
     parser.add_argument("--photos", type=int, default=2)
     parser.add_argument("--targets", type=int, default=4)
+    parser.add_argument("--quantize", nargs="*", default=[], help="weights of SDXL in fewer bits, as model.quantize")
     args = parser.parse_args()
     device = str(pick_device(args.device))
-    shared = (args.model, args.size, args.photos, args.targets, args.steps, device, args.dtype)
+    shared = (args.model, args.size, args.photos, args.targets, args.steps, device, args.dtype, tuple(args.quantize))
     where, lines, free = machine(device), [], None
     for budget in (None, *args.budgets):
         kept = apart(measure, Asked(budget, *shared))
@@ -120,8 +123,9 @@ def main() -> None:
         numbers = (f"{kept.rest_gb:.2f}", f"{kept.peak_gb:.2f}", f"{kept.seconds:.1f}")
         lines.append((limit, kept.plan, *numbers, same))
         print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
+    precision = " ".join((args.dtype, *args.quantize))
     about = (
-        f"{args.model}, {args.size} pixels, {args.dtype}, {args.photos} photographs to {args.targets} targets each, "
+        f"{args.model}, {args.size} pixels, {precision}, {args.photos} photographs to {args.targets} targets each, "
         f"{args.steps} steps, on {where['gpu'] or where['cpu']}"
     )
     tell(args.out, "memory", about, markdown(HEAD, lines, words=2))

@@ -1,4 +1,5 @@
-"""What weights in 8 bits change on the miniature: `python -m experiments.cost.quantized`. It needs torchao.
+"""What weights in fewer bits change on the miniature: `python -m experiments.cost.quantized`. It needs torchao, and
+on a GPU bitsandbytes.
 
 Photographs are inverted with gradients through the rounded weights, and edited; each picture is compared with the one
 that whole weights make.
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.harness import SOURCE, markdown, options, photographs, targets, tell
+from experiments.harness import SOURCE, machine, markdown, options, photographs, targets, tell
 from rli.images import to_uint8
 from rli.method.editing import edit, reconstruct, vae_round_trip
 from rli.method.inversion import invert
@@ -24,6 +25,7 @@ from rli.models.mini import SIDE
 from rli.runs.memory_estimate import weight_bytes
 
 WAYS = ((), ("text_encoders:int8",), ("unet:int8",), ("int8",))
+WAYS_ON_CUDA = (*WAYS, ("nf4",))
 WANTED = ("corrosion",)
 HEAD = (
     "model.quantize",
@@ -35,9 +37,11 @@ HEAD = (
 )
 
 
-def pictures(quantize: Sequence[str], photos: Sequence[Tensor], steps: int) -> tuple[list[float], list[Tensor]]:
+def pictures(
+    quantize: Sequence[str], photos: Sequence[Tensor], steps: int, device: str
+) -> tuple[list[float], list[Tensor]]:
     """The MB of UNet and text encoders; and of each photograph its VAE round trip, its reconstruction and an edit."""
-    model, made = load("mini", quantize=quantize, device="cpu"), []
+    model, made = load("mini", quantize=quantize, device=device, dtype="float32"), []
     for photo in photos:
         found = invert(model, photo, SOURCE, InversionSettings(steps=steps))
         back = reconstruct(model, found)
@@ -54,20 +58,23 @@ def decibels(one: Sequence[Tensor], other: Sequence[Tensor]) -> str:
 
 
 def main() -> None:
-    parser = options(__doc__, surfaces=4, side=SIDE, steps=20, out=Path(__file__).parent)
+    parser = options(__doc__, surfaces=4, side=SIDE, steps=20, device="cpu", out=Path(__file__).parent)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     photos = [image for _, _, image in photographs(asked.surfaces, asked.side)]
     whole: list[Tensor] = []
     lines = []
-    for quantize in WAYS:
-        sizes, made = pictures(quantize, photos, asked.steps)
+    for quantize in WAYS_ON_CUDA if asked.device.startswith("cuda") else WAYS:
+        sizes, made = pictures(quantize, photos, asked.steps, asked.device)
         whole = whole or made
         compared = (made[1::3], made[::3]), (made[1::3], whole[1::3]), (made[2::3], whole[2::3])
         told = " ".join(quantize) or "nothing"
         lines.append([told, *(f"{size:.1f}" for size in sizes), *(decibels(*pair) for pair in compared)])
+    where = machine(asked.device)
     about = f"mini, float32, {asked.steps} steps, null-text inversion, medians of {len(photos)} photographs"
-    tell(asked.out, "quantized", about, markdown(HEAD, lines))
+    about += f", on {where['gpu'] or where['cpu']}"
+    name = "quantized" if asked.device == "cpu" else "quantized on a GPU"
+    tell(asked.out, name, about, markdown(HEAD, lines))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from rli.metrics.image import psnr
 from rli.models import text
 from rli.models import vae as codec
 from rli.models.device import DTYPES, pick_device
-from rli.models.diffusion import Model
+from rli.models.diffusion import Model, arrange
 from rli.models.loading import load, random_model
 from rli.models.mini import SIDE
 
@@ -61,13 +61,16 @@ def settings(setup: Setup) -> tuple[InversionSettings, EditSettings]:
 
 
 def prepare(setup: Setup) -> Model:
-    """The model; random weights for all but the miniature, which time and memory do not notice."""
+    """The model; random weights for all but the miniature, which time and memory do not notice. Where memory need not
+    be spared, all parts are on the device, as in a run."""
     frugal = setup.frugal and setup.way != REFERENCE
-    if setup.model == "mini":
-        return load("mini", device=setup.device, dtype=setup.dtype, checkpointing=frugal, vae_tiling=frugal)
-    if setup.model == "sdxl":
-        return load("sdxl", "random", device=setup.device, dtype=setup.dtype, checkpointing=frugal, vae_tiling=frugal)
-    return random_model(setup.model, dtype=DTYPES[setup.dtype], device=setup.device, checkpointing=frugal)
+    if setup.model == "midsize":
+        model = random_model(setup.model, dtype=DTYPES[setup.dtype], device=setup.device)
+    else:
+        weights = "random" if setup.model == "sdxl" else None
+        model = load(setup.model, weights, device=setup.device, dtype=setup.dtype)
+    spared = {"checkpointing": frugal, "vae_tiling": frugal and setup.model != "midsize"}
+    return arrange(model, **spared, offload=False, encoders_on_device=not frugal)
 
 
 def ours(model: Model, images: Tensor, setup: Setup, meter: Meter) -> Tensor:
@@ -149,8 +152,9 @@ def measure(setup: Setup) -> Measured:
     model = prepare(setup)
     drawn = photographs(setup.photos - 1, setup.size)
     images = torch.cat([image for kind, name, image in drawn if kind == "surface" or name == "brick"])
-    spend(model, images[:1], replace(setup, steps=2, inner=1, defects=1, photos=1))
-    return spend(model, images, setup)
+    side = 8192 if model.device.type == "cuda" else 2048
+    spend(model, images[:1], replace(setup, steps=2, inner=1, defects=1, photos=1), side)
+    return spend(model, images, setup, side)
 
 
 def measure_apart(setup: Setup) -> Measured | None:

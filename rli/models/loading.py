@@ -86,7 +86,7 @@ def load(
     if weights == "random":
         if name != "sdxl":
             raise SettingError("weights", weights, f"exists for sdxl only, not for {name}")
-        parts = random_parts("sdxl", precision)
+        parts = random_parts("sdxl", precision, device=placed)
     else:
         parts = load_parts(name, weights, precision, None if vae is None else load_vae(vae, name))
     if prediction is not None:

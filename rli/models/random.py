@@ -12,6 +12,8 @@ from torch import nn
 from rli.models.parts import Parts
 from rli.models.sdxl import SDXL
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -36,26 +38,30 @@ SHAPES = {
 }
 
 
-def random_parts(shape: str, dtype: torch.dtype, seed: int = 0) -> Parts:
-    """The parts of a model with random weights, the same on every machine, and with the miniature's tokenizers.
+def random_parts(shape: str, dtype: torch.dtype, seed: int = 0, device: torch.device = CPU) -> Parts:
+    """The parts of a model with random weights, and with the miniature's tokenizers.
 
     Args:
         shape: One of SHAPES.
         dtype: Of the UNet and the text encoders; the VAE is float32.
         seed: Of the weights.
+        device: Where they are drawn: the CPU's are the same on every machine; a GPU draws SDXL's in a second.
 
     Returns:
-        The parts, on the CPU.
+        The parts, on that device.
     """
     from rli.models.mini.tokenizer import tokenizers
 
-    size, pair, generator = SHAPES[shape], tokenizers(), torch.Generator().manual_seed(seed)
+    size, pair, generator = SHAPES[shape], tokenizers(), torch.Generator(device).manual_seed(seed)
+    unet, vae = _filled(_unet(size), dtype, generator), _filled(_vae(size), torch.float32, generator)
+    with device:
+        encoders = tuple(_drawn(encoder.to(dtype), generator) for encoder in _text_encoders(size, pair[0]))
     return Parts(
         architecture=SDXL,
-        unet=_filled(_unet(size), dtype, generator),
-        vae=_filled(_vae(size), torch.float32, generator),
+        unet=unet,
+        vae=vae,
         tokenizers=pair,
-        text_encoders=tuple(_drawn(encoder.to(dtype), generator) for encoder in _text_encoders(size, pair[0])),
+        text_encoders=encoders,
         scheduler={
             "beta_start": 0.00085,
             "beta_end": 0.012,
@@ -126,7 +132,7 @@ def _text_encoders(size: Shape, tokenizer: Any) -> Iterator[Any]:
 
 def _filled(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> nn.Module:
     """Memory for a module made on the meta device, in its own dtype at once: float32 would take twice SDXL's size."""
-    return _drawn(module.to(dtype).to_empty(device="cpu"), generator)
+    return _drawn(module.to(dtype).to_empty(device=generator.device), generator)
 
 
 @torch.no_grad()

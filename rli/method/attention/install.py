@@ -7,7 +7,7 @@ the length of a scope; those of one call alone come with that call, as the keywo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,11 +15,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Queries (B,heads,n,d), keys and values (B,heads,m,d) → the layer's output before its projection (B,heads,n,d).
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 # The most positions a side of what counts as a small layer: prompt-to-prompt's 32×32.
 SMALL_SIDE = 32
+# PyTorch's kernels of attention on a GPU, but for cuDNN's: on an H100 its backward pass gives NaN at some lengths, such
+# as 64 positions (PyTorch's issue 196678, in 2.11 and later).
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """
     if q.device.type == "cpu" and q.dtype != torch.float32 and k.shape[2] <= SMALL_SIDE**2:
         return (q * scale @ k.transpose(-1, -2)).softmax(-1) @ v
-    return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    with sdpa_kernel(KERNELS) if q.device.type == "cuda" else nullcontext():
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
 
 def layer_size(latent: tuple[int, int], positions: int) -> tuple[int, int]:
