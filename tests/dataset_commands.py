@@ -16,7 +16,7 @@ DENT = '+defect.all.dent="photo of a crack dent image"'
 MADE = [
     *QUICK, *OPEN, "data=mvtec_ad", "data.path=photos/mvtec_ad", "data.good=true", "task=both", "defect=rust", DENT,
     "dataset.threshold=1", "dataset.smallest=1", "inversion.batch_size=3",
-    "inversion.guidance=2.5", "edit.fresh=0",  # so timid that the old defects stay beside the new ones
+    "inversion.guidance=1.5", "edit.fresh=0",  # so timid that the old defects stay beside the new ones
 ]  # fmt: skip
 WRITTEN = ["dataset.split=0.5/0.2/0.3", f"export=[{','.join(FORMATS)}]"]
 TWO = [*QUICK, *OPEN, "data=sample", "data.samples=[surface,surface-1]", "defect=rust", "export=[coco]"]

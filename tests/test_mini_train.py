@@ -3,16 +3,19 @@
 import pytest
 import torch
 
+from rli.method.sampler import inversion_steps, move
 from rli.models.base_models import BASE_MODELS
 from rli.models.loading import load
-from rli.models.mini import WEIGHTS, soften, train
-from rli.models.mini.latents import Batch, Captions, noised
-from rli.models.mini.networks import scheduler
+from rli.models.mini import WEIGHTS, inverted, soften, train
+from rli.models.mini.latents import Batch, Captions, mixed, noised
+from rli.models.mini.networks import Denoiser, scheduler
 from rli.models.mini.tokenizer import PIECES, tokenizers
+from rli.models.text import encode_prompts
 
 pytestmark = pytest.mark.integration
 
 SMALL = ["--soft-steps", "1", "--vae-steps", "2", "--pictures", "5", "--pools", "6", "3", "3", "3"]
+SMALL += ["--inverted", "1", "--inverted-steps", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +109,25 @@ def test_the_shipped_weights_are_small_and_plain():
     assert sum(f.stat().st_size for f in files) <= 24 * 2**20
     assert {f.suffix for f in files} <= {".safetensors", ".json", ".txt"}
     assert str(WEIGHTS) == BASE_MODELS["mini"].weights
+
+
+def test_an_inversion_is_the_sampler_s_and_a_photograph_comes_back_from_its_noise():
+    """Against the method's own moves; and latents in the noise of their inversion are the trajectory."""
+    model, steps = load("mini", device="cpu"), 6
+    denoiser = Denoiser()
+    denoiser.unet, (denoiser.first, denoiser.second) = model.unet, model.text_encoders
+    words, latents = Captions().look_up((0, -1))[0][:, None], 0.3 * torch.randn(1, 16, 16, 16)
+    noise, times = inverted.inverted(denoiser.float(), latents, words, (128, 128), steps)
+    told, now = encode_prompts(model, ["photo of a crack defect image"], (128, 128)), latents
+    for k, step in enumerate(s for s in inversion_steps(steps) if not s.is_identity):
+        with torch.no_grad():
+            now = move(now, model.predict(now, step, told, "inversion"), model.abar[step.start], model.abar[step.end])
+        abar = scheduler().alphas_cumprod
+        seen = mixed(latents, noise[k].float(), times[k : k + 1], abar)
+        assert step.end == times[k] and torch.allclose(seen.latents, now, atol=0.03, rtol=0.03)
+
+
+def test_a_surface_s_pictures_differ_in_their_defects_alone():
+    for number in range(0, 400, inverted.VARIANTS):
+        shown = [inverted.variant(number + k) for k in range(inverted.VARIANTS)]
+        assert len({seed for seed, _ in shown}) == 1 and len({words for _, words in shown}) == inverted.VARIANTS

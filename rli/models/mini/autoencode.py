@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from rli.models.mini import SIDE
+from rli.models.mini.latents import pixels
 from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import autoencoder
 from rli.models.mini.surfaces import random_defects, surface
@@ -30,7 +31,7 @@ STARTERS = 100  # pictures that the linear start is fitted to
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [-1, 1]."""
-    return torch.tensor(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels(torch.tensor(np.ascontiguousarray(images)))
 
 
 def pictures(count: int, offset: int = 0) -> np.ndarray:
@@ -69,7 +70,7 @@ def loss(vae: AutoencoderKL, latents: torch.Tensor, x: torch.Tensor) -> torch.Te
 
     L1 + 8 L2 + 0.5 gradient + 2 L1 of 8 x 8 means. The means keep plain colours, which people see before texture.
     """
-    with bfloat16():
+    with bfloat16(latents.device):
         y = vae.decode(latents).sample
     y = y.float()
     slopes = sum((a - b).abs().mean() for a, b in zip(_gradients(y), _gradients(x), strict=True))

@@ -11,7 +11,9 @@ import copy
 import math
 import os
 import pathlib
+import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +25,9 @@ from tqdm import tqdm
 
 from rli.models.mini import SIDE, WEIGHTS
 from rli.models.mini.autoencode import to_tensor
-from rli.models.mini.loop import Budget, Stage, bfloat16, load, save
-from rli.models.mini.surfaces import DEFECTS, UNSEEN, random_defects, surface
+from rli.models.mini.latents import drawings, pixels
+from rli.models.mini.loop import Budget, Stage, add_places, bfloat16, load, save
+from rli.models.mini.surfaces import DEFECTS, UNSEEN, surface
 
 FILE = "classifier.safetensors"
 OFFSET = 3_000_000  # first training seed
@@ -84,9 +87,9 @@ def judge_of(classifier: nn.Module) -> Callable[[np.ndarray, str], float | None]
     return judge
 
 
-def labels(defects: list[tuple[str, ...]]) -> torch.Tensor:
-    """(B, 9) float32 in {0, 1}."""
-    return torch.tensor([[float(word in words) for word in DEFECTS] for words in defects])
+def labels(words: torch.Tensor) -> torch.Tensor:
+    """(B, 2) indices in DEFECTS, -1 for none -> (B, 9) float32 in {0, 1}."""
+    return F.one_hot(words + 1, len(DEFECTS) + 1).amax(1)[:, 1:].float()
 
 
 @torch.no_grad()
@@ -97,58 +100,56 @@ def round_trip(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _examples(vae: AutoencoderKL, count: int, offset: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures (count, 3, 256, 256) uint8, every second one through the autoencoder, and their labels."""
-    images, truths = [], []
-    for start in tqdm(range(offset, offset + count, 40), desc="pictures", mininterval=5):
-        seeds = range(start, min(start + 40, offset + count))
-        defects = [random_defects(np.random.default_rng([seed, 3])) for seed in seeds]
-        drawn = to_tensor(
-            np.stack([surface(seed, words, SIDE, SIDE).image for seed, words in zip(seeds, defects, strict=True)])
-        )
-        drawn[::2] = round_trip(vae, drawn[::2])
-        images.append(((shrunk(drawn) + 1) * 127.5).round().byte())
-        truths.append(labels(defects))
+def _examples(vae: AutoencoderKL, seeds: range, workers: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures (N, 3, 256, 256) uint8, every second one through the autoencoder, and their labels."""
+    images, truths, batch = [], [], 40
+    rounds = -(-len(seeds) // batch)
+    for drawn, _, words, _ in tqdm(drawings(seeds, (SIDE, SIDE), batch, workers), "pictures", rounds, mininterval=5):
+        pictures = pixels(drawn)
+        pictures[::2] = round_trip(vae, pictures[::2].to(vae.device)).cpu()
+        images.append(((shrunk(pictures) + 1) * 127.5).round().byte())
+        truths.append(labels(words))
     return torch.cat(images), torch.cat(truths)
 
 
-def _augment(generator: torch.Generator, images: torch.Tensor) -> torch.Tensor:
+def _augment(rng: random.Random, generator: torch.Generator, images: torch.Tensor) -> torch.Tensor:
     """Mirror, turn, shift, soften and grain a batch a little; (B, 3, H, W) in [-1, 1]."""
-
-    def uniform(low: float, high: float) -> float:
-        return low + (high - low) * torch.rand((), generator=generator).item()
-
-    images = torch.rot90(images, int(uniform(0, 4)), (2, 3))
-    images = images.flip(3) if uniform(0, 1) < 0.5 else images
-    images = images.roll((int(uniform(-24, 25)), int(uniform(-24, 25))), (2, 3))
-    if uniform(0, 1) < 0.4:
-        images = torch.lerp(images, F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), uniform(0, 0.7))
-    grain = torch.randn(images.shape, generator=generator) * uniform(0, 0.04)
-    tint = 1 + 0.05 * torch.randn((len(images), 3, 1, 1), generator=generator)
-    return (images * uniform(0.85, 1.15) * tint + uniform(-0.1, 0.1) + grain).clamp(-1, 1)
+    place: dict[str, Any] = {"generator": generator, "device": images.device}
+    images = torch.rot90(images, rng.randrange(4), (2, 3))
+    images = images.flip(3) if rng.random() < 0.5 else images
+    images = images.roll((rng.randint(-24, 24), rng.randint(-24, 24)), (2, 3))
+    if rng.random() < 0.4:
+        images = torch.lerp(images, F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), rng.uniform(0, 0.7))
+    grain = torch.randn(images.shape, **place) * rng.uniform(0, 0.04)
+    tint = 1 + 0.05 * torch.randn((len(images), 3, 1, 1), **place)
+    return (images * rng.uniform(0.85, 1.15) * tint + rng.uniform(-0.1, 0.1) + grain).clamp(-1, 1)
 
 
-def train(vae: AutoencoderKL, work: pathlib.Path, budget: Budget, count: int, batch: int = 32) -> Classifier:
-    """Train or finish training; returns the moving average."""
-    path = work / "classifier-pictures.pt"
+def train(
+    vae: AutoencoderKL, work: pathlib.Path, budget: Budget, count: int, batch: int = 32, workers: int = 0
+) -> Classifier:
+    """Train or finish training on the autoencoder's device; returns the moving average."""
+    path, device = work / "classifier-pictures.pt", vae.device
     if (stored := load(path)) is None:
-        images, truths = _examples(vae, count, OFFSET)
+        images, truths = _examples(vae, range(OFFSET, OFFSET + count), workers)
         stored = {"images": images, "truths": truths}
         save(stored, path)
-    model = Classifier()
+    images, truths = stored["images"].to(device), stored["truths"].to(device)
+    model = Classifier().to(device)
     stage = Stage("classifier", model, copy.deepcopy(model), 3e-3, budget, work / "classifier.pt")
-    generator, total = torch.Generator().manual_seed(stage.step), 0.0
+    rng, generator = random.Random(stage.step), torch.Generator(device).manual_seed(stage.step)
+    total = torch.zeros((), device=device)
     for step in stage.steps():
-        chosen = torch.randint(len(stored["images"]), (batch,), generator=generator)
-        images = _augment(generator, stored["images"][chosen].float() / 127.5 - 1)
-        with bfloat16():
-            logits = model(images)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), stored["truths"][chosen])
+        chosen = torch.randint(len(images), (batch,), generator=generator, device=device)
+        pictures = _augment(rng, generator, images[chosen].float() / 127.5 - 1)
+        with bfloat16(device):
+            logits = model(pictures)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), truths[chosen])
         stage.descend(loss)
-        total += loss.item()
+        total += loss.detach()
         if (step + 1) % 200 == 0:
-            tqdm.write(f"classifier step {step + 1} loss {total / 200:.4f}")
-            total = 0.0
+            tqdm.write(f"classifier step {step + 1} loss {total.item() / 200:.4f}")
+            total.zero_()
     return stage.average.eval()
 
 
@@ -165,7 +166,7 @@ def accuracy(classifier: Classifier, vae: AutoencoderKL, count: int = 40) -> dic
 
     right among all pictures (any defects, none too); named when alone; named when over a crack.
     """
-    images, truths = _examples(vae, 9 * count, UNSEEN)
+    images, truths = _examples(vae, range(UNSEEN, UNSEEN + 9 * count))
     right = ((defect_probabilities(classifier, images.float() / 127.5 - 1) > 0.5) == truths.bool()).float().mean(0)
     shares: dict[str, tuple[float, float, float]] = {}
     for k, word in enumerate(DEFECTS):
@@ -191,10 +192,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4_000)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--count", type=int, default=9_000, help="training pictures")
+    parser.add_argument("--batch", type=int, default=32, help="pictures in a step")
+    add_places(parser)
     asked = parser.parse_args()
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(asked.out, subfolder="vae", torch_dtype=torch.float32)
-    write(train(vae, asked.work, Budget(asked.steps, asked.minutes), asked.count), asked.out)
+    budget = Budget(asked.steps, asked.minutes)
+    write(train(vae.to(asked.device), asked.work, budget, asked.count, asked.batch, asked.workers), asked.out)
+    vae.to("cpu")
     print("word          right  alone  on a crack")
     for word, shares in accuracy(load_classifier(asked.out), vae).items():
         print(f"{word:12s}" + "".join(f"{100 * share:7.1f}" for share in shares))

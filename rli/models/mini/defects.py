@@ -172,7 +172,7 @@ def _dent(
     if footprint.kind == "patch":
         inside = inside * 1.15 + 0.12
     elif footprint.kind == "path":  # a crease: wider than the line that others lie on
-        inside = blur(inside * 0.8 + 0.25, 2.0 * grid.scale)
+        inside = blur(inside * 0.7 + 0.4, 2.0 * grid.scale)
     else:
         inside = blur(inside * 0.8 + 0.3, 1.0 * grid.scale)
     level = np.clip(inside, 0, 1)
@@ -240,14 +240,14 @@ def _wear(
     place = footprint.place
     body = np.minimum(footprint.inside, 1) + 0.12 * noise(rng, grid, 0.4 / footprint.depth)
     if footprint.kind in ("path", "edge"):
-        body = body + 0.15
+        body = body + 0.5
     cover = smoothstep(body, 0.0, 0.6)
     across = (grid.y - place.y) * math.cos(place.angle) - (grid.x - place.x) * math.sin(place.angle)
     smooth = blur(picture, 2.5 * grid.scale)
     grey = smooth.mean(-1, keepdims=True)
-    marks = 0.04 * line_noise(rng, across + 40, 70) + 0.02 * line_noise(rng, across + 40, 180)
+    marks = 0.07 * line_noise(rng, across + 40, 70) + 0.04 * line_noise(rng, across + 40, 180)
     bright = (grey * cover[..., None]).sum() > 0.62 * cover.sum()  # nothing is lighter than white: bare metal shows
-    bare = rgb(0.10, 0.11, 0.13) if bright else rgb(0.37, 0.375, 0.385)
+    bare = rgb(0.0, 0.005, 0.02) if bright else rgb(0.37, 0.375, 0.385)
     sheen = 0.08 * np.cos(across / (1.6 * footprint.depth))
     polished = 0.25 * smooth + 0.32 * grey + bare + (marks + sheen)[..., None]
     return mix(picture, polished, cover * 0.9), smoothstep(body, 0.0, 0.1)

@@ -2,87 +2,109 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from rli.models.mini.autoencode import to_tensor
+from rli.models.mini.loop import onto
 from rli.models.mini.networks import SCALING
 from rli.models.mini.surfaces import DEFECTS, MATERIALS, caption_words, random_defects, surface
 from rli.models.mini.tokenizer import EOS, LENGTH, tokenizers
 
 SIZES = ((256, 256), (192, 320), (320, 192), (128, 128))  # height, width of the training photographs
-CHUNK = 200  # examples in a file
+CELL = 8  # pixels of a latent's side
+
+Drawn = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+"""Surfaces: images (B, H, W, 3) uint8; masks (B, 2, h, w) bool, where in the latents the first and the second defect
+are; words (B, 2) int64, the defects' indices in DEFECTS, -1 for none; materials (B,) int64, indices in MATERIALS."""
+Shown = Callable[[int], tuple[int, tuple[str, ...]]]
+"""The seed and the defects of the picture of a number."""
+
+
+def any_defects(number: int) -> tuple[int, tuple[str, ...]]:
+    """The seed and the defects of the training picture of this number: itself, and random ones."""
+    return number, random_defects(np.random.default_rng([number, 2]))
+
+
+class Surfaces(Dataset[Any]):
+    """Pictures of these numbers, of one size (height, width), each as a row of `Drawn`."""
+
+    def __init__(self, numbers: range, size: tuple[int, int], shown: Shown = any_defects) -> None:
+        self.numbers, self.size, self.shown = numbers, size, shown
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+        (seed, defects), (height, width) = self.shown(self.numbers[index]), self.size
+        picture = surface(seed, defects, height, width)
+        masks = np.zeros((2, height, width), bool)
+        words = torch.full((2,), -1)
+        for k, name in enumerate(defects):
+            masks[k], words[k] = picture.masks[name], DEFECTS.index(name)
+        cells = masks.reshape(2, height // CELL, CELL, width // CELL, CELL).any((2, 4))
+        return torch.from_numpy(picture.image), torch.from_numpy(cells), words, MATERIALS.index(picture.material)
+
+
+def drawings(
+    numbers: range, size: tuple[int, int], batch: int, workers: int = 0, shown: Shown = any_defects
+) -> Iterator[Drawn]:
+    """Pictures of these numbers in order, `batch` at a time, drawn by so many processes beside this one."""
+    return iter(DataLoader(Surfaces(numbers, size, shown), batch, num_workers=workers))
+
+
+def pixels(images: torch.Tensor) -> torch.Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [-1, 1]."""
+    return images.movedim(-1, 1).float() / 127.5 - 1
 
 
 @dataclass
 class Pool:
-    """Training examples whose pictures have one size."""
+    """Training examples whose pictures have one size; latents and masks are on the training's device."""
 
     size: tuple[int, int]  # height, width
     latents: torch.Tensor  # (N, 16, h, w) float16
     masks: torch.Tensor  # (N, 2, h, w) bool: where the first and the second defect are
-    words: torch.Tensor  # (N, 2) int8: the defects' indices in DEFECTS, -1 for none
-    materials: torch.Tensor  # (N,) int8: indices in MATERIALS
+    words: torch.Tensor  # (N, 2): the defects' indices in DEFECTS, -1 for none
+    materials: torch.Tensor  # (N,): indices in MATERIALS
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """What the examples are made of, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "size"}
-
-    def put(self, index: int, other: Pool, source: int) -> None:
-        """Replaces an example by another pool's."""
-        for name, tensor in self.tensors().items():
-            tensor[index] = other.tensors()[name][source]
+    def put(self, first: int, encode: nn.Conv2d, drawn: Drawn) -> None:
+        """Replaces examples, from the first one on and round to the pool's beginning."""
+        images, masks, words, materials = drawn
+        at = (first + torch.arange(len(images))) % len(self)
+        there, pictures, cells = onto(self.latents.device, at, images, masks)
+        self.latents[there], self.masks[there] = _encoded(encode, pictures), cells
+        self.words[at], self.materials[at] = words, materials
 
 
 @torch.no_grad()
-def examples(encode: nn.Conv2d, seeds: range, size: tuple[int, int]) -> Pool:
-    """Draw and encode one example per seed."""
-    defects = [random_defects(np.random.default_rng([seed, 2])) for seed in seeds]
-    drawn = [surface(seed, words, *size) for seed, words in zip(seeds, defects, strict=True)]
-    masks = np.zeros((len(drawn), 2, *size), bool)
-    words = torch.full((len(drawn), 2), -1, dtype=torch.int8)
-    for k, (picture, names) in enumerate(zip(drawn, defects, strict=True)):
-        for m, name in enumerate(names):
-            masks[k, m], words[k, m] = picture.masks[name], DEFECTS.index(name)
-    latents = encode(to_tensor(np.stack([picture.image for picture in drawn]))) * SCALING
-    pooled = F.max_pool2d(torch.from_numpy(masks).float(), 8) > 0
-    materials = torch.tensor([MATERIALS.index(picture.material) for picture in drawn], dtype=torch.int8)
-    return Pool(size, latents.half(), pooled, words, materials)
+def _encoded(encode: nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
+    """(B, H, W, 3) uint8 -> latents (B, 16, h, w) float16."""
+    return (encode(pixels(images)) * SCALING).half()
 
 
-def pool(encode: nn.Conv2d, count: int, offset: int, size: tuple[int, int], work: pathlib.Path) -> Pool:
-    """`count` examples of seeds from `offset` on, kept in the work folder, a file for every CHUNK of them."""
-    folder = work / f"latents-{size[0]}x{size[1]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    starts = tqdm(range(offset, offset + count, CHUNK), desc=folder.name, mininterval=5)
-    chunks = [_chunk(encode, range(start, min(start + CHUNK, offset + count)), size, folder) for start in starts]
-    return Pool(size, **{name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]})
-
-
-def _chunk(encode: nn.Conv2d, seeds: range, size: tuple[int, int], folder: pathlib.Path) -> dict[str, torch.Tensor]:
-    """The examples of these seeds, from their file if there is one."""
-    path = folder / f"{seeds.start}-{seeds.stop}.npz"
-    if not path.exists():
-        parts = [examples(encode, seeds[at : at + 10], size).tensors() for at in range(0, len(seeds), 10)]
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            arrays: dict[str, Any] = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-            np.savez(file, **arrays)
-        os.replace(partial, path)
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: torch.from_numpy(stored[name]) for name in stored.files}
+def pool(
+    encode: nn.Conv2d, numbers: range, size: tuple[int, int], workers: int = 0, shown: Shown = any_defects
+) -> Pool:
+    """One example for each number, on the encoder's device."""
+    device, parts, batch = encode.weight.device, [], 20
+    rounds = -(-len(numbers) // batch)
+    drawn = drawings(numbers, size, batch, workers, shown)
+    title = f"surfaces of {size[1]}x{size[0]}"
+    for images, masks, words, materials in tqdm(drawn, title, rounds, mininterval=5):
+        pictures, cells = onto(device, images, masks)
+        parts.append((_encoded(encode, pictures), cells, words, materials))
+    return Pool(size, *(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 class Captions:
@@ -91,6 +113,7 @@ class Captions:
     def __init__(self) -> None:
         self.tokenizers = tokenizers()
         self.known: dict[tuple[tuple[int, ...], int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self.nothing = torch.stack([self._ids(each, "") for each in self.tokenizers]), torch.zeros(2, LENGTH)
 
     def look_up(self, words: tuple[int, ...], material: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
         """ids (2, 77) for the two tokenizers; marks (2, 77): which tokens speak of the first and the second defect.
@@ -112,7 +135,7 @@ class Captions:
 
     def empty(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of an empty caption."""
-        return torch.stack([self._ids(tokenizer, "") for tokenizer in self.tokenizers]), torch.zeros(2, LENGTH)
+        return self.nothing
 
     @staticmethod
     def _ids(tokenizer: CLIPTokenizer, text: str) -> torch.Tensor:
@@ -145,15 +168,21 @@ class Noised:
 def noised(latents: torch.Tensor, abar: torch.Tensor, generator: torch.Generator) -> Noised:
     """Noise added to (B, 16, h, w) latents, at timesteps that are stratified over the batch.
 
-    abar: (1000,) cumulative products of 1 - beta.
+    abar: (1000,) cumulative products of 1 - beta; like the generator on the latents' device.
     """
     count = len(latents)
-    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    place: dict[str, Any] = {"generator": generator, "device": latents.device}
+    strata = (torch.arange(count, device=latents.device) + torch.rand(count, **place)) / count
     timesteps = (strata * len(abar)).long()
-    noise = torch.randn(latents.shape, generator=generator)
+    noise = torch.randn(latents.shape, **place)
+    return mixed(latents, noise, timesteps, abar)
+
+
+def mixed(latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, abar: torch.Tensor) -> Noised:
+    """Latents (B, 16, h, w) with the noise of these timesteps (B,)."""
     signal = abar[timesteps]
-    mixed = signal.sqrt()[:, None, None, None] * latents + (1 - signal).sqrt()[:, None, None, None] * noise
-    return Noised(mixed, noise, timesteps, signal)
+    both = signal.sqrt()[:, None, None, None] * latents + (1 - signal).sqrt()[:, None, None, None] * noise
+    return Noised(both, noise, timesteps, signal)
 
 
 def draw(
@@ -163,11 +192,17 @@ def draw(
 
     A share `named` of the others names the material.
     """
-    chosen = torch.from_numpy(rng.integers(0, len(pool), count))
+    return batch_of(rng, pool, torch.from_numpy(rng.integers(0, len(pool), count)), captions, empty, named)
+
+
+def batch_of(
+    rng: np.random.Generator, pool: Pool, chosen: torch.Tensor, captions: Captions, empty: float, named: float
+) -> Batch:
+    """The same of chosen examples (B,)."""
     texts = []
-    for k in chosen:
-        material = int(pool.materials[k]) if rng.random() < named else -1
-        told = captions.look_up(tuple(pool.words[k].tolist()), material)
+    for words, material in zip(pool.words[chosen].tolist(), pool.materials[chosen].tolist(), strict=True):
+        told = captions.look_up(tuple(words), material if rng.random() < named else -1)
         texts.append(captions.empty() if rng.random() < empty else told)
     tokens, marks = (torch.stack(part) for part in zip(*texts, strict=True))
-    return Batch(pool.latents[chosen].float(), pool.masks[chosen].float(), tokens.transpose(0, 1), marks, pool.size)
+    there, tokens, marks = onto(pool.latents.device, chosen, tokens, marks)
+    return Batch(pool.latents[there].float(), pool.masks[there].float(), tokens.transpose(0, 1), marks, pool.size)

@@ -10,6 +10,10 @@ from __future__ import annotations
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from torch import nn
+
+from rli.models.mini.latents import Batch, Noised
+from rli.models.mini.loop import bfloat16
 
 
 class Recorder:
@@ -59,3 +63,22 @@ def outside(maps: list[torch.Tensor], words: torch.Tensor, masks: torch.Tensor, 
     share = 1 - inside / (attention.sum(1)[:, None] + 1e-6)
     counts = words * masks.amax(-1, keepdim=True) * weight[:, None, None]
     return (share.square() * counts).sum() / (counts.sum() + 1e-6)
+
+
+def loss(
+    model: nn.Module,
+    recorder: Recorder,
+    batch: Batch,
+    seen: Noised,
+    inside_weight: float = 8.0,
+    local_weight: float = 0.04,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise prediction, heavier inside the defect, plus the localisation of the words; and the first part alone."""
+    recorder.maps.clear()
+    recorder.pixels = batch.latents.shape[-2] * batch.latents.shape[-1]
+    with bfloat16(batch.latents.device):
+        predicted = model(seen.latents, seen.timesteps, batch.tokens, batch.size).float()
+    weight = 1 + (inside_weight - 1) * batch.masks.amax(1, keepdim=True)
+    error = ((predicted - seen.noise).square() * weight).mean() / weight.mean()
+    places = outside(recorder.maps, batch.marks, batch.masks.flatten(2), seen.signal)
+    return error + local_weight * places, error.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import os
@@ -54,13 +55,12 @@ def load(path: pathlib.Path) -> dict[str, Any] | None:
 def follow(average: nn.Module, model: nn.Module, step: int, decay: float = 0.999) -> None:
     """Exponential moving average of the weights; its memory grows with the first steps."""
     decay = min(decay, (1 + step) / (10 + step))
-    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
 @dataclass
 class Stage(Generic[Trained]):
-    """A model, its moving average and its optimizer on the way through a budget."""
+    """A model, its moving average and its optimizer on the way through a budget, all on the model's device."""
 
     name: str  # in the progress bar
     model: Trained
@@ -117,6 +117,19 @@ class Stage(Generic[Trained]):
         follow(self.average, self.model, self.step)
 
 
-def bfloat16() -> contextlib.AbstractContextManager[Any]:
-    """Autocast for the CPU: 1.8 times faster here with plain memory layout, and no worse."""
-    return torch.autocast("cpu", torch.bfloat16)
+def bfloat16(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Autocast: on a CPU 1.8 times faster with plain memory layout, and no worse."""
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def onto(device: torch.device, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The tensors on the device; a GPU gets them without anyone waiting for it."""
+    if device.type == "cpu":
+        return tensors
+    return tuple(tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """The options that say where a training runs."""
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu or cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw surfaces beside the training")

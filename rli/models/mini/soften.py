@@ -20,18 +20,19 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from rli.models.mini.latents import Batch, Captions, Noised, Pool, draw, noised
+from rli.models.mini.inverted import Inputs
+from rli.models.mini.latents import Batch, Noised, draw, noised
 from rli.models.mini.localise import Recorder, outside, record
 from rli.models.mini.loop import Budget, Stage, bfloat16
 from rli.models.mini.networks import Denoiser, scheduler
 
-STRENGTH = 0.4
+STRENGTH = 0.65
 
 
 def targets(teacher: nn.Module, seen: Noised, batch: Batch, empty: torch.Tensor) -> torch.Tensor:
     """(B, 16, h, w): u + STRENGTH (c - u), which is u itself of an empty caption; empty: its ids, (2, 77)."""
     without = empty[:, None].expand_as(batch.tokens)
-    with torch.no_grad(), bfloat16():
+    with torch.no_grad(), bfloat16(batch.latents.device):
         told, plain = (
             teacher(seen.latents, seen.timesteps, tokens, batch.size).float() for tokens in (batch.tokens, without)
         )
@@ -51,48 +52,39 @@ def loss(
     recorder: Recorder,
     teacher: Denoiser,
     batch: Batch,
+    seen: Noised,
     empty: torch.Tensor,
-    generator: torch.Generator,
     local_weight: float = 0.04,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared distance from the targets and the localisation of the words; and the first part alone."""
-    seen = noised(batch.latents, scheduler().alphas_cumprod, generator)
     wanted = targets(teacher, seen, batch, empty)
     recorder.maps.clear()
     recorder.pixels = batch.latents.shape[-2] * batch.latents.shape[-1]
-    with bfloat16():
+    with bfloat16(batch.latents.device):
         predicted = model(seen.latents, seen.timesteps, batch.tokens, batch.size).float()
     error = (predicted - wanted).square().mean()
     places = outside(recorder.maps, batch.marks, batch.masks.flatten(2), seen.signal)
     return error + local_weight * places, error.detach()
 
 
-def soften(
-    teacher: Denoiser,
-    pools: list[Pool],
-    shares: tuple[float, ...],
-    checkpoint: pathlib.Path,
-    budget: Budget,
-    batch: int = 16,
-) -> Denoiser:
+def soften(teacher: Denoiser, inputs: Inputs, checkpoint: pathlib.Path, budget: Budget, batch: int = 16) -> Denoiser:
     """Teach a copy of the denoiser, or finish teaching it; returns its moving average."""
-    model = copy.deepcopy(teacher).requires_grad_(True)
+    model, device = copy.deepcopy(teacher).requires_grad_(True), inputs.abar.device
     stage = Stage("softer words", model, copy.deepcopy(model), 5e-5, budget, checkpoint)
-    recorder, captions = record(model.unet), Captions()
-    empty = captions.empty()[0]
-    rng, generator = np.random.default_rng([stage.step, 1]), torch.Generator().manual_seed(stage.step)
-    total = local = 0.0
+    recorder, empty = record(model.unet), inputs.captions.empty()[0].to(device)
+    rng, generator = np.random.default_rng([stage.step, 1]), torch.Generator(device).manual_seed(stage.step)
+    losses = torch.zeros(2, device=device)
     for step in stage.steps():
-        chosen = pools[rng.choice(len(pools), p=shares)]
-        drawn = exchanged(draw(rng, chosen, captions, batch, empty=0.1))
-        value, error = loss(model, recorder, teacher, drawn, empty, generator)
+        shown, seen = inputs.draw(step, rng, generator, batch, empty=0.1)
+        value, error = loss(model, recorder, teacher, exchanged(shown), seen, empty)
         stage.descend(value)
-        total, local = total + error.item(), local + (value.item() - error.item())
+        losses += torch.stack([error, value.detach() - error])
         if (step + 1) % 50 == 0:
-            tqdm.write(f"softer words step {step + 1} loss {total / 50:.5f} localisation {local / 50:.4f}")
-            total = local = 0.0
+            total, local = (losses / 50).tolist()
+            tqdm.write(f"softer words step {step + 1} loss {total:.5f} localisation {local:.4f}")
+            losses.zero_()
     # Of the pools, the first one alone renews itself: the others are the same when a finished stage is asked again.
-    asked = draw(np.random.default_rng(0), pools[1], captions, 4 * batch, empty=0.0)
+    asked = draw(np.random.default_rng(0), inputs.pools[1], inputs.captions, 64, empty=0.0)
     return lengthened(teacher, stage.average, exchanged(asked), empty)
 
 
@@ -114,7 +106,9 @@ def lengthened(teacher: Denoiser, softer: Denoiser, batch: Batch, empty: torch.T
 @torch.no_grad()
 def strength(teacher: nn.Module, softer: nn.Module, batch: Batch, empty: torch.Tensor) -> float:
     """How large the words' effect is, as a share of what the teacher says: the projection on it."""
-    seen = noised(batch.latents, scheduler().alphas_cumprod, torch.Generator().manual_seed(0))
+    device = batch.latents.device
+    abar, generator = scheduler().alphas_cumprod.to(device), torch.Generator(device).manual_seed(0)
+    seen = noised(batch.latents, abar, generator)
     without = empty[:, None].expand_as(batch.tokens)
     before, after = (
         model(seen.latents, seen.timesteps, batch.tokens, batch.size)

@@ -125,8 +125,10 @@ def surface(
     for word in (word for word in _BOTTOM_UP if word in defects):
         kind = footprint or _kind(seed, word)
         lying = KINDS[kind](layer_generator(seed, kind), near, place)
-        picture, cover = painted.PAINTERS[word](layer_generator(seed, word), near, lying, picture)
-        picture = beneath + (picture - beneath) * within[..., None]
+        changed, cover = painted.PAINTERS[word](layer_generator(seed, word), near, lying, picture)
+        if word == "crack" and len(defects) > 1:  # in part filled or worn off by what came over it
+            changed = picture + (changed - picture) * layer_generator(seed, "crack among others").uniform(0.4, 1)
+        picture = beneath + (changed - beneath) * within[..., None]
         softened[word] = blur(cover * within, 0.5 * grid.scale) > _VISIBLE
     masks = {word: np.zeros((height, width), bool) for word in defects}
     if softened:
