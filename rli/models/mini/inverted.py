@@ -4,7 +4,7 @@ DDIM inversion goes from a photograph to noise by steps whose first ones are coa
 what is smooth, or of one colour, ends as noise of a fifth of the deviation that it should have, and a photograph's
 structure can be seen in it. A denoiser that knows Gaussian noise alone reads that as a sign, and draws blobs when it is
 asked for another defect. So it is shown pairs: the noise to which a surface was inverted, added to the same surface
-with other defects. Pictures of SDXL's autoencoder have fine detail in every channel and need this less.
+with other defects.
 """
 
 from __future__ import annotations
@@ -92,16 +92,20 @@ def inversions(teacher: Denoiser, encode: nn.Conv2d, seeds: range, steps: int, b
     return Inversions(shown, torch.cat(parts, 1), times)
 
 
-def pairs(rng: np.random.Generator, known: Inversions, captions: Captions, count: int, empty: float) -> Noisy:
-    """Surfaces with one of their pictures' defects, in the noise to which their first one was inverted."""
+def pairs(
+    rng: np.random.Generator, known: Inversions, captions: Captions, abar: torch.Tensor, count: int, empty: float
+) -> Noisy:
+    """Surfaces with one of their pictures' defects, in the noise to which their first one was inverted.
+
+    abar: (1000,) cumulative products of 1 - beta, on the device of the noise.
+    """
     levels, surfaces = known.noise.shape[:2]
     surface = torch.from_numpy(rng.integers(0, surfaces, count))
     level = torch.from_numpy(rng.integers(0, levels, count))
     chosen = VARIANTS * surface + torch.from_numpy(rng.integers(0, VARIANTS, count))
     batch = batch_of(rng, known.pool, chosen, captions, empty, named=0.2)
     noise = known.noise[level, surface].float()
-    timesteps = known.timesteps[level].to(noise.device)
-    return batch, mixed(batch.latents, noise, timesteps, scheduler().alphas_cumprod.to(noise.device))
+    return batch, mixed(batch.latents, noise, known.timesteps[level].to(noise.device), abar)
 
 
 class Inputs:
@@ -130,7 +134,7 @@ class Inputs:
     def draw(self, step: int, rng: np.random.Generator, generator: torch.Generator, count: int, empty: float) -> Noisy:
         """Examples and their noise; a share `empty` of the captions is left out."""
         if step % 2 == 0:
-            return pairs(rng, self.known[int(rng.integers(len(STEPS)))], self.captions, count, empty)
+            return pairs(rng, self.known[int(rng.integers(len(STEPS)))], self.captions, self.abar, count, empty)
         batch = draw(rng, self.pools[rng.choice(len(self.pools), p=self.shares)], self.captions, count, empty)
         return batch, noised(batch.latents, self.abar, generator)
 
