@@ -15,6 +15,7 @@ from experiments.cost import kernels, memory, profile, savings, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.evaluate import __main__ as evaluation
 from experiments.example import run as example
+from experiments.paste_back import run as paste_back
 from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
@@ -33,6 +34,21 @@ pytestmark = pytest.mark.integration
 # Of the experiments that train.
 TINY = ("--size", "tiny", "--words", "rust", "dent")
 FOLDER = Path(harness.__file__).parent
+# From a kept table to what its page shows of it, by the page's folder and the table's name.
+PAGES = {
+    ("classification", "table"): lambda rows: proof.summary(rows, classification.TASK.shown),
+    ("segmentation", "table"): lambda rows: proof.summary(rows, segmentation.TASK.shown),
+    ("cost", "solvers"): lambda rows: solvers.text(solvers.summary(rows)),
+    ("edit_quality", "edits"): lambda rows: edit_quality.text(edit_quality.summary(rows).round(4)),
+    ("example", "pairs"): example.summary,
+    ("paste_back", "results"): lambda rows: paste_back.text(paste_back.summary(rows)),
+    ("peers", "contours"): contours.summary,
+    ("peers", "labels"): labels.summary,
+    ("proof", "recognised"): recognised.drawn_table,
+    ("proof", "recognised_edits"): recognised.edit_table,
+    ("reconstruction", "results"): reconstruction.text,
+    ("speed", "results"): lambda rows: speed.text(speed.summary(rows)),
+}
 
 
 @pytest.fixture
@@ -44,6 +60,13 @@ def typed(monkeypatch):
         experiment.main()
 
     return run
+
+
+@pytest.mark.parametrize(("folder", "name"), PAGES)
+def test_a_page_shows_what_was_kept(folder, name):
+    shown = PAGES[folder, name](pd.read_csv(FOLDER / folder / f"{name}.csv")).splitlines()
+    page = (FOLDER / folder / "README.md").read_text().splitlines()
+    assert len(shown) > 2 and not [line for line in shown if line not in page]
 
 
 def test_reconstruction(tmp_path, typed):
@@ -228,7 +251,7 @@ def test_savings(typed, tmp_path, capsys):
 
 def test_speed(tmp_path, typed):
     ways = ("null_text, 20 steps", "direct, 15 steps")
-    typed(speed, "--surfaces", 1, "--divide", 5, "--out", tmp_path, "--ways", *ways)
+    typed(speed, "--surfaces", 1, "--side", 128, "--divide", 5, "--out", tmp_path, "--ways", *ways)
     rows = pd.read_csv(tmp_path / "results.csv").set_index(["edits", "way"])
     moves, edits = 15 // 5 - 1, 1 + 2 * len(speed.WANTED)
     passes = rows.loc[("loose", "direct, 15 steps"), ["inversion_passes", "edit_passes"]]

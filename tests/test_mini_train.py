@@ -15,7 +15,7 @@ from rli.models.text import encode_prompts
 pytestmark = pytest.mark.integration
 
 SMALL = ["--soft-steps", "1", "--vae-steps", "2", "--pictures", "5", "--pools", "6", "3", "3", "3"]
-SMALL += ["--inverted", "1", "--inverted-steps", "1"]
+SMALL += ["--inverted", "1", "--inverted-steps", "1", "--batch", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,7 @@ def trained(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             places = ["--out", str(folder / "out"), "--work", str(folder / "work")]
             patch.setattr("sys.argv", ["train", *places, "--steps", str(steps), *SMALL])
+            patch.setattr(inverted, "STEPS", (3, 4))
             train.main()
         fingerprints.append(load("mini", str(folder / "out"), device="cpu").fingerprint)
     return folder, fingerprints

@@ -29,6 +29,7 @@ from rli.metrics.image import psnr
 from rli.models.conditioning import Conditioning
 from rli.models.diffusion import Model
 from rli.models.loading import load
+from rli.models.mini import SIDE
 from rli.models.mini.classifier import defect_probabilities, load_classifier
 from rli.models.mini.surfaces import DEFECTS, UNSEEN, Surface, surface
 from rli.models.noise_schedule import Step
@@ -151,7 +152,7 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = options(__doc__, surfaces=8, out=Path(__file__).parent)
+    parser = options(__doc__, surfaces=8, side=SIDE, out=Path(__file__).parent)
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="WAY")
     parser.add_argument("--divide", type=int, default=1, help="take so many times fewer steps: for a trial")
     asked = parser.parse_args()
@@ -163,7 +164,8 @@ def main() -> None:
     done = {(row["way"], row["image"]) for row in rows}
     work = [(k, way) for k in range(asked.surfaces) for way in ways if (way, k) not in done]
     for k, way in shown(work, "ways"):
-        found = measure(model, classifier, surface(UNSEEN + 1000 + k, ("crack",)), ways[way], way == CACHED)
+        drawn = surface(UNSEEN + 1000 + k, ("crack",), asked.side, asked.side)
+        found = measure(model, classifier, drawn, ways[way], way == CACHED)
         rows += [{"way": way, "image": k, **row} for row in found]
         write_csv(file, ordered(pd.DataFrame(rows)))  # at once: what was measured stays
     table = ordered(pd.DataFrame(rows))

@@ -84,7 +84,7 @@ def soften(teacher: Denoiser, inputs: Inputs, checkpoint: pathlib.Path, budget: 
             tqdm.write(f"softer words step {step + 1} loss {total:.5f} localisation {local:.4f}")
             losses.zero_()
     # Of the pools, the first one alone renews itself: the others are the same when a finished stage is asked again.
-    asked = draw(np.random.default_rng(0), inputs.pools[1], inputs.captions, 64, empty=0.0)
+    asked = draw(np.random.default_rng(0), inputs.pools[1], inputs.captions, 4 * batch, empty=0.0)
     return lengthened(teacher, stage.average, exchanged(asked), empty)
 
 
