@@ -45,7 +45,7 @@ PAGES = {
     ("peers", "contours"): contours.summary,
     ("peers", "labels"): labels.summary,
     ("proof", "recognised"): recognised.drawn_table,
-    ("proof", "recognised_edits"): recognised.edit_table,
+    ("proof", "recognised_edits"): lambda rows: f"{recognised.edit_table(rows)}\n{recognised.margin_table(rows)}",
     ("reconstruction", "results"): reconstruction.text,
     ("speed", "results"): lambda rows: speed.text(speed.summary(rows)),
 }

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.datasets.gate import auc, share
-from experiments.harness import markdown, options, record, without_folder
+from experiments.harness import embed, markdown, options, record, without_folder
 from experiments.proof.makers import source_prompt
 from rli.images import to_tensor
 from rli.method.recognition import Recognised, Recognition, competing, recognise
@@ -37,6 +37,8 @@ WAYS = {
     "6 levels": Recognition((0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
     "3 levels, 2 draws": Recognition(noises=2),
 }
+# Least margins that the gate could ask for.
+MARGINS = (0, 0.03, 0.05, 0.08)
 # Whose columns are looked at in a run's manifest.
 JUDGES = {"by the model": "recognised", "by CLIP": "clip"}
 
@@ -126,6 +128,18 @@ def edit_table(rows: pd.DataFrame) -> str:
     return markdown([*head, "named and recognised agree", "AUC of the margin"], lines)
 
 
+def margin_table(rows: pd.DataFrame) -> str:
+    """Of edits, and of placed ones, for each of MARGINS that the model's would have to reach: the share that is kept,
+    and the shares that the classifier names, of those kept and of those set aside."""
+    lines = []
+    for is_placed, own in rows.groupby("placed"):
+        for least in MARGINS:
+            named, kept = own["named"] > 0.5, own["recognised_margin"] >= least
+            kind = "placed" if is_placed else "edits"
+            lines.append([kind, f"{least:g}", *map(share, (kept, named[kept], named[~kept]))])
+    return markdown(["", "least margin", "kept", "named, of those kept", "of those set aside"], lines)
+
+
 def main() -> None:
     parser = options(__doc__, surfaces=20, out=HERE)
     parser.add_argument("--words", nargs="+", choices=DEFECTS, default=list(DEFECTS))
@@ -143,6 +157,7 @@ def main() -> None:
     if asked.run:
         rows = edit_rows(asked.run)
         record(asked.out, "recognised_edits", rows, edit_table(rows))
+        embed(asked.out, "margins", margin_table(rows))
 
 
 if __name__ == "__main__":
