@@ -22,6 +22,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
+from rli.method.inversion.virtual import Virtual
 from rli.method.recognition import Recognition, competing, prediction_errors
 from rli.method.records import EditSettings
 from rli.method.solvers.adam import Adam
@@ -59,6 +60,7 @@ WORKS = {
     "direct": Work(Direct()),
     "negative prompt": Work(NegativePrompt()),
     "ddim": Work(Ddim()),
+    "virtual": Work(Virtual()),
     "the reference's conventions": Work(
         NullText(Adam(inner_steps=1)),
         inverting={"alignment": "reference", "time_ids": "reference"},

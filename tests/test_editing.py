@@ -7,17 +7,22 @@ import torch
 from builders import SOURCE
 
 from rli.errors import RLIError
+from rli.images import to_tensor
 from rli.method import blend, editing, inversion
 from rli.method.attention.rli import RLI
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
+from rli.method.inversion.virtual import Virtual
 from rli.method.prompts import align
 from rli.method.records import EditSettings, Target
 from rli.method.sampler import sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.models import vae
-from rli.models.mini.surfaces import UNSEEN, surface
+from rli.models.loading import load
+from rli.models.mini.classifier import defect_probabilities, load_classifier
+from rli.models.mini.surfaces import DEFECTS, UNSEEN, surface
+from rli.photos.region import grown
 
 pytestmark = pytest.mark.integration
 
@@ -261,3 +266,19 @@ def test_in_a_given_region_the_source_is_predicted_only_where_it_is_injected(tin
         assert torch.allclose(a.image, b.image, atol=1e-4)
         assert [word.word for word in a.source_maps] == [word.word for word in b.source_maps]
         assert all(np.isfinite(word.map).all() for word in a.source_maps)
+
+
+def test_without_an_inversion_a_known_region_shows_what_was_asked_for():
+    """The old crack is gone, the new defects are seen, and nothing else is touched."""
+    mini, drawn, wanted = load("mini"), surface(UNSEEN + 2001, ("crack",), 256, 256), ("rust", "peeling")
+    around = grown(drawn.mask, 16)
+    settings = InversionSettings(Virtual(), steps=10)
+    inverted = inversion.invert(mini, to_tensor(drawn.image), SOURCE, settings)
+    targets = [Target(word, f"photo of a {word} defect image") for word in wanted]
+    edits = editing.edit(mini, inverted, targets, EditSettings(cross=0.4, replace=0.0, fresh=1.0), mask=around)
+    seen = defect_probabilities(load_classifier(), torch.cat([edit.image for edit in edits]))
+    for row, word in zip(seen, wanted, strict=True):
+        assert row[DEFECTS.index(word)] > 0.5
+        assert row[DEFECTS.index("crack")] < 0.5
+    back, outside = editing.reconstruct(mini, inverted), torch.from_numpy(~around)
+    assert all(torch.equal(edit.image[..., outside], back[..., outside]) for edit in edits)

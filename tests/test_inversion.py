@@ -16,6 +16,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
+from rli.method.inversion.virtual import Virtual
 from rli.method.sampler import guide, inversion_steps, move, sampling_steps
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
@@ -38,6 +39,20 @@ def invert(model, photo, method=GAUSS_NEWTON, **options):
 def test_direct_gives_back_the_vae_s_round_trip(tiny, photo):
     done = invert(tiny, photo, Direct())
     assert torch.equal(editing.reconstruct(tiny, done), editing.vae_round_trip(tiny, done))
+
+
+def test_virtual_inversion_is_the_photograph_in_one_noise_at_every_level(tiny, photo):
+    with patch.object(type(tiny), "predict", side_effect=AssertionError("the model is asked")):
+        done = invert(tiny, photo, Virtual())
+        other = invert(tiny, photo, Virtual(), seed=1)
+    assert torch.equal(editing.reconstruct(tiny, done), editing.vae_round_trip(tiny, done))
+    assert torch.equal(done.source_latents[-2:], done.latent.repeat(2, 1, 1, 1))
+    levels = [step.start for step in sampling_steps(6, len(tiny.abar))][:-1]
+    kept = torch.tensor([tiny.abar[level] for level in levels])[:, None, None, None]
+    noise = (done.source_latents[:5] - kept**0.5 * done.latent) / (1 - kept) ** 0.5
+    assert torch.allclose(noise, noise[:1].expand_as(noise), atol=1e-4)
+    assert abs(noise[0].mean()) < 0.15 and abs(noise[0].std() - 1) < 0.15
+    assert not torch.equal(done.source_latents[0], other.source_latents[0])
 
 
 def test_the_residual_gives_back_the_vae_s_round_trip_after_null_text(tiny, photo):
@@ -79,7 +94,7 @@ def test_sampling_with_the_recorded_nulls_walks_the_recorded_way(tiny, photo, me
     assert torch.allclose(latent, done.source_latents[-1:], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("method", "rounding"), [(ADAM, 1e-3), (GAUSS_NEWTON, 3e-2)])
+@pytest.mark.parametrize(("method", "rounding"), [(ADAM, 1e-3), (GAUSS_NEWTON, 3e-2), (Virtual(), 1e-6)])
 def test_photographs_inverted_together_come_out_as_alone(tiny, photo, method, rounding):
     """Random weights amplify rounding from step to step."""
     both = torch.cat([photo, photo.flip(3)])

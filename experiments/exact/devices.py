@@ -23,6 +23,7 @@ from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
+from rli.method.inversion.virtual import Virtual
 from rli.method.solvers.adam import Adam
 from rli.metrics.image import psnr
 from rli.models.device import deterministic, pick_device
@@ -35,6 +36,7 @@ WAYS: dict[str, Inverter] = {
     "null-text, Adam (the paper's)": NullText(Adam()),
     "direct": Direct(),
     "ddim": Ddim(),
+    "virtual": Virtual(),
 }
 HEAD = (
     "Inversion",

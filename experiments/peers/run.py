@@ -1,15 +1,16 @@
 """How do edits in a known region stand beside masked inpainting and LEDITS++? `python -m experiments.peers.run`.
 
-Cracked surfaces that no training saw, edited to five defects on the embedded miniature within the crack's true mask,
-grown by eight pixels: by RLI's edits with several shares of fresh noise, and by two of diffusers' pipelines, built from
-the same parts. A stopped run goes on where it was.
+Cracked surfaces that no training saw, edited to seven defects on the embedded miniature within the crack's true mask,
+grown by sixteen pixels: by RLI's edits with several shares of fresh noise, by the same without an inversion, and by two
+of diffusers' pipelines, built from the same parts; with prompts that keep the crack's word, and in its place. A stopped
+run goes on where it was.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from rli.images import read_image, to_tensor, to_uint8, write_png
 from rli.method.editing import edit, vae_round_trip
 from rli.method.inversion import invert
 from rli.method.inversion.settings import InversionSettings
+from rli.method.inversion.virtual import Virtual
 from rli.method.records import EditSettings, Inversion, Target
 from rli.metrics.image import psnr
 from rli.models.diffusion import Model
@@ -88,11 +90,29 @@ def ledits(model: Model, case: Case, wanted: Sequence[Target]) -> Tensor:
     return leditspp(model, to_tensor(case.surface.image), case.region, SOURCE, prompts, case.number, steps)
 
 
-METHODS: dict[str, Method] = {
+def virtual(model: Model, case: Case, wanted: Sequence[Target]) -> Tensor:
+    """RLI's edits with a data set's settings and no inversion: in the photograph's place the photograph in noise."""
+    settings = InversionSettings(Virtual(), steps=case.inversion.settings.steps)
+    inversion = invert(model, to_tensor(case.surface.image), SOURCE, settings)
+    return ours(EditSettings(cross=0.4, replace=0.0, fresh=1.0))(model, replace(case, inversion=inversion), wanted)
+
+
+def crack_replaced(method: Method) -> Method:
+    """The same method with prompts that have the new word in the crack's place."""
+
+    def edited(model: Model, case: Case, wanted: Sequence[Target]) -> Tensor:
+        return method(model, case, [replace(one, prompt=f"photo of a {one.name} defect image") for one in wanted])
+
+    return edited
+
+
+KEPT: dict[str, Method] = {
     "masked inpainting": inpainted,
     "LEDITS++": ledits,
+    "virtual inversion": virtual,
     **{name: ours(settings) for name, settings in OURS.items()},
 }
+METHODS = KEPT | {f"{name}, crack replaced": crack_replaced(method) for name, method in KEPT.items()}
 
 
 def case(model: Model, k: int, folder: Path, steps: int) -> Case:
@@ -243,8 +263,8 @@ def main() -> None:
     cases = (case(model, k, asked.cache, asked.steps) for k in shown(range(asked.surfaces), "surfaces"))
     rows = measure_methods(model, classifier, methods, cases, asked.out, asked.work)
     first = [case(model, k, asked.cache, asked.steps) for k in range(asked.variants)]
-    alike = ("LEDITS++",)  # one inversion, one guidance: it has no seed but the inversion's
-    seeded = {name: method for name, method in methods.items() if name not in alike}
+    alike = "LEDITS++"  # one inversion, one guidance: it has no seed but the inversion's
+    seeded = {name: method for name, method in methods.items() if not name.startswith(alike)}
     variants = measure_variants(model, seeded, first, asked.out / "variants.csv")
     record(asked.out, "edits", rows, summary(rows, variants))
     sheet(asked.out / "peers.png", asked.work, asked.methods, 1)

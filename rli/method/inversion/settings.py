@@ -12,6 +12,7 @@ from rli.method.inversion.ddim import Ddim
 from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
+from rli.method.inversion.virtual import Virtual
 from rli.method.sampler import ALIGNMENTS
 
 # The methods that have a short name.
@@ -20,6 +21,7 @@ INVERTERS: dict[str, type[Inverter]] = {
     "direct": Direct,
     "negative_prompt": NegativePrompt,
     "ddim": Ddim,
+    "virtual": Virtual,
 }
 
 
