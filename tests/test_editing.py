@@ -14,6 +14,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import INVERTERS, InversionSettings
 from rli.method.inversion.virtual import Virtual
+from rli.method.photograph_region import photograph_region
 from rli.method.prompts import align
 from rli.method.records import EditSettings, Target
 from rli.method.sampler import sampling_steps
@@ -282,3 +283,16 @@ def test_without_an_inversion_a_known_region_shows_what_was_asked_for():
         assert row[DEFECTS.index("crack")] < 0.5
     back, outside = editing.reconstruct(mini, inverted), torch.from_numpy(~around)
     assert all(torch.equal(edit.image[..., outside], back[..., outside]) for edit in edits)
+
+
+def test_a_crack_is_found_in_the_photograph_before_it_is_edited():
+    """Most of what is found lies at the crack, for words that change; and an edit holds to it as to a given region."""
+    mini, drawn, wanted = load("mini"), surface(UNSEEN + 2001, ("crack",), 256, 256), [Target("rust", RUST)]
+    inverted = inversion.invert(mini, to_tensor(drawn.image), SOURCE, InversionSettings(Virtual(), steps=10))
+    settings = EditSettings(mask_from="photograph", fresh=1.0)
+    found = photograph_region(mini, inverted, wanted, settings)
+    assert (found & grown(drawn.mask, 14)).sum() > 0.8 * found.sum() > 0
+    (ours,) = editing.edit(mini, inverted, wanted, settings)
+    (given,) = editing.edit(mini, inverted, wanted, replace(settings, mask_from="edit"), mask=found)
+    assert torch.equal(ours.image, given.image)
+    assert (ours.mask == found).all()

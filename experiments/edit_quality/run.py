@@ -26,6 +26,7 @@ from rli.method.inversion.direct import Direct
 from rli.method.inversion.negative_prompt import NegativePrompt
 from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
+from rli.method.inversion.virtual import Virtual
 from rli.method.records import EditSettings, Inversion, Target
 from rli.method.solvers.adam import Adam
 from rli.method.solvers.gauss_newton import GaussNewton
@@ -40,6 +41,8 @@ from rli.progress import shown
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling", "wear", "degradation")
 MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
+# The table's injection; the crack's place is looked for in the photograph, and begins with noise alone.
+ANEW = EditSettings(mask_from="photograph", fresh=1.0)
 ADAM = NullText(Adam())
 RESIDUAL = NullText(Adam(), residual=True)
 
@@ -64,6 +67,8 @@ SETTINGS = {
     "adam with residual": Setting(method=RESIDUAL),
     "negative_prompt": Setting(method=NegativePrompt()),
     "direct": Setting(method=Direct()),
+    "virtual": Setting(ANEW, Virtual()),
+    "virtual, crack replaced": Setting(ANEW, Virtual(), replaces_crack=True),
     "adam with residual, no local blend": Setting(EditSettings(local_blend=False), RESIDUAL),
 }
 

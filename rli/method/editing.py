@@ -15,6 +15,7 @@ from rli.method.attention.install import install
 from rli.method.attention.prompt_to_prompt import MapStore, map_size
 from rli.method.example import Example, ExampleBranch
 from rli.method.example import branch as example_branch
+from rli.method.photograph_region import photograph_region
 from rli.method.prompts import align, tokenize
 from rli.method.records import Edit, EditSettings, Inversion, Target, TokenMap
 from rli.method.sampler import sampling_steps
@@ -131,6 +132,11 @@ def edit_batch(
     _check_fit(inversions, masks, [one for own in examples or () for one in own])
     if not named:
         return [[] for _ in inversions]
+    if settings.mask_from == "photograph":
+        masks = [
+            photograph_region(model, inversion, named, settings) if mask is None else mask
+            for inversion, mask in zip(inversions, masks, strict=True)
+        ]
     given = zip(inversions, masks, reconstructions, seeds, strict=True)
     sources = [_source(model, *of_one, settings) for of_one in given]
     wanted: Sequence[Sequence[Example | None]] = examples or [[None] * len(named)] * len(sources)

@@ -92,6 +92,9 @@ class EditSettings:
     # How attention's maps are brought to the blend mask's size: bicubic gives contours, nearest the maps' own squares.
     # The reference code's convention is always nearest.
     interpolation: str = "bicubic"
+    # Where the mask comes from, if no region is given: edit, the maps of source and target while the edit is sampled;
+    # photograph, the source's maps before it begins.
+    mask_from: str = field(default="edit", metadata=LATER)
     # Share in [0,1] of fresh noise in the region at the start of sampling: 0 keeps the photograph's own, as the paper
     # does; 1 forgets what was there.
     fresh: float = 0.0
@@ -108,6 +111,7 @@ class EditSettings:
     def __post_init__(self) -> None:
         one_of("method", self.method, ("refine", "replace"))
         one_of("interpolation", self.interpolation, ("bicubic", "nearest"))
+        one_of("mask_from", self.mask_from, ("edit", "photograph"))
         one_of("convention", self.convention, ("standard", "reference"))
         within("eq", self.eq, 0, 1000)
         within("cross", self.cross, 0, 1)
