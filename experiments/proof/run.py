@@ -60,16 +60,17 @@ class Size:
     side: int | None = None
     # The network of each task, where none is named.
     networks: Mapping[str, str] = field(default_factory=lambda: NETWORKS)
-    # The method of inversion.
-    inversion: str = "direct"
     # Further settings of the command.
     more: tuple[str, ...] = ()
 
     def settings(self, asked: Sequence[str]) -> tuple[str, ...]:
-        """The command's: what the miniature shows defects with (experiments/edit_quality), and what was asked for."""
+        """The command's: what the miniature shows defects with (experiments/edit_quality), and what was asked for.
+
+        The places of all defects are known, so that no photograph is inverted.
+        """
         side = () if self.side is None else (f"resolution.height={self.side}", f"resolution.width={self.side}")
-        own = (f"inversion={self.inversion}", f"inversion.steps={self.steps}", "edit.cross=0.4", "edit.replace=0.0")
-        own += ("recognition=on",)
+        own = ("inversion=virtual", f"inversion.steps={self.steps}", "recognition=on")
+        own += ("edit.cross=0.4", "edit.replace=0.0", "edit.fresh=1.0")
         own += (f"dataset.variants.count={self.variants}", *side, *self.more)
         return (*own, *(() if any(one.startswith("model=") for one in asked) else ("model=mini",)), *asked)
 
@@ -92,7 +93,7 @@ SIZES = {
     ),
     "small": Size(Budget(64, 5, 160), 12, 60, 12, 1, 10, 1, FEW),
     "medium": Size(Budget(128, 6, 240), 20, 100, 30, 2, 20, 2, None),
-    "full": Size(Budget(256, 40, 500), 20, 200, None, 3, 50, 5, None, inversion="null_text"),
+    "full": Size(Budget(256, 40, 500), 20, 200, None, 3, 50, 5, None),
 }
 
 
