@@ -155,7 +155,7 @@ def main() -> None:
         rows = drawn_rows(every, asked.words, asked.surfaces, side)
         record(asked.out, "recognised", rows, drawn_table(rows))
     if asked.run:
-        rows = edit_rows(asked.run)
+        rows = edit_rows(asked.run).round(4)  # as they are kept, so that a limit divides both alike
         record(asked.out, "recognised_edits", rows, edit_table(rows))
         embed(asked.out, "margins", margin_table(rows))
 
