@@ -1,12 +1,12 @@
 """No cell of a CSV file is computed by a spreadsheet, and every one is read back as it was."""
 
 import pytest
+from builders import row
 
 from rli.cells import as_written, harmless
 from rli.reports.outputs import write_failures
 from rli.reports.results import frame_of, read_results, write_results
 from rli.store.failures import Failure, read_failures
-from tests.builders import row
 
 TEXTS = ("=1+1", "+1", "-1", "@a", "'=1", "''+2", "\t=1", "plain", "'quoted'", "", "a=1")
 
