@@ -19,8 +19,7 @@ class Virtual:
 
     The model is not asked at all. It has learned from such latents, where the noise of DDIM inversion of a smooth
     surface is none that it knows, so that words show in an edit what they show in a sample; but in the edited region
-    little of the photograph is left: for regions that are given. The paper's correction of the edited branch
-    (equation 12) is left out.
+    little of the photograph is left. The paper's correction of the edited branch is left out.
     """
 
     name: ClassVar[str] = "virtual"
