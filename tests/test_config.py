@@ -109,7 +109,7 @@ def test_results_do_not_go_where_the_photographs_are(config, tmp_path):
         work(replace(config, settings=settings), tmp_path)
 
 
-def test_a_data_set_has_edit_defaults_of_its_own_and_what_is_typed_wins():
+def test_data_sets_and_virtual_inversion_have_edit_defaults_of_their_own_and_what_is_typed_wins():
     def edit(*typed):
         cfg = composed("model=mini", "data=sample", "out=run", *typed)
         return read_config(OmegaConf.to_container(cfg, resolve=True)).job.edit
@@ -117,6 +117,10 @@ def test_a_data_set_has_edit_defaults_of_its_own_and_what_is_typed_wins():
     assert edit() == EditSettings(cross=1.0, replace=0.8, fresh=0.0)
     assert edit("export=coco") == EditSettings(cross=0.4, replace=0.0, fresh=0.5)
     assert edit("export=coco", "edit.cross=1", "edit.fresh=0") == EditSettings(cross=1.0, replace=0.0, fresh=0.0)
+    assert edit("inversion=virtual") == EditSettings(fresh=1.0, mask_from="photograph")
+    assert edit("inversion=virtual", "export=coco", "edit.mask_from=edit") == EditSettings(
+        cross=0.4, replace=0.0, fresh=1.0
+    )
 
 
 def test_a_card_says_how_edits_are_made_and_not_where_an_example_lies():

@@ -41,8 +41,9 @@ from rli.progress import shown
 WANTED = ("rust", "corrosion", "dent", "blistering", "peeling", "wear", "degradation")
 MARGIN = 14  # pixels
 STRONG = EditSettings(cross=0.4, replace=0.0)
-# The table's injection; the crack's place is looked for in the photograph, and begins with noise alone.
-ANEW = EditSettings(mask_from="photograph", fresh=1.0)
+# The table's injection; the crack's place is looked for in the photograph, and begins with noise alone. The miniature's
+# attention lies close to a defect, so that little of its maximum is enough.
+ANEW = EditSettings(mask_from="photograph", threshold=0.1, fresh=1.0)
 ADAM = NullText(Adam())
 RESIDUAL = NullText(Adam(), residual=True)
 

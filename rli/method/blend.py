@@ -27,9 +27,19 @@ def local_blend_mask(
     Returns:
         (B,1,h,w) bool.
     """
-    heat = (maps * weights[:, None, None]).sum(-1).unsqueeze(1)
-    heat = F.interpolate(F.max_pool2d(heat, 3, 1, 1), size=size, mode=interpolation)
-    return heat > threshold * heat.amax((2, 3), keepdim=True)
+    return above(F.max_pool2d(attention_to(maps, weights), 3, 1, 1), size, threshold, interpolation)
+
+
+def attention_to(maps: Tensor, weights: Tensor) -> Tensor:
+    """The chosen words' maps, summed: (B,1,h',w') of maps (B,h',w',S) and weights (B,S), see `local_blend_mask`."""
+    return (maps * weights[:, None, None]).sum(-1).unsqueeze(1)
+
+
+def above(attention: Tensor, size: tuple[int, int], threshold: float, interpolation: str) -> Tensor:
+    """Where attention (B,1,h',w'), brought to a size, lies above a share of its maximum: (B,1,h,w) bool, see
+    `local_blend_mask`."""
+    attention = F.interpolate(attention, size=size, mode=interpolation)
+    return attention > threshold * attention.amax((2, 3), keepdim=True)
 
 
 def to_latent(mask: np.ndarray | Tensor, size: tuple[int, int]) -> Tensor:

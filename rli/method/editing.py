@@ -132,13 +132,8 @@ def edit_batch(
     _check_fit(inversions, masks, [one for own in examples or () for one in own])
     if not named:
         return [[] for _ in inversions]
-    if settings.mask_from == "photograph":
-        masks = [
-            photograph_region(model, inversion, named, settings) if mask is None else mask
-            for inversion, mask in zip(inversions, masks, strict=True)
-        ]
     given = zip(inversions, masks, reconstructions, seeds, strict=True)
-    sources = [_source(model, *of_one, settings) for of_one in given]
+    sources = [_source(model, named, *of_one, settings) for of_one in given]
     wanted: Sequence[Sequence[Example | None]] = examples or [[None] * len(named)] * len(sources)
     pairs = [
         _Pair(source, target, example)
@@ -155,8 +150,10 @@ class _Source:
     """One photograph to edit. Two are equal only when they are the same one."""
 
     inversion: Inversion
-    # The region (H,W) bool that was asked for, or None.
+    # The region (H,W) bool that may change, or None where the edit itself is to find it.
     mask: np.ndarray | None
+    # Where fresh noise goes (H,W) bool, or None where none is wanted.
+    begun: np.ndarray | None
     # The reconstruction (1,3,H,W) that stays outside the mask, or None where the edit is left whole.
     kept: Tensor | None
     # Of its fresh noise.
@@ -207,6 +204,7 @@ def _shared(inversion: Inversion) -> dict[str, object]:
 
 def _source(
     model: Model,
+    targets: Sequence[Target],
     inversion: Inversion,
     mask: np.ndarray | None,
     reconstruction: Tensor | None,
@@ -220,12 +218,16 @@ def _source(
             f"the mask has {mask.shape[1]}×{mask.shape[0]} pixels and its photograph {pixels[1]}×{pixels[0]}; they "
             "must have the same size"
         )
+    begun = mask
+    if mask is None and (settings.fresh or settings.mask_from == "photograph"):
+        begun = photograph_region(model, inversion, targets, settings)
+    mask = begun if settings.mask_from == "photograph" else mask
     # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the latent
     # is kept in the pixels too.
     keeps = (settings.local_blend or mask is not None) and settings.convention == "standard"
     if keeps and reconstruction is None:
         reconstruction = reconstruct(model, inversion)
-    return _Source(inversion, mask, reconstruction if keeps else None, seed)
+    return _Source(inversion, mask, begun, reconstruction if keeps else None, seed)
 
 
 def _pixels(model: Model, inversion: Inversion) -> tuple[int, int]:
@@ -274,10 +276,9 @@ def _batch(
     alignment = align(model.tokenizers[0], first.prompt, targets, settings, by_words=by_words).to(model.device)
     distinct = list(dict.fromkeys(prompts))
     texts = encode_prompts(model, distinct, _pixels(model, first), first.settings.time_ids)
-    nowhere = torch.zeros(1, 1, *size, dtype=torch.bool)
-    given = [pair.source.mask for pair in pairs]
-    regions = torch.cat([nowhere if mask is None else blend.to_latent(mask, size) for mask in given])
-    is_given = torch.tensor([mask is not None for mask in given])
+    regions = _in_latents([pair.source.mask for pair in pairs], size)
+    begun = _in_latents([pair.source.begun for pair in pairs], size)
+    is_given = torch.tensor([pair.source.mask is not None for pair in pairs])
     shape = source_latents.shape[2:]
     seeds = [fresh_noise.seed_of(pair.source.seed, pair.target.name) for pair in pairs if settings.fresh]
     noise = [fresh_noise.drawn(seed, shape) for seed in seeds]
@@ -290,8 +291,15 @@ def _batch(
         regions=regions.to(model.device),
         is_given=is_given[:, None, None, None].to(model.device),
         noise=torch.stack(noise).to(model.device) if noise else None,
+        begun=begun.to(model.device),
         example=_examples(model, pairs, regions, settings),
     )
+
+
+def _in_latents(masks: Sequence[np.ndarray | None], size: tuple[int, int]) -> Tensor:
+    """Pixel masks (H,W) bool as (M,1,h,w) bool; false everywhere where there is none."""
+    nowhere = np.zeros(size, bool)
+    return torch.cat([blend.to_latent(nowhere if mask is None else mask, size) for mask in masks])
 
 
 def _examples(model: Model, pairs: Sequence[_Pair], regions: Tensor, settings: EditSettings) -> ExampleBranch | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rli.method import blend, fresh_noise
 from rli.method.attention.install import AttentionHook
-from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, map_size
+from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt
 from rli.method.example import ExampleBranch
 from rli.method.prompts import TokenAlignment
 from rli.method.records import EditSettings, NullEmbeddings
@@ -40,8 +40,9 @@ class Batch:
     # Regions (M,1,h,w) bool, and whether each was given (M,1,1,1) bool; where not, attention finds it.
     regions: Tensor
     is_given: Tensor
-    # Fresh noise (M,C,h,w), None where the settings want none.
+    # Fresh noise (M,C,h,w), None where the settings want none, and where it goes, (M,1,h,w) bool.
     noise: Tensor | None
+    begun: Tensor
     # What the targets are to look like; None where words alone say it.
     example: ExampleBranch | None = None
 
@@ -89,7 +90,7 @@ def sample(
     if example is not None:
         z = example.begun(z)
     if batch.noise is not None:
-        z = fresh_noise.mixed(z, batch.noise, _fresh_region(model, batch, settings, steps), settings.fresh)
+        z = fresh_noise.mixed(z, batch.noise, batch.begun, settings.fresh)
     for step in progress(steps, f"editing, {len(z)} at once"):
         if step.is_identity and settings.convention == "standard":
             continue  # the reference predicts here too, which moves nothing but its mask
@@ -120,26 +121,6 @@ def _call(
         return rows, words, (hook,)
     rows, words, graft = batch.example.beside(rows, words, step, hook.targets)
     return rows, words, (hook, graft)
-
-
-def _fresh_region(model: Model, batch: Batch, settings: EditSettings, steps: Sequence[Step]) -> Tensor:
-    """(M,1,h,w) bool: where noise is fresh. Where no region is given, attention has found none yet when sampling
-    begins: it is where the source's changed words look half-way along its known branch, for one call of the UNet."""
-    if batch.is_given.all():
-        return batch.regions
-    step = steps[len(steps) // 2]
-    store, count = MapStore(map_size(model.unet, batch.size)), len(batch.nulls)
-    hook = replace(_injection(batch, replace(settings, cross=0, replace=0), step, store), source_of=batch.source_of[:0])
-    model.predict(batch.source_latents[step.index], step, batch.texts[:count], "editing", (hook,))
-    assert store.total is not None, "no layer had the store's resolution"
-    looked = blend.local_blend_mask(
-        store.total[batch.source_of],
-        batch.alignment.source_words,
-        batch.size,
-        settings.threshold,
-        settings.map_interpolation,
-    )
-    return torch.where(batch.is_given, batch.regions, looked)
 
 
 def _injection(batch: Batch, settings: EditSettings, step: Step, store: MapStore) -> PromptToPrompt:
