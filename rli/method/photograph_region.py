@@ -19,8 +19,10 @@ from rli.models.diffusion import Model
 from rli.models.text import encode_prompts
 
 # Shares of the way down from noise at which it is looked. The later, the better is a thin defect found
-# (experiments/region); at the very end the model has nothing more to say.
+# (experiments/edit_quality/where.py); at the very end the model has nothing more to say.
 LOOKS = (0.8, 0.85, 0.9)
+# How far a region reaches beyond what is found, in positions of the maps: a thin defect's edges are not found.
+REACH = 2
 
 
 def photograph_region(
@@ -40,8 +42,7 @@ def photograph_region(
         looks: Shares in [0,1) of the way down from noise; for each the UNet is called once.
 
     Returns:
-        (H,W) bool: everything within one position of the maps, by Euclidean distance, of where they lie above the
-        threshold. The blend mask's max-pooling reaches as far, in squares.
+        (H,W) bool: where the maps lie above the threshold, and REACH positions further, by Euclidean distance.
 
     Raises:
         RLIError: For prompts that do not fit together.
@@ -50,7 +51,7 @@ def photograph_region(
     height, width = (side * model.pixels_per_latent for side in inversion.source_latents.shape[-2:])
     above = blend.above(attention, (height, width), settings.threshold, settings.map_interpolation)
     away = ndimage.distance_transform_edt(~above[0, 0].cpu().numpy())
-    return np.asarray(away <= height / attention.shape[-2])
+    return np.asarray(away <= REACH * height / attention.shape[-2])
 
 
 @torch.no_grad()
