@@ -13,6 +13,7 @@ from experiments import harness
 from experiments.classification import __main__ as classification
 from experiments.cost import kernels, memory, profile, savings, solvers
 from experiments.edit_quality import run as edit_quality
+from experiments.edit_quality import where
 from experiments.evaluate import __main__ as evaluation
 from experiments.example import run as example
 from experiments.paste_back import run as paste_back
@@ -40,6 +41,7 @@ PAGES = {
     ("segmentation", "table"): lambda rows: proof.summary(rows, segmentation.TASK.shown),
     ("cost", "solvers"): lambda rows: solvers.text(solvers.summary(rows)),
     ("edit_quality", "edits"): lambda rows: edit_quality.text(edit_quality.summary(rows).round(4)),
+    ("edit_quality", "where"): where.text,
     ("example", "pairs"): example.summary,
     ("paste_back", "results"): lambda rows: paste_back.text(paste_back.summary(rows)),
     ("peers", "contours"): contours.summary,
@@ -88,6 +90,16 @@ def test_edit_quality(tmp_path, typed):
     assert total["crack_named"] == pytest.approx((rows["crack"] > 0.5).mean(), abs=1e-4)
     assert total["named_after"] == pytest.approx((rows["after"] > 0.5).mean(), abs=1e-4)
     assert (tmp_path / "direct.png").exists()
+
+
+def test_a_crack_is_found_better_late_on_the_way_from_noise(tmp_path, typed):
+    typed(where, "--surfaces", 1, "--steps", 10, "--out", tmp_path)
+    table = pd.read_csv(tmp_path / "where.csv").set_index(["look", "threshold"])
+    assert len(table) == len(where.WAYS) * len(where.THRESHOLDS)
+    assert table[["near", "covered", "share"]].stack().between(0, 1).all()
+    late, early = table.loc[("as edited", 0.3)], table.loc[("0.3", 0.3)]
+    assert late["covered"] > early["covered"] and late["near"] > early["near"]
+    assert table.loc[("as edited", 0.1), "share"] >= late["share"]
 
 
 def test_peers_and_their_labels(tmp_path, typed):

@@ -7,7 +7,7 @@ the true mask of the crack.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -44,6 +44,7 @@ STRONG = EditSettings(cross=0.4, replace=0.0)
 # The table's injection; the crack's place is looked for in the photograph, and begins with noise alone. The miniature's
 # attention lies close to a defect, so that little of its maximum is enough.
 ANEW = EditSettings(mask_from="photograph", threshold=0.1, fresh=1.0)
+LOOSER = replace(ANEW, cross=0.4, replace=0.0)
 ADAM = NullText(Adam())
 RESIDUAL = NullText(Adam(), residual=True)
 
@@ -70,6 +71,7 @@ SETTINGS = {
     "direct": Setting(method=Direct()),
     "virtual": Setting(ANEW, Virtual()),
     "virtual, crack replaced": Setting(ANEW, Virtual(), replaces_crack=True),
+    "virtual, cross 0.4, replace 0, crack replaced": Setting(LOOSER, Virtual(), replaces_crack=True),
     "adam with residual, no local blend": Setting(EditSettings(local_blend=False), RESIDUAL),
 }
 
