@@ -296,3 +296,11 @@ def test_a_crack_is_found_in_the_photograph_before_it_is_edited():
     (given,) = editing.edit(mini, inverted, wanted, replace(settings, mask_from="edit"), mask=found)
     assert torch.equal(ours.image, given.image)
     assert (ours.mask == found).all()
+
+
+def test_without_a_changed_word_a_region_is_not_found_before_the_edit():
+    mini, settings = load("mini"), EditSettings(mask_from="photograph", fresh=1.0)
+    image = to_tensor(surface(UNSEEN, ("crack",), 64, 64).image)
+    inverted = inversion.invert(mini, image, "photo of a crack", InversionSettings(Virtual(), steps=2))
+    with pytest.raises(RLIError, match=r"no word of .* changes"):
+        editing.edit(mini, inverted, ["photo of a crack with rust"], settings)

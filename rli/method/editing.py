@@ -211,7 +211,7 @@ def _source(
     seed: int,
     settings: EditSettings,
 ) -> _Source:
-    """Raises RLIError for a mask of another size than the photograph's."""
+    """Raises RLIError for a mask of another size than the photograph's, and where no region can be found."""
     pixels = _pixels(model, inversion)
     if mask is not None and mask.shape != pixels:
         raise RLIError(
@@ -221,7 +221,13 @@ def _source(
     begun = mask
     if mask is None and (settings.fresh or settings.mask_from == "photograph"):
         begun = photograph_region(model, inversion, targets, settings)
-    mask = begun if settings.mask_from == "photograph" else mask
+        if settings.mask_from == "photograph":
+            mask = begun
+            if not begun.any():
+                raise RLIError(
+                    f'no word of "{inversion.prompt}" changes, so that nothing says where in the photograph an edit is '
+                    "to be: give a mask, or use edit.mask_from=edit"
+                )
     # The decoder's normalisation carries an edit's colours over the whole picture: what the blend keeps in the latent
     # is kept in the pixels too.
     keeps = (settings.local_blend or mask is not None) and settings.convention == "standard"

@@ -42,16 +42,18 @@ def photograph_region(
         looks: Shares in [0,1) of the way down from noise; for each the UNet is called once.
 
     Returns:
-        (H,W) bool: where the maps lie above the threshold, and REACH positions further, by Euclidean distance.
+        (H,W) bool: where the maps lie above the threshold, and REACH positions further, by Euclidean distance; nowhere
+        where no word of the source prompt changes.
 
     Raises:
         RLIError: For prompts that do not fit together.
     """
     attention = _attention(model, inversion, targets, settings, looks)
     height, width = (side * model.pixels_per_latent for side in inversion.source_latents.shape[-2:])
-    above = blend.above(attention, (height, width), settings.threshold, settings.map_interpolation)
-    away = ndimage.distance_transform_edt(~above[0, 0].cpu().numpy())
-    return np.asarray(away <= REACH * height / attention.shape[-2])
+    above = blend.above(attention, (height, width), settings.threshold, settings.map_interpolation)[0, 0].cpu().numpy()
+    if not above.any():
+        return np.zeros((height, width), bool)
+    return np.asarray(ndimage.distance_transform_edt(~above) <= REACH * height / attention.shape[-2])
 
 
 @torch.no_grad()
