@@ -76,6 +76,11 @@ SETTINGS = {
 }
 
 
+def drawn(k: int) -> Surface:
+    """The k-th cracked surface."""
+    return surface(UNSEEN + 1000 + k, ("crack",), SIDE, SIDE)
+
+
 def wanted(setting: Setting) -> tuple[Target, ...]:
     """An edit to each defect of WANTED: beside the crack, or in its place."""
     if setting.replaces_crack:
@@ -84,14 +89,14 @@ def wanted(setting: Setting) -> tuple[Target, ...]:
 
 
 def measure(
-    model: Model, classifier: nn.Module, drawn: Surface, name: str, label: str, inversion: Inversion
+    model: Model, classifier: nn.Module, cracked: Surface, name: str, label: str, inversion: Inversion
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Rows and pictures (photograph, reconstruction, edits) of one surface under one setting."""
     setting = SETTINGS[label]
     edits = edit(model, inversion, wanted(setting), setting.edit)
     back = reconstruct(model, inversion)
     named = defect_probabilities(classifier, torch.cat([back, *(e.image for e in edits)])).numpy()
-    far = distance_transform_edt(~drawn.mask) > MARGIN
+    far = distance_transform_edt(~cracked.mask) > MARGIN
     shown_back = to_uint8(back)
     rows = []
     for k, done in enumerate(edits, start=1):
@@ -101,7 +106,7 @@ def measure(
             {
                 "settings": label,
                 "image": name,
-                "material": drawn.material,
+                "material": cracked.material,
                 "defect": done.target.name,
                 "before": named[0, index],
                 "after": named[k, index],
@@ -112,7 +117,7 @@ def measure(
                 "mask_share": done.mask.mean(),
             }
         )
-    return rows, [drawn.image, shown_back, *(to_uint8(e.image) for e in edits)]
+    return rows, [cracked.image, shown_back, *(to_uint8(e.image) for e in edits)]
 
 
 def top(probabilities: np.ndarray) -> str:
@@ -190,16 +195,16 @@ def main() -> None:
     )
     asked = parser.parse_args()
     model, classifier = load("mini"), load_classifier()
-    surfaces = [surface(UNSEEN + 1000 + k, ("crack",), SIDE, SIDE) for k in range(asked.surfaces)]
+    surfaces = [drawn(k) for k in range(asked.surfaces)]
     rows, pictures = [], {label: [] for label in asked.settings}
-    for k, drawn in enumerate(shown(surfaces, "surfaces")):
+    for k, cracked in enumerate(shown(surfaces, "surfaces")):
         inversions: dict[Inverter, Inversion] = {}  # settings that differ in the edit only share one
         for label in asked.settings:
             method = SETTINGS[label].method
             if method not in inversions:
                 how = InversionSettings(method, steps=asked.steps)
-                inversions[method] = invert(model, to_tensor(drawn.image), SOURCE, how)
-            measured, images = measure(model, classifier, drawn, str(k), label, inversions[method])
+                inversions[method] = invert(model, to_tensor(cracked.image), SOURCE, how)
+            measured, images = measure(model, classifier, cracked, str(k), label, inversions[method])
             rows += measured
             pictures[label].append(images)
     edits = kept(asked.out / "edits.csv", pd.DataFrame(rows).round(4))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from experiments.edit_quality.run import ANEW, MARGIN, SETTINGS, wanted
+from experiments.edit_quality.run import ANEW, MARGIN, SETTINGS, drawn, wanted
 from experiments.harness import SOURCE, markdown, options, record
 from rli.images import to_tensor
 from rli.method.inversion import invert
@@ -23,7 +23,6 @@ from rli.method.photograph_region import LOOKS, photograph_region
 from rli.models.diffusion import Model
 from rli.models.loading import load
 from rli.models.mini import SIDE
-from rli.models.mini.surfaces import UNSEEN, surface
 from rli.photos.region import grown
 from rli.photos.sources import photos
 from rli.progress import shown
@@ -35,8 +34,8 @@ THRESHOLDS = (0.3, 0.1)
 def cracked(count: int, kind: str, folder: Path | None) -> Iterator[tuple[str, str, Tensor, np.ndarray]]:
     """Kind, name, picture (1,3,H,W) and truth (H,W) bool of drawn surfaces, and of a folder's cracks with a mask."""
     for k in range(count):
-        drawn = surface(UNSEEN + 1000 + k, ("crack",), SIDE, SIDE)
-        yield "drawn", str(k), to_tensor(drawn.image), drawn.mask
+        own = drawn(k)
+        yield "drawn", str(k), to_tensor(own.image), own.mask
     for photo in photos(kind, str(folder)) if folder else ():
         truth = photo.truth(SIDE, SIDE)
         if photo.label in ("", "crack") and truth is not None and truth.any():
