@@ -14,7 +14,7 @@ from rli.photos.photo import Photo
 from rli.photos.placement import PhotoPlace
 from rli.photos.placement_settings import Shapes
 from rli.photos.sources import photos
-from rli.runs.class_prompts import Prompts, read_prompts, without_prompts
+from rli.runs.class_prompts import Prompts, asked_again, read_prompts, without_prompts
 from rli.runs.runner import alike
 from rli.store.records import read_record
 
@@ -52,6 +52,25 @@ def test_the_most_specific_prompts_hold(tmp_path, name, text):
     assert made.classes == ["rust", "crack", "dent"]
     labels = ("good", "hole", "", "hole")
     assert without_prompts(own, [Photo(str(k), label=label) for k, label in enumerate(labels)]) == ["hole", "defect"]
+
+
+@pytest.mark.parametrize(
+    ("label", "prompt", "is_asked"),
+    [
+        ("crack", "photo of a Crack rust image", True),
+        ("MT_Crack", "photo of a mt-crack rust image", True),
+        ("crack", "photo of a rust image", False),
+        ("crack", "photo of a cracked rust image", False),
+        ("rust", "photo of a rust image", False),
+        ("good", "photo of a good rust image", False),
+        ("defect", "photo of a rust defect image", False),
+        ("", "photo of a rust image", False),
+    ],
+)
+def test_a_prompt_that_still_asks_for_the_photograph_s_own_defect_is_found(label, prompt, is_asked):
+    prompts = Prompts(SOURCE, (Target("rust", prompt),))
+    found = asked_again([Photo("a", label=label), Photo("b", label=label)], lambda photo: prompts)
+    assert [*found] == [("rust", label)] * is_asked
 
 
 def test_a_photograph_s_class_stands_in_its_prompts(tmp_path):

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders import write_surface
 from command import composed
 from omegaconf import OmegaConf
 
 from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
 from rli.method.records import EditSettings
 from rli.runs.config import build, card_settings, keyed, read_config
-from rli.runs.run import finish, work
+from rli.runs.run import finish, remarks, work
 from rli.runs.shards import Shard
 from rli.store.failures import Failure, write_failure
 from rli.tracking.tracker import Untracked
@@ -121,6 +122,20 @@ def test_data_sets_and_virtual_inversion_have_edit_defaults_of_their_own_and_wha
     assert edit("inversion=virtual", "export=coco", "edit.mask_from=edit") == EditSettings(
         cross=0.4, replace=0.0, fresh=1.0
     )
+
+
+def test_a_defect_that_is_drawn_anew_without_a_label_is_told(tmp_path):
+    write_surface(tmp_path / "crack" / "0.png", 0)
+
+    def told(*typed):
+        cfg = composed("model=mini", "data=folder", f"data.path={tmp_path}", "defect=rust", "out=run", *typed)
+        return [*remarks(read_config(OmegaConf.to_container(cfg, resolve=True)))]
+
+    virtual = "inversion=virtual", "export=coco"
+    (line,) = told(*virtual)
+    assert line.startswith("the prompt of rust still asks for “crack”") and "\n" not in line
+    assert told(*virtual, "defect.target=photo of a rust image") == []
+    assert told(*virtual, "relabel=false") == told(*virtual, "edit.fresh=0.5") == told("inversion=virtual") == []
 
 
 def test_a_card_says_how_edits_are_made_and_not_where_an_example_lies():

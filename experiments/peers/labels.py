@@ -18,6 +18,8 @@ from rli.datasets.annotations import STILL_THERE, remains
 from rli.images import read_image, to_uint8
 from rli.models.mini import SIDE
 
+# Those that are not ours begin with these names.
+PIPELINES = ("masked inpainting", "LEDITS++")
 # Correlations from which on an old defect could count as still there.
 LIMITS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
@@ -65,10 +67,10 @@ def limits(rows: pd.DataFrame, shares: Sequence[float] = LIMITS) -> str:
 def main() -> None:
     parser = options(__doc__, out=Path(__file__).parent)
     parser.add_argument("--work", type=Path, default=Path("outputs/peers"), help="pictures")
-    parser.add_argument("--methods", nargs="*", choices=list(METHODS), help="all of ours, unless named")
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS), help="all of ours that were run, unless named")
     asked = parser.parse_args()
     rows = pd.read_csv(asked.out / "edits.csv")
-    wanted = asked.methods or [name for name in METHODS if "fresh" in name]
+    wanted = asked.methods or [name for name in METHODS if not name.startswith(PIPELINES)]
     rows, remaining = rows[rows["method"].isin(wanted)], []
     for row in rows.itertuples():
         surface, file = drawn(row.image), picture_file(asked.work, row.method, row.image, row.defect)

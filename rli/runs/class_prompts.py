@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rli.errors import RLIError, SettingError, shortened, shown
 from rli.files import look_at
 from rli.method.prompts import check_prompt, check_target, tokenize
 from rli.method.records import Target
-from rli.photos.photo import Photo
+from rli.photos.photo import GOOD, Photo
 
 SUFFIXES = (".yaml", ".yml", ".csv")
 COLUMNS = ("class", "category", "source", "name", "target")
@@ -159,3 +159,19 @@ def _words(name: str) -> str:
 def without_prompts(by_class: Mapping[str, Prompts], photos: Iterable[Photo]) -> list[str]:
     """The classes among the photographs for which there are no prompts of their own, each once, in order."""
     return list(dict.fromkeys(photo.label or UNKNOWN for photo in photos if found(by_class, photo) is None))
+
+
+def asked_again(photos: Iterable[Photo], prompts_of: Callable[[Photo], Prompts]) -> Iterator[tuple[str, str]]:
+    """Photographs' own defects that a prompt of another still asks for, once each: the other's name and the class."""
+    pairs = (
+        (target.name, photo.label)
+        for photo in photos
+        for target in (prompts_of(photo).targets if photo.label not in ("", GOOD, UNKNOWN) else ())
+        if target.name != photo.label and f" {_plain(photo.label)} " in f" {_plain(target.prompt)} "
+    )
+    yield from dict.fromkeys(pairs)
+
+
+def _plain(text: str) -> str:
+    """Its words in small letters, with one space between."""
+    return " ".join(re.sub(r"[\W_]+", " ", text).casefold().split())

@@ -26,7 +26,7 @@ from rli.reports.examples import examples_of
 from rli.reports.outputs import Outcome, write_outcome
 from rli.reports.results import frame_of
 from rli.reports.sweep import PUBLISHED, write_sweep
-from rli.runs.class_prompts import without_prompts
+from rli.runs.class_prompts import asked_again, without_prompts
 from rli.runs.config import RunConfig, card_settings
 from rli.runs.dry_run import forecast
 from rli.runs.found import LONG, Found, find
@@ -66,7 +66,7 @@ def work(config: RunConfig, folder: Path, group: str | None = None) -> bool:
         with keyed("dataset"):
             check_group_rule(config.dataset.group, config.source)
         check_names(config.source, lambda photo: job.edits(job.prompts(photo)), job.classes, config.dataset)
-    for line in left_out(config):
+    for line in remarks(config):
         print(line, file=sys.stderr)
     if config.dry_run:
         found = find(config.source, (config.job.height, config.job.width))
@@ -112,15 +112,22 @@ def check_folder(photographs: str | None, folder: Path) -> None:
         raise RLIError(f"{folder} holds the photographs; choose another folder for the results (hydra.run.dir=…)")
 
 
-def left_out(config: RunConfig) -> Iterator[str]:
+def remarks(config: RunConfig) -> Iterator[str]:
     """Lines about what is passed over: folders of photographs in which runs have their output, classes for which there
-    are no prompts, and a placement for which there is no photograph; and about a reader that knows more of the folder.
+    are no prompts, a placement for which there is no photograph, and defects that no label will name; and about a
+    reader that knows more of the folder.
     """
     if config.job.by_class and (others := without_prompts(config.job.by_class, config.source)):
         named = ", ".join(map(shortened, others[:MOST_NAMED])) + (" and others" if len(others) > MOST_NAMED else "")
         yield f"no prompts of their own, so that they have those of defect=…: {named}"
     if config.source.placer is not None and not any(photo.place for photo in config.source):
         yield "nothing is placed: no photograph is labelled good, or without a label and a mask"
+    if config.dataset is not None and config.dataset.relabel == "auto" and config.job.edit.fresh == 1:
+        for name, label in islice(asked_again(config.source, config.job.prompts), 1):
+            yield (
+                f"the prompt of {shortened(name)} still asks for “{shortened(label)}”, which is drawn anew with "
+                "edit.fresh=1, where no label names it; let the new word take its place"
+            )
     filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
     if filled:
         named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
