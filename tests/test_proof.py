@@ -17,6 +17,7 @@ from experiments.evaluate.page import Seen, precision_and_recall
 from experiments.proof.answer import answer
 from experiments.proof.generation import dinov2_features, frechet_distance, mask_fidelity
 from experiments.proof.makers import COPIES, INPAINTED, OURS, PASTED, Making, copied, pasted
+from experiments.proof.networks import SEGMENTERS, SMP, segmenter
 from experiments.proof.photographs import drawn, listed, original, real, rewritten
 from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
 from experiments.proof.protocol import divided, refuse_leaks
@@ -148,6 +149,14 @@ def test_a_pasted_defect_is_where_its_mask_says_and_nothing_else_changes():
         assert where.sum() == mask.sum() and (image[where] == 10).all()
         changed = (image != onto).any(-1)
         assert not (changed & ~where).sum() > changed.sum() / 2
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_every_segmenter_gives_a_logit_for_every_pixel(name):
+    if name in SMP:
+        pytest.importorskip("segmentation_models_pytorch")
+    with torch.no_grad():
+        assert segmenter(name, "none").eval()(torch.zeros(1, 3, 64, 96)).shape == (1, 1, 64, 96)
 
 
 def test_a_row_has_its_images_and_its_ratio(tmp_path):

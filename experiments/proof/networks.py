@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torchvision import models
 
@@ -19,14 +21,17 @@ CLASSIFIERS = {
     "EfficientNetV2-L": models.efficientnet_v2_l,
     "MobileNetV3": models.mobilenet_v3_small,
 }
-# Architectures of segmentation-models-pytorch, each with its encoder; and torchvision's smallest.
+# Architectures of segmentation-models-pytorch with the encoder of all of them, and what one of them is told beyond it;
+# and torchvision's smallest.
 ENCODER = "resnet18"
-SMP = {
-    "UNet": "Unet",
-    "UPerNet": "UPerNet",
-    "PSPNet": "PSPNet",
-    "SegFormer": "Segformer",
-    "DeepLabV3+": "DeepLabV3Plus",
+SMP: dict[str, tuple[str, dict[str, Any]]] = {
+    "UNet": ("Unet", {}),
+    # A decoder of a quarter of the width, for a processor without a GPU.
+    "small UNet": ("Unet", {"decoder_channels": (64, 32, 16, 16, 8)}),
+    "UPerNet": ("UPerNet", {}),
+    "PSPNet": ("PSPNet", {}),
+    "SegFormer": ("Segformer", {}),
+    "DeepLabV3+": ("DeepLabV3Plus", {}),
 }
 LRASPP = "LRASPP"
 SEGMENTERS = (*SMP, LRASPP)
@@ -83,7 +88,9 @@ def _segmenter(name: str, is_pretrained: bool) -> nn.Module:
         return OnlyOutput(made)
     import segmentation_models_pytorch as smp
 
-    return getattr(smp, SMP[name])(ENCODER, encoder_weights=IMAGENET if is_pretrained else None, classes=1)
+    architecture, more = SMP[name]
+    weights = IMAGENET if is_pretrained else None
+    return getattr(smp, architecture)(ENCODER, encoder_weights=weights, classes=1, **more)
 
 
 def _head(network: nn.Module) -> str:

@@ -68,6 +68,11 @@ def recognised(item: Item) -> bool:
     return any_edit(item) and item.facts["recognised"] > 0
 
 
+def at_ratio(name: str, ratio: float) -> str:
+    """The name of a row whose ratio is another than RATIO."""
+    return name if ratio == RATIO else f"{name}, ratio {ratio:g}"
+
+
 def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
     """The table's rows by their names.
 
@@ -77,12 +82,13 @@ def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
     """
     mixed = [Row("MixUp", mixed="MixUp"), Row("CutMix", mixed="CutMix")] if classes else []
     found = [
-        *(Row(REAL, augmented=False), Row(AUGMENTED), *mixed, Row(PASTED, PASTED)),
+        *(Row(REAL, augmented=False), Row(AUGMENTED), *mixed),
+        *(Row(at_ratio(PASTED, ratio), PASTED, ratio=ratio) for ratio in (RATIO, RATIOS[-1])),
         Row("syn", OURS, lambda item: item.kind == "reconstruction"),
         *(Row(f"edits to {word}", OURS, edits(word)) for word in words),
         *(Row("edits", OURS, edits()), Row("edits, no gate", OURS, edits(), gate=False)),
         *(Row("placed", OURS, placed), Row("placed, no gate", OURS, placed, gate=False)),
-        *(Row(BOTH if ratio == RATIO else f"{BOTH}, ratio {ratio:g}", OURS, ratio=ratio) for ratio in RATIOS),
+        *(Row(at_ratio(BOTH, ratio), OURS, ratio=ratio) for ratio in RATIOS),
         *(Row(f"{BOTH}, no gate", OURS, gate=False), Row(f"{BOTH}, recognised", OURS, recognised)),
         *(Row(maker, maker) for maker in (EXAMPLE, INPAINTED, LEDITS)),
     ]

@@ -92,7 +92,17 @@ SIZES = {
         more=("recognition.levels=[0.4]",),
     ),
     "small": Size(Budget(64, 5, 160), 12, 60, 12, 1, 10, 1, FEW),
-    "medium": Size(Budget(128, 6, 240), 20, 100, 30, 2, 20, 2, None),
+    "medium": Size(
+        budget=Budget(96, 8, 480),
+        learned=20,
+        tested=200,
+        most=30,
+        seeds=3,
+        steps=20,
+        variants=2,
+        rows=None,
+        networks={"segmentation": "small UNet", "classification": "ResNet18"},
+    ),
     "full": Size(Budget(256, 40, 500), 20, 200, None, 3, 50, 5, None),
 }
 

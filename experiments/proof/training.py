@@ -83,7 +83,7 @@ def trained(
     torch.manual_seed(seed)
     sampler = RandomSampler(data, replacement=True, num_samples=budget.samples)
     loader = DataLoader(data, BATCH, sampler=sampler, drop_last=True)
-    optimizer = torch.optim.AdamW(network.parameters(), budget.learning_rate)
+    optimizer = torch.optim.AdamW(network.parameters(), budget.learning_rate, fused=True)
     steps = budget.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, budget.learning_rate, total_steps=steps)
     for epoch in range(budget.epochs):
