@@ -47,7 +47,7 @@ class Prompts:
         return Prompts(photo.source_prompt or self.source, targets)._filled(photo)
 
     def _filled(self, photo: Photo) -> Prompts:
-        values = {"{label}": _words(photo.label) or UNKNOWN, "{category}": _words(photo.category)}
+        values = {"{label}": _name(photo.label) or UNKNOWN, "{category}": _name(photo.category)}
 
         def fill(prompt: str) -> str:
             for name, value in values.items():
@@ -151,9 +151,14 @@ def _prompts(path: Path, key: Any, group: Any, default: Prompts) -> Prompts:
     return Prompts(source, tuple(Target(name, prompt) for name, prompt in targets.items()))
 
 
-def _words(name: str) -> str:
-    """A class's name as words of a prompt: MT_Crack becomes MT Crack."""
-    return " ".join(re.sub(r"[\W_]+", " ", name)[:MOST_CHARACTERS].split())
+def _words(text: str) -> str:
+    """The words of a text with one space between: MT_Crack becomes MT Crack."""
+    return " ".join(re.sub(r"[\W_]+", " ", text).split())
+
+
+def _name(of_class: str) -> str:
+    """A class's name as it stands in a prompt."""
+    return _words(of_class)[:MOST_CHARACTERS].rstrip()
 
 
 def without_prompts(by_class: Mapping[str, Prompts], photos: Iterable[Photo]) -> list[str]:
@@ -161,17 +166,17 @@ def without_prompts(by_class: Mapping[str, Prompts], photos: Iterable[Photo]) ->
     return list(dict.fromkeys(photo.label or UNKNOWN for photo in photos if found(by_class, photo) is None))
 
 
-def asked_again(photos: Iterable[Photo], prompts_of: Callable[[Photo], Prompts]) -> Iterator[tuple[str, str]]:
-    """Photographs' own defects that a prompt of another still asks for, once each: the other's name and the class."""
+def asked_again(photos: Iterable[Photo], prompts_of: Callable[[Photo], Prompts]) -> tuple[str, str] | None:
+    """The first photograph's own defect that a prompt of another still asks for: the other's name and the class."""
     pairs = (
         (target.name, photo.label)
         for photo in photos
         for target in (prompts_of(photo).targets if photo.label not in ("", GOOD, UNKNOWN) else ())
-        if target.name != photo.label and f" {_plain(photo.label)} " in f" {_plain(target.prompt)} "
+        if target.name != photo.label and _holds(target.prompt, photo.label)
     )
-    yield from dict.fromkeys(pairs)
+    return next(pairs, None)
 
 
-def _plain(text: str) -> str:
-    """Its words in small letters, with one space between."""
-    return " ".join(re.sub(r"[\W_]+", " ", text).casefold().split())
+def _holds(prompt: str, name: str) -> bool:
+    """Whether a prompt has a class's name in it, as whole words in any case."""
+    return f" {_words(name)} ".casefold() in f" {_words(prompt)} ".casefold()

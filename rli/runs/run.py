@@ -122,12 +122,13 @@ def remarks(config: RunConfig) -> Iterator[str]:
         yield f"no prompts of their own, so that they have those of defect=…: {named}"
     if config.source.placer is not None and not any(photo.place for photo in config.source):
         yield "nothing is placed: no photograph is labelled good, or without a label and a mask"
-    if config.dataset is not None and config.dataset.relabel == "auto" and config.job.edit.fresh == 1:
-        for name, label in islice(asked_again(config.source, config.job.prompts), 1):
-            yield (
-                f"the prompt of {shortened(name)} still asks for “{shortened(label)}”, which is drawn anew with "
-                "edit.fresh=1, where no label names it; let the new word take its place"
-            )
+    loses_labels = config.dataset is not None and config.dataset.relabel == "auto" and config.job.edit.fresh == 1
+    if loses_labels and (pair := asked_again(config.source, config.job.prompts)):
+        name, label = map(shortened, pair)
+        yield (
+            f"the prompt of {name} still asks for “{label}”, which is drawn anew with edit.fresh=1, where no label "
+            "names it; let the new word take its place"
+        )
     filled = [shown_path(folder) for folder in islice(config.source.filled(), MOST_NAMED + 1)]
     if filled:
         named = ", ".join(filled[:MOST_NAMED]) + (" and others" if len(filled) > MOST_NAMED else "")
