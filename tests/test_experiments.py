@@ -214,7 +214,7 @@ def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):
     assert "Missed before, found after" in page and "<b>" not in page
     assert len(pd.read_csv(tmp_path / "out" / "table.csv")) == 4
     assert evaluation.main(("nothing", *rows)) == 2
-    assert "expected drawn, or a reader and its folder" in capsys.readouterr().err
+    assert "expected drawn, drawn=200, or a reader and its folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -22,8 +22,9 @@ from experiments.proof.photographs import drawn, listed, original, real, rewritt
 from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
 from experiments.proof.protocol import divided, refuse_leaks
 from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
+from experiments.proof.run import SIZES, Asked, name_of, photographs, place_of
 from experiments.proof.scores import best_threshold, classified, curves, intersection_over_union, miou, pro
-from experiments.proof.training import Epoch, best_epochs
+from experiments.proof.training import Epoch, judged
 from rli.datasets.annotations import Item, Region
 from rli.errors import RLIError
 from rli.images import read_picture, write_png
@@ -98,6 +99,33 @@ def test_photographs_with_splits_of_their_own_keep_them(tmp_path):
     assert {photo.split for photo in (*sides.train, *sides.held_out)} == {"train"}
     assert {photo.split for photo in sides.test} == {"test"} and len(sides.test) == 10
     assert sum(photo.label == GOOD for photo in sides.test) == 2
+
+
+def test_a_data_set_may_have_more_drawn_photographs(tmp_path):
+    asked = Asked(
+        size_name="tiny",
+        size=SIZES["tiny"],
+        network="",
+        weights="",
+        device=torch.device("cpu"),
+        settings=SIZES["tiny"].settings(()),
+        work=tmp_path,
+        out=tmp_path,
+        group=None,
+        words=None,
+        rows=None,
+        seeds=1,
+    )
+    for name, learned in {"drawn": 8, "drawn=12": 12}.items():
+        place = place_of(asked, name)
+        found = photographs(name, place, asked)
+        assert place.name == name_of(name) == name
+        assert sum(photo.split == "train" and photo.label != GOOD for photo in found) == learned
+        assert sum(photo.split == "test" for photo in found) == 10
+    for wrong in ("drawn=", "drawn=many", "drawn=-1"):
+        with pytest.raises(RLIError, match="expected drawn"):
+            photographs(wrong, tmp_path, asked)
+    assert name_of("magnetic_tile=tiles") == "magnetic_tile"
 
 
 def test_drawn_photographs_of_another_size_are_drawn_again(tmp_path):
@@ -191,11 +219,11 @@ def test_a_list_of_photographs_has_their_masks(tmp_path):
         assert other.label == GOOD or (one.truth(32, 48) == other.truth(32, 48)).all()
 
 
-def test_the_honest_epoch_and_the_one_that_was_best_on_the_test():
+def test_the_epochs_that_figures_are_of():
     nothing = np.zeros(1)
     epochs = [Epoch(held, test, nothing, nothing) for held, test in ((0.2, 0.9), (0.5, 0.3), (0.5, 0.4), (0.1, 0.2))]
-    honest, best = best_epochs(iter(epochs))
-    assert (honest.test, best.test) == (0.4, 0.9)
+    found = judged(epochs, lambda epoch: {"miou": epoch.test})
+    assert found.metrics == {"miou": 0.4, "miou_last": 0.2, "miou_best": 0.9} and found.honest is epochs[2]
 
 
 @pytest.mark.parametrize(

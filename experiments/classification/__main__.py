@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 from experiments.proof.networks import CLASSIFIERS, classifier
 from experiments.proof.rows import Row, rows
 from experiments.proof.run import Asked, Task, main
-from experiments.proof.scores import classified, with_best
-from experiments.proof.training import Epoch, Measured, best_epochs, predicted, trained, transforms
+from experiments.proof.scores import classified
+from experiments.proof.training import Epoch, Measured, judged, predicted, trained, transforms
 
 
 class Classes(ImageFolder):
@@ -60,8 +60,7 @@ def measure(asked: Asked, folder: Path, row: Row, seed: int) -> Measured:
     torch.manual_seed(seed)
     classes = len((folder / "classes.txt").read_text().splitlines())
     network = classifier(asked.network, asked.weights, classes).to(asked.device)
-    honest, best = best_epochs(epochs(network, asked, folder, row, seed))
-    return Measured(with_best(*(classified(epoch.truth, epoch.found) for epoch in (honest, best))), honest)
+    return judged(epochs(network, asked, folder, row, seed), lambda epoch: classified(epoch.truth, epoch.found))
 
 
 TASK = Task(

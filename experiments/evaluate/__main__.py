@@ -18,7 +18,8 @@ from experiments.classification.__main__ import TASK as CLASSES
 from experiments.evaluate.page import HEADS, Seen, curves, lines, pictures, write_page
 from experiments.proof.answer import answer
 from experiments.proof.rows import AUGMENTED, BOTH, REAL
-from experiments.proof.run import Asked, Task, add_options, asked_of, found_file, measure, place_of
+from experiments.proof.run import Asked, Task, add_options, asked_of, found_file, measure, name_of, place_of
+from experiments.proof.training import READINGS
 from experiments.segmentation.__main__ import TASK as MASKS
 from rli.errors import RLIError
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluate(task: Task, asked: Asked, data: str) -> str:
     """The answer in a line; the page lies in the output folder."""
-    metric, name = task.shown[0], data.partition("=")[0]
+    metric, name = task.shown[0], name_of(data)
     table = measure(task, asked, [data])
     is_own = np.logical_and.reduce([table[key] == value for key, value in {**asked.key, "data": name}.items()])
     own = table[is_own & table["row"].isin(asked.rows or ()) & (table["seed"] < asked.seeds)]
@@ -66,7 +67,7 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
     best = BOTH if BOTH in answers else judged[0]
     sentence = answers[best].sentence(HEADS[metric], best, baseline)
     seen = {row: Seen.read(found_file(place_of(asked, data), task, row, 0)) for row in (baseline, best)}
-    heads = [f"{HEADS[shown]}{kind}" for shown in task.shown for kind in ("", ", best on test")]
+    heads = [f"{HEADS[shown]}{words}" for shown in task.shown for words in READINGS.values()]
     write_page(
         asked.out / "report.html",
         title="Do generated images help?",

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from experiments.proof.answer import Answer
 from experiments.proof.run import figure
+from experiments.proof.training import READINGS
 from rli.errors import RLIError
 from rli.files import write_whole
 
@@ -76,12 +77,12 @@ def write_page(path: Path, **values: Any) -> None:
 
 
 def lines(table: pd.DataFrame, metrics: Sequence[str], answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
-    """A line for each row of the table: its figures of both epochs and its answer."""
+    """A line for each row of the table: its figures by each of READINGS, and its answer."""
     return [
         {
             "name": row,
             "synthetic": f"{own['synthetic'].mean():.0f}",
-            "cells": [figure(own, f"{name}{kind}") for name in metrics for kind in ("", "_best")],
+            "cells": [figure(own, f"{name}{reading}") for name in metrics for reading in READINGS],
             "verdict": answers[row].verdict if row in answers else "",
         }
         for row, own in table.groupby("row", sort=False)

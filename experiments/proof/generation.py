@@ -25,7 +25,19 @@ from torch.utils.data import Dataset
 from experiments import harness
 from experiments.proof.makers import PASTED
 from experiments.proof.protocol import divided
-from experiments.proof.run import DRAWN, Asked, add_options, asked_of, images, photographs, place_of, words_of
+from experiments.proof.run import (
+    DATA,
+    DRAWN,
+    Asked,
+    add_options,
+    asked_of,
+    images,
+    kind_of,
+    name_of,
+    photographs,
+    place_of,
+    words_of,
+)
 from experiments.proof.scores import intersection_over_union
 from experiments.proof.training import MEAN, STD
 from experiments.proof.weights import DINOV2, is_at_hand
@@ -167,7 +179,7 @@ def measured(made: Sequence[Item], photos: Mapping[str, Photo], judges: Judges) 
 def table_of(asked: Asked, data: str) -> pd.DataFrame:
     """A row for each maker's images of a data set."""
     place = place_of(asked, data)
-    sides = divided(photographs(data, place, asked), asked.group, near=data != DRAWN)
+    sides = divided(photographs(data, place, asked), asked.group, near=kind_of(data) != DRAWN)
     words = words_of(asked, sides)
     known = TASK.rows(words)
     looked_at = [known[row] for row in asked.rows or ()]
@@ -177,14 +189,14 @@ def table_of(asked: Asked, data: str) -> pd.DataFrame:
     for row in looked_at:
         own = [item for item in made if row.has(item)]
         if own:
-            rows.append({"data": data.partition("=")[0], "maker": row.name, **measured(own, photos, judges)})
+            rows.append({"data": name_of(data), "maker": row.name, **measured(own, photos, judges)})
     return pd.DataFrame(rows, columns=["data", "maker", "images", *COLUMNS])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """From what is typed to generation.csv. Returns the exit status: 2 after one line for what can be corrected."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=DRAWN, metavar="NAME", help="drawn, or READER=FOLDER")
+    parser.add_argument("--data", default=DRAWN, metavar="NAME", help=DATA)
     add_options(parser, TASK.networks, HERE)
     typed = parser.parse_intermixed_args(arguments)
     typed.rows = typed.rows or list(ROWS)

@@ -21,7 +21,7 @@ from experiments.proof.networks import IMAGENET, SCRATCH
 from experiments.proof.photographs import WORDS, drawn, real
 from experiments.proof.protocol import Divided, divided
 from experiments.proof.rows import AUGMENTED, BOTH, REAL, Row, write_training_set
-from experiments.proof.training import Budget, Epoch, Measured
+from experiments.proof.training import READINGS, Budget, Epoch, Measured
 from rli.datasets.annotations import Item
 from rli.errors import RLIError
 from rli.files import whole_file
@@ -33,6 +33,7 @@ from rli.photos.sources import READERS
 from rli.progress import shown
 
 DRAWN = "drawn"
+DATA = "drawn, drawn=N with N defective photographs to learn from, or READER=FOLDER"
 # The columns that say which training it was.
 KEY = ("data", "row", "seed", "size", "network", "weights", "model")
 # The protocol's networks: a U-Net for each category, and ResNet-34 for the class.
@@ -171,7 +172,7 @@ def main(task: Task, doc: str, arguments: Sequence[str] | None = None) -> int:
         The exit status: 2 after one line for what the user can correct.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--data", nargs="+", default=[DRAWN], metavar="NAME", help="drawn, or READER=FOLDER")
+    parser.add_argument("--data", nargs="+", default=[DRAWN], metavar="NAME", help=DATA)
     add_options(parser, task.networks, harness.ROOT / "experiments" / task.name)
     typed = parser.parse_intermixed_args(arguments)
     try:
@@ -204,9 +205,9 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
     file = asked.out / "table.csv"
     table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*KEY])
     for name in data:
-        own = {"data": name.partition("=")[0], "row": "", "seed": 0, **asked.key}
+        own = {"data": name_of(name), "row": "", "seed": 0, **asked.key}
         place = place_of(asked, name)
-        sides = divided(photographs(name, place, asked), asked.group, near=name != DRAWN)
+        sides = divided(photographs(name, place, asked), asked.group, near=kind_of(name) != DRAWN)
         words = words_of(asked, sides)
         known = task.rows(words)
         rows = [known[row] for row in asked.rows or known if row in known]
@@ -234,7 +235,17 @@ def words_of(asked: Asked, sides: Divided) -> tuple[str, ...]:
 
 def place_of(asked: Asked, data: str) -> Path:
     """Where the pictures of a data set go, by its name."""
-    return asked.work / asked.size_name / data.partition("=")[0]
+    return asked.work / asked.size_name / name_of(data)
+
+
+def kind_of(data: str) -> str:
+    """How a data set is read: drawn, or a reader."""
+    return data.partition("=")[0]
+
+
+def name_of(data: str) -> str:
+    """What the table calls a data set, and the folder of its pictures: its reader, or drawn with the number."""
+    return data if kind_of(data) == DRAWN else kind_of(data)
 
 
 def found_file(place: Path, task: Task, row: str, seed: int) -> Path:
@@ -254,12 +265,15 @@ def is_in(table: pd.DataFrame, key: Mapping[str, object]) -> bool:
 
 
 def photographs(name: str, place: Path, asked: Asked) -> list[Photo]:
-    """The photographs of a data set by its name: drawn, or READER=FOLDER."""
-    if name == DRAWN:
-        return drawn(place / "photographs", asked.size.learned, asked.size.tested, side_of(asked))
+    """The photographs of a data set by its name: see DATA. Raises RLIError."""
     kind, _, path = name.partition("=")
+    if kind == DRAWN and (path.isdecimal() or name == DRAWN):
+        learned = int(path) if path else asked.size.learned
+        return drawn(place / "photographs", learned, asked.size.tested, side_of(asked))
     if kind not in READERS or not path:
-        raise RLIError(f"--data {name}: expected drawn, or a reader and its folder, such as magnetic_tile=tiles")
+        raise RLIError(
+            f"--data {name}: expected drawn, drawn=200, or a reader and its folder, such as magnetic_tile=tiles"
+        )
     return real(kind, Path(path), asked.size.most)
 
 
@@ -302,12 +316,12 @@ def remark() -> str:
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """A line for each row: mean and spread over the seeds, of the epoch chosen honestly and of the best on the test."""
+    """A line for each row: mean and spread over the seeds, by each of READINGS."""
     head = ["Data", "Learned from", "seeds", "synthetic"]
-    head += [f"{name}{kind}" for name in metrics for kind in ("", ", best on test")]
+    head += [f"{name}{words}" for name in metrics for words in READINGS.values()]
     lines = []
     for (*rest, row), own in table.groupby(["data", "model", "network", "weights", "size", "row"], sort=False):
-        cells = [figure(own, f"{name}{kind}") for name in metrics for kind in ("", "_best")]
+        cells = [figure(own, f"{name}{reading}") for name in metrics for reading in READINGS]
         what = ", ".join(word for word in rest if word != SCRATCH)
         lines.append([what, row, str(len(own)), f"{own['synthetic'].mean():.0f}", *cells])
     return harness.markdown(head, lines, words=2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from scipy import ndimage
 
@@ -95,9 +93,3 @@ def classified(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
     right = truth == found
     own = [float(right[truth == label].mean()) for label in np.unique(truth)]
     return {"accuracy": float(right.mean()), "class_accuracy": float(np.mean(own))}
-
-
-def with_best(honest: Mapping[str, float], best: Mapping[str, float]) -> dict[str, float]:
-    """Both columns of each metric: of the epoch chosen on held-out photographs, and of that which was best on the test,
-    as published code keeps it (<metric>_best)."""
-    return {**honest, **{f"{name}_best": value for name, value in best.items()}}

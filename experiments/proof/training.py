@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from torchvision.transforms import v2
 # ImageNet's, as pretrained networks expect them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 8
+# Which epoch a figure is of, by the end of its column's name: that which was best on the held-out photographs, the
+# last, and that which was best on the test, as published code keeps it.
+READINGS = {"": "", "_last": ", last epoch", "_best": ", best on test"}
 
 
 @dataclass(frozen=True)
@@ -127,17 +130,31 @@ class Epoch:
 class Measured:
     """What a training was worth."""
 
-    # By metric, from 0 to 1, of both epochs (see `scores.with_best`).
+    # By metric and reading (<metric><reading>, see READINGS), from 0 to 1.
     metrics: dict[str, float]
     # The epoch that was chosen on the held-out photographs.
     honest: Epoch
 
 
-def best_epochs(epochs: Iterator[Epoch]) -> tuple[Epoch, Epoch]:
-    """The epoch that was best on the held-out photographs, and the one that was best on the test; of equal ones the
-    later, which has learned for longer."""
-    honest = best = next(epochs)
-    for epoch in epochs:
-        honest = epoch if epoch.held_out >= honest.held_out else honest
-        best = epoch if epoch.test >= best.test else best
-    return honest, best
+def judged(epochs: Iterable[Epoch], metrics: Callable[[Epoch], Mapping[str, float]]) -> Measured:
+    """What a training was worth, by each reading of READINGS.
+
+    Args:
+        epochs: Of the training, one at least.
+        metrics: Of an epoch, from 0 to 1.
+    """
+    chosen = chosen_epochs(epochs)
+    found = {}
+    for reading, epoch in chosen.items():
+        found |= {f"{name}{reading}": value for name, value in metrics(epoch).items()}
+    return Measured(found, chosen[""])
+
+
+def chosen_epochs(epochs: Iterable[Epoch]) -> dict[str, Epoch]:
+    """The epoch of each of READINGS; of equal ones the later, which has learned for longer."""
+    every = iter(epochs)
+    honest = best = last = next(every)
+    for last in every:
+        honest = last if last.held_out >= honest.held_out else honest
+        best = last if last.test >= best.test else best
+    return dict(zip(READINGS, (honest, last, best), strict=True))

@@ -16,12 +16,12 @@ from torchvision.ops import sigmoid_focal_loss
 from experiments.proof.networks import SEGMENTERS, segmenter
 from experiments.proof.rows import Row, rows
 from experiments.proof.run import Asked, Task, main
-from experiments.proof.scores import best_threshold, curves, miou, pro, with_best
+from experiments.proof.scores import best_threshold, curves, miou, pro
 from experiments.proof.training import (
     Epoch,
     Measured,
     SegmentationFolder,
-    best_epochs,
+    judged,
     predicted,
     trained,
     transforms,
@@ -82,8 +82,7 @@ def measure(asked: Asked, folder: Path, row: Row, seed: int) -> Measured:
     """Trains a network on a row's data set, and measures it."""
     torch.manual_seed(seed)
     network = segmenter(asked.network, asked.weights).to(asked.device)
-    honest, best = best_epochs(epochs(network, asked, folder, row, seed))
-    return Measured(with_best(metrics(honest), metrics(best)), honest)
+    return judged(epochs(network, asked, folder, row, seed), metrics)
 
 
 TASK = Task(
