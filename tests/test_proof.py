@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
 from experiments import harness
-from experiments.classification.__main__ import loss_of
+from experiments.classification import __main__ as classification
 from experiments.evaluate.page import Seen, precision_and_recall
 from experiments.proof.answer import answer
 from experiments.proof.generation import dinov2_features, frechet_distance, mask_fidelity
@@ -22,9 +23,10 @@ from experiments.proof.photographs import drawn, listed, original, real, rewritt
 from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
 from experiments.proof.protocol import divided, refuse_leaks
 from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
-from experiments.proof.run import SIZES, Asked, name_of, photographs, place_of
+from experiments.proof.run import SIZES, Asked, name_of, photographs, place_of, sides_of
 from experiments.proof.scores import best_threshold, classified, curves, intersection_over_union, miou, pro
 from experiments.proof.training import Epoch, judged
+from experiments.segmentation import __main__ as segmentation
 from rli.datasets.annotations import Item, Region
 from rli.errors import RLIError
 from rli.images import read_picture, write_png
@@ -102,20 +104,7 @@ def test_photographs_with_splits_of_their_own_keep_them(tmp_path):
 
 
 def test_a_data_set_may_have_more_drawn_photographs(tmp_path):
-    asked = Asked(
-        size_name="tiny",
-        size=SIZES["tiny"],
-        network="",
-        weights="",
-        device=torch.device("cpu"),
-        settings=SIZES["tiny"].settings(()),
-        work=tmp_path,
-        out=tmp_path,
-        group=None,
-        words=None,
-        rows=None,
-        seeds=1,
-    )
+    asked = _asked(tmp_path)
     for name, learned in {"drawn": 8, "drawn=12": 12}.items():
         place = place_of(asked, name)
         found = photographs(name, place, asked)
@@ -128,10 +117,46 @@ def test_a_data_set_may_have_more_drawn_photographs(tmp_path):
     assert name_of("magnetic_tile=tiles") == "magnetic_tile"
 
 
+def test_a_photograph_whose_defect_no_mask_shows_does_not_judge_a_segmenter(tmp_path, capsys):
+    for k in range(12):
+        write_png(tmp_path / "photos" / ("crack" if k % 2 else "good") / f"{k:02d}.png", noise(seed=k))
+        if k % 2 and k != 11:
+            write_png(tmp_path / "photos" / "crack" / f"{k:02d}_mask.png", box(32, 48) & (k < 9))
+    for task, left_out in {segmentation.TASK: 2, classification.TASK: 0}.items():
+        sides = sides_of(task, _asked(tmp_path), f"folder={tmp_path / 'photos'}")
+        assert sum(len(own) for _, own in sides.sides()) == 12 - left_out
+        line = f"{left_out} photographs are left out: no mask shows their defects\n" if left_out else ""
+        assert capsys.readouterr().err == line
+
+
+def _asked(folder: Path) -> Asked:
+    """As if the smallest size had been asked for."""
+    return Asked(
+        size_name="tiny",
+        size=SIZES["tiny"],
+        network="",
+        weights="",
+        device=torch.device("cpu"),
+        settings=SIZES["tiny"].settings(()),
+        work=folder,
+        out=folder,
+        group=None,
+        words=None,
+        rows=None,
+        seeds=1,
+    )
+
+
 def test_drawn_photographs_of_another_size_are_drawn_again(tmp_path):
     first = [photo.sha256() for photo in drawn(tmp_path, 4, 5, 32)]
     assert [photo.sha256() for photo in drawn(tmp_path, 4, 5, 32)] == first
     assert read_picture(drawn(tmp_path, 4, 5, 48)[0].file).size == (48, 48)
+
+
+def test_drawn_photographs_of_another_number_show_what_their_classes_say(tmp_path):
+    for tested in (5, 10, 5):  # the last of five is good, of ten the last two
+        fresh = [photo.sha256() for photo in drawn(tmp_path / f"fresh{tested}", 4, tested, 32)]
+        assert [photo.sha256() for photo in drawn(tmp_path / "same", 4, tested, 32)] == fresh
 
 
 def test_what_is_made_from_a_test_photograph_is_refused(alone, tmp_path):
@@ -294,7 +319,7 @@ def test_dinov2_s_features_are_its_class_token_s(tmp_path):
 @pytest.mark.parametrize("row", ["augmented", "MixUp", "CutMix"])
 def test_mixed_pictures_cost_a_network_that_knows_nothing_what_plain_ones_do(row):
     torch.manual_seed(0)
-    loss = loss_of(rows(("crack",), classes=True)[row], 4)
+    loss = classification.loss_of(rows(("crack",), classes=True)[row], 4)
     knows_nothing = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     nn.init.zeros_(knows_nothing[1].weight), nn.init.zeros_(knows_nothing[1].bias)
     batch = [torch.randn(8, 3, 8, 8), torch.arange(8) % 4]

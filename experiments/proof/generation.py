@@ -24,7 +24,6 @@ from torch.utils.data import Dataset
 
 from experiments import harness
 from experiments.proof.makers import PASTED
-from experiments.proof.protocol import divided
 from experiments.proof.run import (
     DATA,
     DRAWN,
@@ -32,10 +31,9 @@ from experiments.proof.run import (
     add_options,
     asked_of,
     images,
-    kind_of,
     name_of,
-    photographs,
     place_of,
+    sides_of,
     words_of,
 )
 from experiments.proof.scores import intersection_over_union
@@ -178,8 +176,7 @@ def measured(made: Sequence[Item], photos: Mapping[str, Photo], judges: Judges) 
 
 def table_of(asked: Asked, data: str) -> pd.DataFrame:
     """A row for each maker's images of a data set."""
-    place = place_of(asked, data)
-    sides = divided(photographs(data, place, asked), asked.group, near=kind_of(data) != DRAWN)
+    place, sides = place_of(asked, data), sides_of(TASK, asked, data)
     words = words_of(asked, sides)
     known = TASK.rows(words)
     looked_at = [known[row] for row in asked.rows or ()]

@@ -36,16 +36,18 @@ def drawn(folder: Path, learned: int, tested: int, side: int) -> list[Photo]:
     """
     good = tested // GOOD_SHARE
     labels = {"train": turns(learned) + [GOOD] * learned, "test": turns(tested - good) + [GOOD] * good}
-    rows = []
+    rows, list_file = [], folder / "list.csv"
+    # What is written anew would be worked on anew; of other numbers of photographs a file may show another defect.
+    before = {photo.file: photo.label for photo in photos("list", list_file)} if list_file.is_file() else {}
+    list_file.unlink(missing_ok=True)
     for k, (split, label) in enumerate((split, label) for split, own in labels.items() for label in own):
         image, mask = folder / f"{k:04d}.png", folder / f"{k:04d}_mask.png"
-        # What is written anew would be worked on anew.
-        if not image.is_file() or image_size(image) != (side, side):
+        if before.get(image) != label or not image.is_file() or image_size(image) != (side, side):
             picture = surface(FIRST + k, () if label == GOOD else (label,), side, side)
             write_png(mask, picture.mask)
             write_png(image, picture.image)
         rows.append((image.name, "" if label == GOOD else mask.name, label, split, ""))
-    return listed(folder / "list.csv", rows)
+    return listed(list_file, rows)
 
 
 def turns(count: int) -> list[str]:

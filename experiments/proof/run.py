@@ -126,6 +126,8 @@ class Task:
     measure: Callable[[Asked, Path, Row, int], Measured]
     # The metrics that the page shows.
     shown: tuple[str, ...]
+    # Whether a photograph says nothing to it without the places of its defects.
+    by_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,8 +208,7 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
     table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=[*KEY])
     for name in data:
         own = {"data": name_of(name), "row": "", "seed": 0, **asked.key}
-        place = place_of(asked, name)
-        sides = divided(photographs(name, place, asked), asked.group, near=kind_of(name) != DRAWN)
+        place, sides = place_of(asked, name), sides_of(task, asked, name)
         words = words_of(asked, sides)
         known = task.rows(words)
         rows = [known[row] for row in asked.rows or known if row in known]
@@ -226,6 +227,21 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
             harness.write_csv(file, table)
     harness.record(asked.out, "table", table, summary(table, task.shown))
     return table
+
+
+def sides_of(task: Task, asked: Asked, data: str) -> Divided:
+    """A data set's photographs by what they may be used for; a line says how many cannot be used."""
+    found = photographs(data, place_of(asked, data), asked)
+    usable = [photo for photo in found if not task.by_place or photo.label == GOOD or has_place(photo)]
+    if len(usable) < len(found):
+        print(f"{len(found) - len(usable)} photographs are left out: no mask shows their defects", file=sys.stderr)
+    return divided(usable, asked.group, near=kind_of(data) != DRAWN)
+
+
+def has_place(photo: Photo) -> bool:
+    """Whether anything says where a photograph's defects are."""
+    truth = photo.truth_full()
+    return truth is not None and bool(truth.any())
 
 
 def words_of(asked: Asked, sides: Divided) -> tuple[str, ...]:

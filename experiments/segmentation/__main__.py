@@ -93,6 +93,7 @@ TASK = Task(
     rows=partial(rows, classes=False),
     measure=measure,
     shown=("miou", "pixel_ap", "image_auroc"),
+    by_place=True,
 )
 
 if __name__ == "__main__":
