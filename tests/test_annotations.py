@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from builders import noise
 from scipy import ndimage
+from skimage.morphology import closing, disk
 
 from rli.datasets.annotations import (
     Item,
     Region,
     change_mask,
     class_index,
+    closed,
     has_hole,
     pieces,
     regions_of_edit,
@@ -94,8 +96,32 @@ def test_a_change_is_inside_the_mask_strong_and_no_speck():
     assert not change_mask(source, source, mask).any()
     assert not change_mask(edit, source, mask, smallest=10_000).any()
     assert change_mask(edit, source, mask, threshold=1)[42:48, 22:28].all()
-    with pytest.raises(RLIError, match="threshold"):
-        change_mask(edit, source, mask, threshold=-1)
+    for wrong in ("threshold", "smallest", "gap"):
+        with pytest.raises(RLIError, match=wrong):
+            change_mask(edit, source, mask, **{wrong: -1})
+
+
+def test_what_lies_between_changed_pixels_belongs_to_the_defect():
+    source = np.full((64, 64, 3), 100, np.uint8)
+    edit, mask = source.copy(), np.ones((64, 64), bool)
+    for left in (10, 26, 52):
+        edit[10:30, left : left + 10] = 200
+    changed = change_mask(edit, source, mask, gap=8)
+    assert changed[12:28, 10:36].all() and not changed[:, 40:50].any()
+    assert not change_mask(edit, source, mask, gap=0)[:, 22:24].any()
+    mask[:, 22:24] = False  # where the edit could change nothing
+    assert not change_mask(edit, source, mask, gap=8)[:, 22:24].any()
+
+
+@pytest.mark.parametrize("gap", [0, 2, 6, 20])
+def test_a_mask_is_closed_as_by_a_disk_rolled_outside_it(gap):
+    far = 2 * gap
+    inside = np.pad(np.ones((60, 70), bool), far)
+    for seed in range(4):
+        mask = np.random.default_rng(seed).random((60, 70)) < 0.02
+        assert np.array_equal(np.pad(closed(mask, gap), far), closing(np.pad(mask, far), disk(gap // 2)) & inside)
+        assert np.array_equal(closed(closed(mask, gap), gap), closed(mask, gap))
+    assert not closed(np.zeros((9, 9), bool), gap).any() and closed(np.ones((9, 9), bool), gap).all()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 5])
@@ -104,7 +130,7 @@ def test_a_halo_that_is_hardly_seen_is_no_label(seed):
     around = ndimage.gaussian_filter(blobs(seed, 128)[:, :128].astype(float), 5)  # all of it differs a little
     cover = np.clip(around, 0, 1)[..., None]
     rusty = np.rint(bare * (1 - cover) + np.array((150, 70, 30)) * cover).astype(np.uint8)
-    changed = change_mask(rusty, bare, None)
+    changed = change_mask(rusty, bare, None, gap=0)
     redder = (rusty.astype(int) - bare)[..., 0] - (rusty.astype(int) - bare)[..., 1] > 10
     assert redder[changed].mean() > 0.85
     assert changed[around > 0.5].all() and not changed[around < 0.02].any()
@@ -115,6 +141,17 @@ def test_drawn_defects_are_found_where_they_were_drawn():
         drawn, clean = surface(seed, ("corrosion",), 128, 128), surface(seed, (), 128, 128)
         found = change_mask(drawn.image, clean.image, np.ones((128, 128), bool))
         assert (found & drawn.mask).sum() / (found | drawn.mask).sum() > 0.75
+
+
+@pytest.mark.parametrize("defect", ["dent", "blistering", "crack"])
+def test_a_drawn_defect_is_found_better_where_gaps_belong_to_it(defect):
+    shares = {0: [], 12: []}
+    for seed in range(5):
+        drawn, clean = surface(seed, (defect,), 256, 256), surface(seed, (), 256, 256)
+        for gap, own in shares.items():
+            found = change_mask(drawn.image, clean.image, None, gap=gap)
+            own.append((found & drawn.mask).sum() / (found | drawn.mask).sum())
+    assert np.mean(shares[12]) > np.mean(shares[0])
 
 
 def test_relabelling_puts_the_new_class_on_top(tmp_path):

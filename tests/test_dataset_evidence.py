@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.datasets import batch, changes, evidence, gate, masks, overhead
+from experiments.datasets import batch, changes, evidence, gaps, gate, masks, overhead
 from rli.models.mini.surfaces import surface
 
 pytestmark = pytest.mark.integration
 
 MARKS = "".join(
-    f"<!-- {n}.csv -->\n<!-- end of {n}.csv -->\n" for n in ("overhead", "batch", "masks", "changes", "gate")
+    f"<!-- {n}.csv -->\n<!-- end of {n}.csv -->\n" for n in ("overhead", "batch", "masks", "changes", "gaps", "gate")
 )
 
 
@@ -49,6 +49,15 @@ def test_the_stub_core_goes_through_the_whole_pipeline(tmp_path):
     assert len(manifest) == 4 and (manifest[manifest["kind"] == "edit"]["kept"]).all()
     assert (tmp_path / "run" / "dataset" / "coco" / "annotations" / "instances_train.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_gaps(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", small)
+    monkeypatch.setattr(gaps, "DEFECTS", ("dent",))
+    gaps.main()
+    rows = pd.read_csv(tmp_path / "gaps.csv")
+    assert [*rows["gap"]] == [*gaps.GAPS] * 2 and rows["iou"].between(0, 1).all()
+    assert "| dent |" in told(tmp_path)
 
 
 def test_batch(small, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 Cracked surfaces, edited on the miniature with the demo's settings, which change most. The change mask, and the one that
 compared grey levels before it, are held against what other rules say of the bare pixels: whether the colour is another
-one (CIE 1976, unsmoothed), and for rust whether it is redder.
+one (CIE 1976, unsmoothed), and for rust whether it is redder. Gaps are left open here (experiments.datasets.gaps).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def share(part: np.ndarray, of: np.ndarray) -> float:
 def rows_of(edit: np.ndarray, back: np.ndarray, mask: np.ndarray, defect: str) -> Iterator[dict]:
     """For each rule what it labels of an edit (H,W,3) uint8 within its blend mask (H,W) bool."""
     difference = deltaE_cie76(rgb2lab(edit), rgb2lab(back))
-    rules = {"grey levels": by_grey_levels(edit, back, mask), "colours": change_mask(edit, back, mask)}
+    rules = {"grey levels": by_grey_levels(edit, back, mask), "colours": change_mask(edit, back, mask, gap=0)}
     for rule, labelled in rules.items():
         yield {
             "rule": rule,

@@ -99,11 +99,13 @@ def change_mask(
     *,
     threshold: float = 5.0,
     smallest: int = 16,
+    gap: int = 12,
 ) -> np.ndarray:
     """The pixels that an edit visibly changed: of another colour to the eye, and inside the blend mask that held it.
 
     Colours are compared as eyes see them (CIEDE2000), after a Gaussian of one pixel. Around a new defect lies a halo
-    that can be measured and is not seen; the same step of grey levels may be seen in red and not in blue.
+    that can be measured and is not seen; the same step of grey levels may be seen in red and not in blue. Within a
+    defect lie pixels that happen to have the surface's colour, as between the light and the shade of a dent.
 
     Args:
         edit: (H,W,3) uint8.
@@ -111,20 +113,33 @@ def change_mask(
         mask: (H,W) bool, the blend mask; None where the edit was free to change the whole image.
         threshold: A CIEDE2000 difference: 2.3 is just noticeable side by side; from 5 on one sees two colours.
         smallest: Connected pieces of fewer pixels are removed.
+        gap: Unchanged pixels between pieces that lie so many pixels apart at most belong to the defect.
 
     Returns:
         (H,W) bool.
 
     Raises:
-        SettingError: A bad threshold or smallest piece.
+        SettingError: A bad threshold, smallest piece or gap.
     """
     within("threshold", threshold, 0, 100)
     whole("smallest", smallest, 0, 2**31 - 1)
+    whole("gap", gap, 0, 1000)
     inside = np.ones(edit.shape[:2], bool) if mask is None else mask
     changed = np.zeros_like(inside)
     changed[inside] = _colour_difference(_smooth(edit)[inside], _smooth(reconstruction)[inside]) > threshold
     labels, _ = ndimage.label(changed, _NEIGHBOURS)
-    return changed & (np.bincount(labels.ravel())[labels] >= smallest)
+    return closed(changed & (np.bincount(labels.ravel())[labels] >= smallest), gap) & inside
+
+
+def closed(mask: np.ndarray, gap: int) -> np.ndarray:
+    """A mask (H,W) bool with what lies between its pieces, where they are `gap` pixels apart at most: its morphological
+    closing with a disk of that diameter."""
+    box, found = bounds(mask, 0), mask.copy()
+    if box is not None and gap:
+        # A disk's dilation and erosion by distances, whose cost does not grow with the disk.
+        near = ndimage.distance_transform_edt(~np.pad(mask[box], gap)) <= gap / 2
+        found[box] = (ndimage.distance_transform_edt(near) > gap / 2)[gap:-gap, gap:-gap]
+    return found
 
 
 def _smooth(image: np.ndarray) -> np.ndarray:

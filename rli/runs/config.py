@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rli.datasets.dataset import Dataset
 
 # The keys of dataset that say which edits there are and which are good enough: pictures depend on these alone.
-SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "variants")
+SELECTION_KEYS = ("gate", "max_retries", "threshold", "smallest", "gap", "variants")
 # The groups and keys that a data set's pictures do not depend on.
 NOT_IN_PICTURES = ("export", "shard", "dry_run", "retry_failed", "relabel", "report", "tracking", "recognition")
 # What a data set's card says of the settings: not where things lie, or how many work at once.
@@ -252,7 +252,7 @@ def _memory(runtime: Mapping[str, Any]) -> Memory:
 
 def _selection(dataset: Mapping[str, Any]) -> Selection:
     gate = build(Gate, "dataset.gate", dataset["gate"])
-    values = {name: dataset[name] for name in ("max_retries", "threshold", "smallest")}
+    values = {name: dataset[name] for name in ("max_retries", "threshold", "smallest", "gap")}
     return build(Selection, "dataset", values, gate=gate)
 
 

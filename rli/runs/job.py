@@ -47,11 +47,19 @@ class Selection:
     threshold: float = 5.0
     # The smallest piece of changed pixels that counts.
     smallest: int = 16
+    # How far apart pieces of changed pixels lie at most, in pixels, between which all is one defect.
+    gap: int = 12
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What `change_mask` takes of it."""
+        return {name: getattr(self, name) for name in ("threshold", "smallest", "gap")}
 
     def __post_init__(self) -> None:
         whole("max_retries", self.max_retries, 0, 100)
         within("threshold", self.threshold, 0, 100)
         whole("smallest", self.smallest, 0, 2**31 - 1)
+        whole("gap", self.gap, 0, 1000)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def _judged(
     for edit, window, back, seen in zip(made.edits, read.windows, backs, known, strict=True):
         image = to_uint8(edit.image)
         held_by = edit.mask if _is_held(made.settings, window) else window.inside
-        change = change_mask(image, back, held_by, threshold=selection.threshold, smallest=selection.smallest)
+        change = change_mask(image, back, held_by, **selection.changes)
         changes.append(change)
         found = score(image, back, to_uint8(window.image), edit.mask, change)
         margins = {"recognised_margin": seen.model, "clip_margin": seen.clip}
@@ -255,7 +255,7 @@ def _change(selection: Selection | None, edited: np.ndarray, photo: np.ndarray, 
     change, box = np.zeros_like(mask), bounds(mask, BLUR)
     if box is not None:  # for a window's sake nobody need look at the whole photograph
         own = edited[box], photo[box], mask[box]
-        change[box] = change_mask(*own, threshold=selection.threshold, smallest=selection.smallest)
+        change[box] = change_mask(*own, **selection.changes)
     return change
 
 

@@ -143,6 +143,7 @@ class DatasetChoice:
     max_retries: int
     threshold: float
     smallest: int
+    gap: int
     review: str | None
     title: str
     about: str
