@@ -14,6 +14,7 @@ from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
 from experiments import harness
 from experiments.classification import __main__ as classification
+from experiments.evaluate.__main__ import further_answers
 from experiments.evaluate.page import Seen, precision_and_recall
 from experiments.proof.answer import answer
 from experiments.proof.generation import dinov2_features, frechet_distance, mask_fidelity
@@ -242,6 +243,17 @@ def test_a_list_of_photographs_has_their_masks(tmp_path):
     for one, other in zip(found, again, strict=True):
         assert one.sha256() == other.sha256()
         assert other.label == GOOD or (one.truth(32, 48) == other.truth(32, 48)).all()
+
+
+def test_other_metrics_have_answers_of_their_own():
+    rows = [
+        {"row": row, "seed": k, "pixel_ap": 0.5 + (row == "with") * 0.1}
+        for k in range(2)
+        for row in ("with", "without")
+    ]
+    table = pd.DataFrame(rows).assign(image_auroc=np.nan)
+    (only,) = further_answers(table, "with", "without", ("pixel_ap", "image_auroc"))
+    assert only == "better: AP of pixels +10.0 ± 0.0 points over 2 trainings of “with” beside “without”"
 
 
 def test_the_epochs_that_figures_are_of():

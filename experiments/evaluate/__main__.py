@@ -16,7 +16,7 @@ import pandas as pd
 
 from experiments.classification.__main__ import TASK as CLASSES
 from experiments.evaluate.page import HEADS, Seen, curves, lines, pictures, write_page
-from experiments.proof.answer import answer
+from experiments.proof.answer import UNKNOWN, answer
 from experiments.proof.rows import AUGMENTED, BOTH, REAL
 from experiments.proof.run import Asked, Task, add_options, asked_of, found_file, measure, name_of, place_of
 from experiments.proof.training import READINGS
@@ -67,14 +67,15 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
     best = BOTH if BOTH in answers else judged[0]
     sentence = answers[best].sentence(HEADS[metric], best, baseline)
     seen = {row: Seen.read(found_file(place_of(asked, data), task, row, 0)) for row in (baseline, best)}
-    heads = [f"{HEADS[shown]}{words}" for shown in task.shown for words in READINGS.values()]
     write_page(
         asked.out / "report.html",
         title="Do generated images help?",
         facts=facts(task, asked, own, data),
         answer=answers[best],
         sentence=sentence.partition(": ")[2],
-        heads=heads,
+        further=further_answers(own, best, baseline, task.shown[1:]),
+        heads=[HEADS[shown] for shown in task.shown],
+        readings=[words.removeprefix(", ") or "best held out" for words in READINGS.values()],
         lines=lines(own, task.shown, answers),
         baseline=baseline,
         seeds=asked.seeds,
@@ -83,6 +84,12 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
         outlined=task is MASKS,
     )
     return f"{sentence}; page: {asked.out / 'report.html'}"
+
+
+def further_answers(table: pd.DataFrame, row: str, baseline: str, metrics: Sequence[str]) -> list[str]:
+    """The answers by other metrics, a sentence each; none where they are not known, which has been said."""
+    answers = {metric: answer(table, row, baseline, metric) for metric in metrics}
+    return [one.sentence(HEADS[metric], row, baseline) for metric, one in answers.items() if one.verdict != UNKNOWN]
 
 
 def facts(task: Task, asked: Asked, table: pd.DataFrame, data: str) -> str:
