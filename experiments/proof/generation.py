@@ -80,7 +80,7 @@ class Pictures(Dataset):
 
 def mask_fidelity(item: Item, photo: Photo) -> float:
     """How well an image's label says what is different from the photograph: IoU of the pixels of another colour to the
-    eye, anywhere in the picture, with the regions of the image's class."""
+    eye (see `change_mask`), anywhere in the picture, with the regions of the image's class."""
     width, height = image_size(item.image)
     made, before = (to_uint8(read_image(file, height, width)) for file in (item.image, photo.file))
     labelled = np.zeros((height, width), bool)
