@@ -112,7 +112,7 @@ def test_a_data_set_may_have_more_drawn_photographs(tmp_path):
         assert place.name == name_of(name) == name
         assert sum(photo.split == "train" and photo.label != GOOD for photo in found) == learned
         assert sum(photo.split == "test" for photo in found) == 10
-    for wrong in ("drawn=", "drawn=many", "drawn=-1"):
+    for wrong in ("drawn=", "drawn=0", "drawn=many", "drawn=-1"):
         with pytest.raises(RLIError, match="expected drawn"):
             photographs(wrong, tmp_path, asked)
     assert name_of("magnetic_tile=tiles") == "magnetic_tile"

@@ -283,8 +283,8 @@ def is_in(table: pd.DataFrame, key: Mapping[str, object]) -> bool:
 def photographs(name: str, place: Path, asked: Asked) -> list[Photo]:
     """The photographs of a data set by its name: see DATA. Raises RLIError."""
     kind, _, path = name.partition("=")
-    if kind == DRAWN and (path.isdecimal() or name == DRAWN):
-        learned = int(path) if path else asked.size.learned
+    learned = asked.size.learned if name == DRAWN else int(path) if path.isdecimal() else 0
+    if kind == DRAWN and learned:
         return drawn(place / "photographs", learned, asked.size.tested, side_of(asked))
     if kind not in READERS or not path:
         raise RLIError(
