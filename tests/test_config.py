@@ -11,6 +11,7 @@ from command import composed
 from omegaconf import OmegaConf
 
 from rli.errors import RLIError, SettingError, one_of, true_or_false, whole, within
+from rli.method.attention.rli import RLI
 from rli.method.records import EditSettings
 from rli.runs.config import build, card_settings, keyed, read_config
 from rli.runs.run import finish, remarks, work
@@ -108,6 +109,12 @@ def test_results_do_not_go_where_the_photographs_are(config, tmp_path):
     settings = {**config.settings, "data": {**config.settings["data"], "path": str(tmp_path)}}
     with pytest.raises(RLIError, match="holds the photographs"):
         work(replace(config, settings=settings), tmp_path)
+
+
+@pytest.mark.parametrize("key", ["location", "alpha"])
+def test_a_setting_of_rli_that_was_taken_out_has_its_default(key):
+    cfg = composed("model=mini", "data=sample", "out=run", f"~rli.{key}")
+    assert read_config(OmegaConf.to_container(cfg, resolve=True)).job.inversion.hooks == (RLI(),)
 
 
 def test_data_sets_and_virtual_inversion_have_edit_defaults_of_their_own_and_what_is_typed_wins():

@@ -252,7 +252,7 @@ def test_other_metrics_have_answers_of_their_own():
         for row in ("with", "without")
     ]
     table = pd.DataFrame(rows).assign(image_auroc=np.nan)
-    (only,) = further_answers(table, "with", "without", ("pixel_ap", "image_auroc"))
+    (only,) = further_answers(table, "with", "without", ("pixel_ap", "image_auroc", "not measured"))
     assert only == "better: AP of pixels +10.0 ± 0.0 points over 2 trainings of “with” beside “without”"
 
 

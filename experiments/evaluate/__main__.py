@@ -87,8 +87,9 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
 
 
 def further_answers(table: pd.DataFrame, row: str, baseline: str, metrics: Sequence[str]) -> list[str]:
-    """The answers by other metrics, a sentence each; none where they are not known, which has been said."""
-    answers = {metric: answer(table, row, baseline, metric) for metric in metrics}
+    """The answers by other metrics, a sentence each; none where they are not known, which has been said,
+    or not measured."""
+    answers = {metric: answer(table, row, baseline, metric) for metric in metrics if metric in table}
     return [one.sentence(HEADS[metric], row, baseline) for metric, one in answers.items() if one.verdict != UNKNOWN]
 
 

@@ -190,7 +190,7 @@ def _inversion(cfg: Mapping[str, Any]) -> InversionSettings:
 def _attention_hooks(cfg: Mapping[str, Any]) -> tuple[AttentionHook, ...]:
     """Residual Linear Interpolation unless it is off, and a further hook where one is named."""
     hooks: list[AttentionHook] = []
-    if cfg["rli"]["location"] != "off":
+    if cfg["rli"].get("location") != "off":  # a setting that was taken out has its default
         hooks.append(build(RLI, "rli", cfg["rli"]))
     if cfg["attention"]["hook"] is not None:
         settings = {name: value for name, value in cfg["attention"].items() if name != "hook"}
