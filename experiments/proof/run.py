@@ -33,6 +33,7 @@ from rli.photos.sources import READERS
 from rli.progress import shown
 
 DRAWN = "drawn"
+# What --data takes, see `photographs`.
 DATA = "drawn, drawn=N with N defective photographs to learn from, or READER=FOLDER"
 # The columns that say which training it was.
 KEY = ("data", "row", "seed", "size", "network", "weights", "model")
