@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from os.path import commonpath
 from pathlib import Path
@@ -82,6 +82,22 @@ def apart(function: Callable[..., Any], *arguments: Any, threads: int = 1) -> An
     """What the function returns in a fresh process, whose memory and caches nobody has used."""
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def together(
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], jobs: int
+) -> Iterator[tuple[int, Any]]:
+    """What the function returns for each of these arguments, and the number of these, as they end: one after another in
+    this process, or so many at once, each on one thread in a process of its own."""
+    if jobs == 1:
+        yield from enumerate(function(*given) for given in arguments)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        futures = {pool.submit(function, *given): number for number, given in enumerate(arguments)}
+        try:
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def command(*arguments: str) -> list[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from experiments import harness
-from experiments.classification import __main__ as classification
+from experiments.classification import task as classification
 from experiments.cost import kernels, memory, profile, savings, solvers
 from experiments.edit_quality import run as edit_quality
 from experiments.edit_quality import where
@@ -24,7 +25,7 @@ from experiments.placement.read_back import READ_BACK
 from experiments.proof import generation, pie, recognised
 from experiments.proof import run as proof
 from experiments.reconstruction import run as reconstruction
-from experiments.segmentation import __main__ as segmentation
+from experiments.segmentation import task as segmentation
 from experiments.speed import run as speed
 from rli.errors import RLIError
 from rli.images import write_png
@@ -165,6 +166,15 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
     assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
 
 
+def test_trainings_at_once_give_the_same_table(tmp_path, generated):
+    tables = []
+    for jobs in ("1", "2"):
+        where = ("--work", str(generated), "--out", str(tmp_path / jobs), "--jobs", jobs, "--seeds", "2")
+        assert proof.main(classification.TASK, "doc", (*TINY, *where)) == 0
+        tables.append(pd.read_csv(tmp_path / jobs / "table.csv").sort_values(["row", "seed"], ignore_index=True))
+    pd.testing.assert_frame_equal(*tables)
+
+
 def test_a_network_that_cannot_be_had_is_told_before_images_are_made_for_it(tmp_path, capsys):
     def network(name, weights):
         raise RLIError(f"the weights of {name} cannot be downloaded; use --weights none")
@@ -183,7 +193,8 @@ def test_rows_without_generated_images_make_none(tmp_path):
     assert {path.name for path in (tmp_path / "tiny" / "drawn" / "made").iterdir()} == {"pasted"}
 
 
-def test_what_generated_images_are_like_themselves(tmp_path, generated, typed):
+def test_what_generated_images_are_like_themselves(tmp_path, generated, typed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)  # it would download its network
     own = (*TINY, "--work", str(generated), "--out", str(tmp_path))
     assert generation.main(own) == 0
     table = pd.read_csv(tmp_path / "generation.csv").set_index("maker")

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
 from experiments import harness
-from experiments.classification import __main__ as classification
+from experiments.classification import task as classification
 from experiments.evaluate.__main__ import further_answers
 from experiments.evaluate.page import Seen, precision_and_recall
 from experiments.proof.answer import answer
@@ -27,7 +27,7 @@ from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
 from experiments.proof.run import SIZES, Asked, name_of, photographs, place_of, sides_of
 from experiments.proof.scores import best_threshold, classified, curves, intersection_over_union, miou, pro
 from experiments.proof.training import Epoch, judged
-from experiments.segmentation import __main__ as segmentation
+from experiments.segmentation import task as segmentation
 from rli.datasets.annotations import Item, Region
 from rli.errors import RLIError
 from rli.images import read_picture, write_png

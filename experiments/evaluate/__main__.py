@@ -14,13 +14,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.classification.__main__ import TASK as CLASSES
+from experiments.classification.task import TASK as CLASSES
 from experiments.evaluate.page import HEADS, Seen, curves, lines, pictures, write_page
 from experiments.proof.answer import UNKNOWN, answer
 from experiments.proof.rows import AUGMENTED, BOTH, REAL
-from experiments.proof.run import Asked, Task, add_options, asked_of, found_file, measure, name_of, place_of
+from experiments.proof.run import (
+    Asked,
+    Task,
+    add_options,
+    asked_of,
+    found_file,
+    measure,
+    name_of,
+    place_of,
+    training_set,
+)
 from experiments.proof.training import READINGS
-from experiments.segmentation.__main__ import TASK as MASKS
+from experiments.segmentation.task import TASK as MASKS
 from rli.errors import RLIError
 
 TASKS = {task.name: task for task in (MASKS, CLASSES)}
@@ -80,7 +90,7 @@ def evaluate(task: Task, asked: Asked, data: str) -> str:
         baseline=baseline,
         seeds=asked.seeds,
         chart=curves(seen) if task is MASKS else "",
-        groups=groups(task, asked, data, seen[baseline], seen[best]),
+        groups=groups(task, training_set(place_of(asked, data), task, baseline, 0), seen[baseline], seen[best]),
         outlined=task is MASKS,
     )
     return f"{sentence}; page: {asked.out / 'report.html'}"
@@ -101,10 +111,10 @@ def facts(task: Task, asked: Asked, table: pd.DataFrame, data: str) -> str:
     )
 
 
-def groups(task: Task, asked: Asked, data: str, before: Seen, after: Seen) -> list[dict]:
-    """The photographs for testing that changed sides, those that are missed still, and false alarms."""
-    test = place_of(asked, data) / "sets" / task.format / task.format
-    files = sorted((test / "images" / "test").iterdir()) if task is MASKS else sorted((test / "test").glob("*/*"))
+def groups(task: Task, data: Path, before: Seen, after: Seen) -> list[dict]:
+    """The photographs for testing of a written data set that changed sides, those that are missed still, and false
+    alarms."""
+    files = sorted((data / "images" / "test").iterdir()) if task is MASKS else sorted((data / "test").glob("*/*"))
     defective, good = after.defective, ~after.defective
     kinds = {
         "Missed before, found after": (~before.right & after.right, defective),

@@ -39,7 +39,7 @@ from experiments.proof.run import (
 from experiments.proof.scores import intersection_over_union
 from experiments.proof.training import MEAN, STD
 from experiments.proof.weights import DINOV2, is_at_hand
-from experiments.segmentation.__main__ import TASK
+from experiments.segmentation.task import TASK
 from rli.datasets.annotations import Item, change_mask
 from rli.errors import RLIError
 from rli.images import image_size, read_image, to_uint8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ class Row:
     name: str
     # Whose synthetic images, a name of `makers`; "" is none.
     maker: str = ""
-    # Which of them.
+    # Which of them; a function that a process of its own can be sent.
     wants: Callable[[Item], bool] = any_edit
     # So many of these for each real defective photograph, at most.
     ratio: float = RATIO
@@ -53,14 +54,19 @@ class Row:
         return is_own and (item.facts.get("kept", True) or not self.gate)
 
 
-def edits(word: str = "") -> Callable[[Item], bool]:
+def edited(item: Item, word: str = "") -> bool:
     """Edits of defective photographs, to one defect where it is named."""
-    return lambda item: any_edit(item) and item.facts["from"] != GOOD and word in ("", item.label)
+    return any_edit(item) and item.facts["from"] != GOOD and word in ("", item.label)
 
 
 def placed(item: Item) -> bool:
     """Good photographs that were given a defect."""
     return any_edit(item) and item.facts["from"] == GOOD
+
+
+def reconstructed(item: Item) -> bool:
+    """Photographs as the model gives them back."""
+    return item.kind == "reconstruction"
 
 
 def recognised(item: Item) -> bool:
@@ -84,9 +90,9 @@ def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
     found = [
         *(Row(REAL, augmented=False), Row(AUGMENTED), *mixed),
         *(Row(at_ratio(PASTED, ratio), PASTED, ratio=ratio) for ratio in (RATIO, RATIOS[-1])),
-        Row("syn", OURS, lambda item: item.kind == "reconstruction"),
-        *(Row(f"edits to {word}", OURS, edits(word)) for word in words),
-        *(Row("edits", OURS, edits()), Row("edits, no gate", OURS, edits(), gate=False)),
+        Row("syn", OURS, reconstructed),
+        *(Row(f"edits to {word}", OURS, partial(edited, word=word)) for word in words),
+        *(Row("edits", OURS, edited), Row("edits, no gate", OURS, edited, gate=False)),
         *(Row("placed", OURS, placed), Row("placed, no gate", OURS, placed, gate=False)),
         *(Row(at_ratio(BOTH, ratio), OURS, ratio=ratio) for ratio in RATIOS),
         *(Row(f"{BOTH}, no gate", OURS, gate=False), Row(f"{BOTH}, recognised", OURS, recognised)),

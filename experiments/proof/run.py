@@ -155,6 +155,8 @@ class Asked:
     rows: tuple[str, ...] | None
     # Trainings of each row.
     seeds: int
+    # Trainings at once.
+    jobs: int = 1
 
     @property
     def told(self) -> dict[str, str]:
@@ -195,6 +197,7 @@ def add_options(parser: argparse.ArgumentParser, networks: Sequence[str], out: P
     parser.add_argument("--words", nargs="+", help="defects to edit to; the data's own classes unless named")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the table; the size's unless named")
     parser.add_argument("--seeds", type=int, help="trainings of each row")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, each in a process of its own")
     parser.add_argument("--network", choices=networks, help="what learns")
     parser.add_argument("--weights", choices=(SCRATCH, IMAGENET), default=SCRATCH, help="what it begins with")
     parser.add_argument("--work", type=Path, help="pictures; a stopped run goes on")
@@ -218,16 +221,25 @@ def measure(task: Task, asked: Asked, data: Sequence[str]) -> pd.DataFrame:
         if todo:
             task.network(asked.network, asked.weights)  # what is missing is said before hours of making images
         made = images(sides, words, place, asked, {row.maker for row, *_ in todo})
-        for row, seed, key in shown(todo, f"{task.name}, {own['data']}"):
-            folder = place / "sets" / task.format
-            counts = write_training_set(folder, task.format, row, sides, made, seed)
-            found = task.measure(asked, folder / task.format, row, seed)
-            write_found(found_file(place, task, row.name, seed), found.honest)
-            told = key | dict(zip(("real", "synthetic"), counts, strict=True)) | found.metrics
-            table = pd.DataFrame([*table.to_dict("records"), told])
+        given = [(task, asked, place, sides, made, row, seed) for row, seed, _ in todo]
+        ended = harness.together(train, given, asked.jobs)
+        for number, told in shown(ended, f"{task.name}, {own['data']}", len(todo)):
+            table = pd.DataFrame([*table.to_dict("records"), todo[number][-1] | told])
             harness.write_csv(file, table)
     harness.record(asked.out, "table", table, summary(table, task.shown))
     return table
+
+
+def train(
+    task: Task, asked: Asked, place: Path, sides: Divided, made: Sequence[Item], row: Row, seed: int
+) -> dict[str, float]:
+    """One training: how many real and synthetic images it learned from, and the metrics. What it learned from, and what
+    it said of the test photographs, are kept beside the pictures."""
+    data = training_set(place, task, row.name, seed)
+    counts = write_training_set(data.parent, task.format, row, sides, made, seed)
+    found = task.measure(asked, data, row, seed)
+    write_found(found_file(place, task, row.name, seed), found.honest)
+    return dict(zip(("real", "synthetic"), counts, strict=True)) | found.metrics
 
 
 def sides_of(task: Task, asked: Asked, data: str) -> Divided:
@@ -265,9 +277,19 @@ def name_of(data: str) -> str:
     return data if kind_of(data) == DRAWN else kind_of(data)
 
 
+def training_set(place: Path, task: Task, row: str, seed: int) -> Path:
+    """The data set, with the photographs for testing, that a network learns from."""
+    return place / "sets" / task.name / file_name(row, seed) / task.format
+
+
 def found_file(place: Path, task: Task, row: str, seed: int) -> Path:
     """Where what a network said of the test photographs is kept."""
-    return place / "found" / task.name / f"{''.join(c if c.isalnum() else '_' for c in row)}-{seed}.npz"
+    return place / "found" / task.name / f"{file_name(row, seed)}.npz"
+
+
+def file_name(row: str, seed: int) -> str:
+    """A training's, as part of a path."""
+    return f"{''.join(c if c.isalnum() else '_' for c in row)}-{seed}"
 
 
 def write_found(file: Path, epoch: Epoch) -> None:
@@ -375,4 +397,5 @@ def asked_of(task: Task, typed: argparse.Namespace) -> Asked:
         words=tuple(typed.words) if typed.words else None,
         rows=rows,
         seeds=typed.seeds or size.seeds,
+        jobs=max(1, typed.jobs),
     )
