@@ -126,7 +126,7 @@ def test_a_photograph_whose_defect_no_mask_shows_does_not_judge_a_segmenter(tmp_
     for task, left_out in {segmentation.TASK: 2, classification.TASK: 0}.items():
         sides = sides_of(task, _asked(tmp_path), f"folder={tmp_path / 'photos'}")
         assert sum(len(own) for _, own in sides.sides()) == 12 - left_out
-        line = f"{left_out} photographs are left out: no mask shows their defects\n" if left_out else ""
+        line = f"left out, since no mask shows their defects: {left_out} photographs\n" if left_out else ""
         assert capsys.readouterr().err == line
 
 

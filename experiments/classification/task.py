@@ -16,7 +16,7 @@ from experiments.proof.networks import CLASSIFIERS, classifier
 from experiments.proof.rows import Row, rows
 from experiments.proof.run import Asked, Task
 from experiments.proof.scores import classified
-from experiments.proof.training import Epoch, Measured, judged, predicted, trained, transforms
+from experiments.proof.training import Epoch, Measured, judged, kept, predicted, trained, transforms
 
 
 class Classes(ImageFolder):
@@ -46,10 +46,10 @@ def epochs(network: nn.Module, asked: Asked, folder: Path, row: Row, seed: int) 
     """Each epoch of a training."""
     side = asked.size.budget.side
     learned = Classes(folder, "train", transforms(side, augmented=row.augmented))
-    held, test = (Classes(folder, name, transforms(side, augmented=False)) for name in ("val", "test"))
+    held, test = (kept(Classes(folder, name, transforms(side, augmented=False))) for name in ("val", "test"))
     loss = loss_of(row, len(learned.names))
     for _ in trained(network, learned, asked.size.budget, seed, loss, asked.device):
-        (true, said), (truth, found) = (predicted(network, data, asked.device) for data in (held, test))
+        (true, said), (truth, found) = (predicted(network, batches, asked.device) for batches in (held, test))
         right = [classified(*pair)["class_accuracy"] for pair in ((true, said.argmax(1)), (truth, found.argmax(1)))]
         yield Epoch(*right, truth, found.argmax(1))
 

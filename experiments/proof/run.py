@@ -31,6 +31,7 @@ from rli.models.loading import load
 from rli.photos.photo import GOOD, Photo
 from rli.photos.sources import READERS
 from rli.progress import shown
+from rli.reports.format import counted
 
 DRAWN = "drawn"
 # What --data takes, see `photographs`.
@@ -247,7 +248,8 @@ def sides_of(task: Task, asked: Asked, data: str) -> Divided:
     found = photographs(data, place_of(asked, data), asked)
     usable = [photo for photo in found if not task.by_place or photo.label == GOOD or has_place(photo)]
     if len(usable) < len(found):
-        print(f"{len(found) - len(usable)} photographs are left out: no mask shows their defects", file=sys.stderr)
+        left_out = counted(len(found) - len(usable), "photograph")
+        print(f"left out, since no mask shows their defects: {left_out}", file=sys.stderr)
     return divided(usable, asked.group, near=kind_of(data) != DRAWN)
 
 

@@ -100,13 +100,18 @@ def trained(
         yield epoch
 
 
+def kept(data: Dataset) -> list[tuple[Tensor, Tensor]]:
+    """Batches of what is looked at after every epoch, read once: at 256 pixels 0.8 MB a picture."""
+    return [*DataLoader(data, BATCH)]
+
+
 @torch.no_grad()
 def predicted(
-    network: Callable[[Tensor], Tensor], data: Dataset, device: torch.device
+    network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is true of every picture of the data, and what the network says."""
+    """What is true of every picture, and what the network says."""
     truths, found = [], []
-    for images, truth in DataLoader(data, BATCH):
+    for images, truth in batches:
         found.append(network(images.to(device)).float().cpu().numpy())
         truths.append(np.asarray(truth))
     return np.concatenate(truths), np.concatenate(found)

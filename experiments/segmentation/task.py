@@ -21,6 +21,7 @@ from experiments.proof.training import (
     Measured,
     SegmentationFolder,
     judged,
+    kept,
     predicted,
     trained,
     transforms,
@@ -57,10 +58,10 @@ def epochs(network: nn.Module, asked: Asked, folder: Path, row: Row, seed: int) 
     """Each epoch of a training."""
     side = asked.size.budget.side
     learned = SegmentationFolder(folder, "train", transforms(side, augmented=row.augmented))
-    held, test = (SegmentationFolder(folder, name, transforms(side, augmented=False)) for name in ("val", "test"))
+    held, test = (kept(SegmentationFolder(folder, name, transforms(side, augmented=False))) for name in ("val", "test"))
     say = partial(scores_of, network)
     for _ in trained(network, learned, asked.size.budget, seed, loss, asked.device):
-        (true, found), (truth, maps) = (predicted(say, data, asked.device) for data in (held, test))
+        (true, found), (truth, maps) = (predicted(say, batches, asked.device) for batches in (held, test))
         threshold = best_threshold(true > 0, found)
         quality = miou(true > 0, found >= threshold), miou(truth > 0, maps >= threshold)
         yield Epoch(*quality, truth > 0, maps, threshold)
