@@ -6,6 +6,7 @@ is and with the kernels that PyTorch calls deterministic.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -69,9 +70,14 @@ def pictures(model: Model, way: Inverter, photo: torch.Tensor, steps: int) -> tu
     return np.stack([to_uint8(back), to_uint8(changed.image)]), time.perf_counter() - began
 
 
-def measure(device: str, repeatable: bool, steps: int, photo: torch.Tensor) -> dict[tuple[str, str], Measured]:
-    """Every way in both precisions, in a process of its own: `deterministic` must come before CUDA's first product."""
-    done = {}
+def measure(
+    device: str, repeatable: bool, steps: int, photo: torch.Tensor, on_cpu: dict[tuple[str, str], Measured]
+) -> dict[tuple[str, str], Measured]:
+    """Every way in both precisions, in a process of its own: `deterministic` must come before CUDA's first product.
+
+    A line on stderr for each, beside what the CPU gave, so that a run that ends early has said something.
+    """
+    done: dict[tuple[str, str], Measured] = {}
     with deterministic(torch.device(device)) if repeatable else nullcontext():
         for dtype in ("float32", "bfloat16") if device != "cpu" else ("float32",):
             model = load("mini", device=device, dtype=dtype)
@@ -79,6 +85,9 @@ def measure(device: str, repeatable: bool, steps: int, photo: torch.Tensor) -> d
                 pictures(model, way, photo, 2)  # kernels are chosen and loaded
                 (one, seconds), (other, _) = (pictures(model, way, photo, steps) for _ in range(2))
                 done[name, dtype] = Measured(one, decibels(one, other), seconds)
+                here = (on_cpu or done)[name, "float32"].pictures
+                near = ", ".join(decibels(one[k], here[k]) for k in range(2))
+                print(f"{device}, {name}, {dtype}: to the CPU's {near}; {seconds:.1f} s", file=sys.stderr, flush=True)
     return done
 
 
@@ -103,11 +112,11 @@ def main() -> None:
     asked = parser.parse_args()
     (_, _, photo), *_ = photographs(1, asked.side)
     device = str(pick_device(asked.device))
-    places = (("cpu", False), (device, False), (device, True))
-    measured = [apart(measure, *place, asked.steps, photo) for place in places]
+    on_cpu = apart(measure, "cpu", False, asked.steps, photo, {})
+    there = [apart(measure, device, repeatable, asked.steps, photo, on_cpu) for repeatable in (False, True)]
     where = machine(device)
     about = f"mini, {asked.side} pixels, {asked.steps} steps, {where['gpu'] or where['cpu']}, torch {where['torch']}"
-    tell(asked.out, "devices", about, table(*measured))
+    tell(asked.out, "devices", about, table(on_cpu, *there))
 
 
 if __name__ == "__main__":
