@@ -162,6 +162,8 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
     before = (tmp_path / "table.csv").read_text()
     assert proof.main(task, "doc", where) == 0 and (tmp_path / "table.csv").read_text() == before
     capsys.readouterr()
+    assert proof.main(task, "doc", (*where, "--jobs", "0")) == 2
+    assert capsys.readouterr().err == "error: --jobs 0: expected 1 or more\n"
     assert proof.main(task, "doc", (*where, "--rows", "no such row")) == 2
     assert capsys.readouterr().err.startswith("error: --rows no such row: unknown row; expected some of real alone")
 

@@ -386,6 +386,8 @@ def asked_of(task: Task, typed: argparse.Namespace) -> Asked:
     for row in rows or ():
         if row not in known and not row.startswith("edits to "):
             raise RLIError(f"--rows {row}: unknown row; expected some of {', '.join(known)}")
+    if typed.jobs < 1:
+        raise RLIError(f"--jobs {typed.jobs}: expected 1 or more")
     return Asked(
         size_name=typed.size,
         size=size,
@@ -399,5 +401,5 @@ def asked_of(task: Task, typed: argparse.Namespace) -> Asked:
         words=tuple(typed.words) if typed.words else None,
         rows=rows,
         seeds=typed.seeds or size.seeds,
-        jobs=max(1, typed.jobs),
+        jobs=typed.jobs,
     )
