@@ -24,6 +24,7 @@ from experiments.placement import run as placement
 from experiments.placement.read_back import READ_BACK
 from experiments.proof import generation, pie, recognised
 from experiments.proof import run as proof
+from experiments.proof.sizes import SIZES
 from experiments.reconstruction import run as reconstruction
 from experiments.segmentation import task as segmentation
 from experiments.speed import run as speed
@@ -155,7 +156,7 @@ def test_training_with_generated_images(task, tmp_path, generated, capsys):
     where = (*TINY, "--work", str(generated), "--out", str(tmp_path))
     assert proof.main(task, "doc", where) == 0
     table = pd.read_csv(tmp_path / "table.csv")
-    assert [*table["row"]] == [*proof.SIZES["tiny"].rows] and [*table.columns[:3]] == ["data", "row", "seed"]
+    assert [*table["row"]] == [*SIZES["tiny"].rows] and [*table.columns[:3]] == ["data", "row", "seed"]
     assert table[task.shown[0]].between(0, 1).all() and (table[task.shown[0]] <= table[f"{task.shown[0]}_best"]).all()
     assert [*table["synthetic"]] == [0, 8] and table["real"].nunique() == 1
     # A stopped experiment goes on: nothing is measured twice, and what is asked for beside it is added.

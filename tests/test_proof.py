@@ -24,8 +24,9 @@ from experiments.proof.photographs import drawn, listed, original, real, rewritt
 from experiments.proof.pie import Judges, background, last_keys, measured, structure_distance
 from experiments.proof.protocol import divided, refuse_leaks
 from experiments.proof.rows import BOTH, REAL, chosen, rows, write_training_set
-from experiments.proof.run import SIZES, Asked, name_of, photographs, place_of, sides_of
+from experiments.proof.run import Asked, name_of, photographs, place_of, sides_of
 from experiments.proof.scores import best_threshold, classified, curves, intersection_over_union, miou, pro
+from experiments.proof.sizes import SIZES
 from experiments.proof.training import Epoch, judged
 from experiments.segmentation import task as segmentation
 from rli.datasets.annotations import Item, Region
