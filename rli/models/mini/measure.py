@@ -129,10 +129,12 @@ def main() -> None:
     parser.add_argument("--rescale", type=float, default=0.0, help="of guidance, 0 to 1")
     parser.add_argument("--count", type=int, default=4, help="samples per prompt")
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--device", default="cpu", help="where samples are made")
     asked = parser.parse_args()
     pipe = StableDiffusionXLPipeline.from_pretrained(asked.weights, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     print_fidelity(pipe.vae, asked.photos, asked.surfaces)
+    pipe.to(asked.device)
     classifier = load_classifier(asked.weights) if (asked.weights / FILE).exists() else None
     rows: list[np.ndarray] = []
     for guidance in asked.guidance:
