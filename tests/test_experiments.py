@@ -22,14 +22,14 @@ from experiments.peers import contours, labels
 from experiments.peers import run as peers
 from experiments.placement import run as placement
 from experiments.placement.read_back import READ_BACK
-from experiments.proof import generation, pie, recognised
+from experiments.proof import generation, look, pie, recognised
 from experiments.proof import run as proof
 from experiments.proof.sizes import SIZES
 from experiments.reconstruction import run as reconstruction
 from experiments.segmentation import task as segmentation
 from experiments.speed import run as speed
 from rli.errors import RLIError
-from rli.images import write_png
+from rli.images import read_picture, write_png
 from rli.models.mini.surfaces import UNSEEN, surface
 
 pytestmark = pytest.mark.integration
@@ -210,6 +210,14 @@ def test_what_generated_images_are_like_themselves(tmp_path, generated, typed, m
     typed(recognised, "--surfaces", 1, "--words", "rust", "dent", "--ways", "1 level", "--run", run, "--out", tmp_path)
     assert pd.read_csv(tmp_path / "recognised.csv")["rank"].between(1, 3).all()
     assert pd.read_csv(tmp_path / "recognised_edits.csv")["recognised_margin"].notna().all()
+    assert look.main(("--run", str(run), "--sheet", str(tmp_path / "sheet.png"), "--count", "4")) == 0
+    sheet = read_picture(tmp_path / "sheet.png").rgb
+    assert sheet.shape == (2 * look.SIDE, look.ACROSS * 3 * look.SIDE, 3)
+    photo, edit, outlined = np.split(sheet[: look.SIDE, : 3 * look.SIDE].astype(int), 3, 1)
+    redder = (outlined - edit).sum((0, 1))
+    assert (photo != edit).any() and redder[0] > redder[1]
+    assert look.main(("--run", str(tmp_path), "--sheet", str(tmp_path / "none.png"))) == 2
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_evaluation_of_one_s_own_photographs(tmp_path, capsys):
