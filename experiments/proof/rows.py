@@ -20,6 +20,8 @@ from rli.photos.photo import GOOD
 # Synthetic images for each real defective photograph, where a row says no other ratio.
 RATIO = 2.0
 RATIOS = (0.5, 1.0, 2.0, 5.0)
+# How much better the wanted prompt explains what is well recognised, see `rli.method.recognition`.
+WELL = 0.03
 REAL, AUGMENTED = "real alone", "augmented"
 BOTH = "edits and placed"
 
@@ -69,9 +71,9 @@ def reconstructed(item: Item) -> bool:
     return item.kind == "reconstruction"
 
 
-def recognised(item: Item) -> bool:
-    """Edits, placed or not, in which the model recognises what was wanted."""
-    return any_edit(item) and item.facts["recognised"] > 0
+def recognised(item: Item, margin: float = 0.0) -> bool:
+    """Edits, placed or not, in which the model recognises what was wanted, by more than a margin."""
+    return any_edit(item) and item.facts["recognised"] > margin
 
 
 def at_ratio(name: str, ratio: float) -> str:
@@ -96,6 +98,7 @@ def rows(words: Sequence[str], *, classes: bool) -> dict[str, Row]:
         *(Row("placed", OURS, placed), Row("placed, no gate", OURS, placed, gate=False)),
         *(Row(at_ratio(BOTH, ratio), OURS, ratio=ratio) for ratio in RATIOS),
         *(Row(f"{BOTH}, no gate", OURS, gate=False), Row(f"{BOTH}, recognised", OURS, recognised)),
+        Row(f"{BOTH}, well recognised", OURS, partial(recognised, margin=WELL)),
         *(Row(maker, maker) for maker in (EXAMPLE, INPAINTED, LEDITS)),
     ]
     return {row.name: row for row in found}
