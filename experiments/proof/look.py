@@ -40,10 +40,14 @@ def window(mask: np.ndarray) -> tuple[slice, slice]:
     return rows, columns
 
 
+def labelled(item: Item) -> np.ndarray:
+    """(H,W) bool: the pixels of an item's labels."""
+    return np.any([read_mask_full(region.mask) for region in item.regions], 0)
+
+
 def strip(item: Item) -> np.ndarray:
     """(SIDE,3·SIDE,3) uint8: photograph, edit, and edit with its labels outlined."""
-    file = Path(item.image)
-    mask = np.any([read_mask_full(region.mask) for region in item.regions], 0)
+    file, mask = Path(item.image), labelled(item)
     photo, edit = (read_picture(one).rgb for one in (file.with_name("input.png"), file))
     outlined = edit.copy()
     outlined[mask & ~ndimage.binary_erosion(mask)] = RED
@@ -59,23 +63,28 @@ def sheet(items: Sequence[Item]) -> np.ndarray:
     return np.concatenate([np.concatenate(strips[k : k + ACROSS], 1) for k in range(0, len(strips), ACROSS)])
 
 
+def chosen(run: Path, count: int, seed: int) -> list[Item]:
+    """So many of a run's labelled edits, drawn at random. Raises RLIError where there are none."""
+    if not (run / "manifest.csv").is_file():
+        raise RLIError(f"--run {run}: there is no manifest.csv")
+    edits = [item for item in read_manifest(run, OURS) if item.kind == "edit" and item.regions]
+    known = [item for item in edits if labelled(item).any()]
+    if not known:
+        raise RLIError(f"--run {run}: no edit has a label")
+    return [known[k] for k in np.random.default_rng(seed).permutation(len(known))[:count]]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="with labels, as the experiments and export= make them")
     parser.add_argument("--sheet", type=Path, required=True, help="the picture that is written")
-    parser.add_argument("--count", type=int, default=15, help="edits")
+    parser.add_argument("--count", type=int, default=15, help="edits, one at least")
     parser.add_argument("--seed", type=int, default=0, help="of which are drawn")
     asked = parser.parse_args(arguments)
-    if not (asked.run / "manifest.csv").is_file():
-        print(f"error: --run {asked.run}: there is no manifest.csv", file=sys.stderr)
-        return 2
-    known = [item for item in read_manifest(asked.run, OURS) if item.kind == "edit" and item.regions]
-    if not known:
-        print(f"error: --run {asked.run}: no edit has a label", file=sys.stderr)
-        return 2
-    order = np.random.default_rng(asked.seed).permutation(len(known))[: max(1, asked.count)]
+    if asked.count < 1:
+        parser.error("--count: expected 1 or more")
     try:
-        write_png(asked.sheet, sheet([known[k] for k in order]))
+        write_png(asked.sheet, sheet(chosen(asked.run, asked.count, asked.seed)))
     except RLIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
