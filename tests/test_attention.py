@@ -7,12 +7,12 @@ from simulated_cuda import simulated_cuda
 
 from rli.method.attention.install import SMALL_SIDE, AttentionHook, Processor, attend, install, layer_size
 from rli.method.attention.prompt_to_prompt import MapStore, PromptToPrompt, inject, map_size
-from rli.method.attention.rli import RLI
+from rli.method.attention.rli import LOCATIONS, RLI
 from rli.models.noise_schedule import Step
 from rli.models.text import encode_prompts
 
-# A layer's name where RLI acts by default, and the latent's size of which it has 4×4 positions.
-NAME, LATENT = "up_blocks.0.attn1.processor", (4, 4)
+# The latent's size of which it has 4×4 positions.
+LATENT = (4, 4)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def cross_layer():
 
 
 def processor(*hooks, latent=LATENT):
-    return Processor(NAME, hooks, latent)
+    return Processor("up", hooks, latent)
 
 
 def injection(source_of=(0, 0), tokens=5, cross=True, self_=True, sources=1):
@@ -171,21 +171,21 @@ def test_installation_is_scoped_and_rli_stays_in_its_blocks(tiny):
     assert dict(tiny.unet.attn_processors) == before
 
 
-@pytest.mark.parametrize(("location", "blocks"), [("up", "up_blocks"), ("mid", "mid_block"), ("down", "down_blocks")])
-def test_rli_stays_in_its_blocks_self_attention(tiny, location, blocks):
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_rli_stays_in_its_part_s_self_attention(tiny, location):
     """Where it acts, an output of ones is moved towards an input of zeros."""
     zeros, ones, moved = torch.zeros(1, 4, 2), torch.ones(1, 4, 2), set()
 
     class Watch(AttentionHook):
         def output(self, x, out, layer):
             if not torch.equal(RLI(0.1, location).output(zeros, ones, layer), ones):
-                moved.add((layer.name.split(".")[0], layer.is_self))
+                moved.add((layer.part, layer.is_self))
             return out
 
     cond = encode_prompts(tiny, ["photo"], (64, 64))
     with torch.no_grad(), install(tiny.unet, (Watch(),), (8, 8)):
         tiny.predict(torch.randn(1, 4, 8, 8), Step(0, 2, 500, 480, 500), cond, "test")
-    assert moved == {(blocks, True)}
+    assert moved == {(location, True)}
 
 
 def test_hooks_nest_the_first_outermost_and_those_of_a_call_inside(layer):

@@ -49,7 +49,7 @@ def example(tiny):
 
 # --- attention --------------------------------------------------------------------------------------------------------
 
-LAYER = Layer("up_blocks.0.attn1.processor", True, (4, 4), 0.5)
+LAYER = Layer("up", True, (4, 4), 0.5)
 
 
 def grafted(strength, place, mask, q, k, v):

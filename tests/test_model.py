@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import relative
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch._dynamo.utils import counters
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from rli.errors import RLIError
@@ -237,7 +238,7 @@ def test_devices_and_precisions():
             pick_device("cuda")
 
 
-def test_the_compiled_model_computes_the_same(photo):
+def test_the_compiled_model_computes_the_same():
     """The compiler's front, which decides what may be compiled, with the plain kernels behind it."""
     model = random_model("tiny")
     cond = text.encode_prompts(model, [SOURCE, RUST], (64, 64))
@@ -251,9 +252,20 @@ def test_the_compiled_model_computes_the_same(photo):
 
     plain = both()
     compiled(model, backend="eager")
+    before = counters["stats"]["unique_graphs"]
     for a, b in zip(plain, both(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
-    edited = editing.edit(model, inversion.invert(model, photo, SOURCE, InversionSettings(steps=3)), [RUST])[0]
+    # Of seven blocks two share what is compiled with one before them: of the same part and width.
+    assert counters["stats"]["unique_graphs"] - before == 5
+
+
+@pytest.mark.slow
+def test_a_whole_edit_is_compiled(photo):
+    """PyTorch computes uncompiled, and says nothing, what is beyond its limit; here it fails instead."""
+    model = compiled(random_model("tiny"), backend="eager")
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=5))
+        edited = editing.edit(model, done, [RUST])[0]
     assert torch.isfinite(edited.image).all()
 
 

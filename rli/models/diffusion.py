@@ -16,6 +16,8 @@ from rli.models.noise_schedule import Step
 
 # Latents a side of a VAE tile: the size the VAE was trained at, so that a photo of just that size is never cut.
 TILE = 64
+# More than a whole run makes torch.compile compile a block: an inversion and its edits of a tiny model took 27.
+KINDS = 64
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,10 @@ def arrange(
 def compiled(model: Model, backend: str = "inductor") -> Model:
     """Compiles the UNet's transformer blocks by torch.compile. The first calls wait for the compiler.
 
+    Blocks of one part and width of the UNet share what is compiled. It is compiled anew with gradients, for another
+    number of rows and for each way of injecting: more often than PyTorch allows by default, which computes the rest
+    uncompiled, so that its limit is raised for the process.
+
     Args:
         model: The model; its UNet is changed.
         backend: The compiler, as torch.compile names it.
@@ -148,6 +154,7 @@ def compiled(model: Model, backend: str = "inductor") -> Model:
     Returns:
         The model.
     """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KINDS)
     model.unet.compile_repeated_blocks(backend=backend, dynamic=True)
     return model
 

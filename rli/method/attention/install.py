@@ -30,8 +30,8 @@ KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBacken
 class Layer:
     """The attention layer that a hook is called in."""
 
-    # As in the UNet: up_blocks.0.attentions.1.transformer_blocks.0.attn1.processor.
-    name: str
+    # Of the UNet: down, mid or up. Not the layer's name, or a compiler would compile each layer anew.
+    part: str
     # Self-attention, or cross-attention to the text.
     is_self: bool
     # Positions (h,w) that attend.
@@ -76,8 +76,8 @@ class AttentionHook:
 class Processor:
     """diffusers' attention processor of one layer: scaled dot-product attention with hooks around it."""
 
-    def __init__(self, name: str, hooks: Sequence[AttentionHook], latent: tuple[int, int]) -> None:
-        self.name, self.hooks, self.latent = name, tuple(hooks), latent
+    def __init__(self, part: str, hooks: Sequence[AttentionHook], latent: tuple[int, int]) -> None:
+        self.part, self.hooks, self.latent = part, tuple(hooks), latent
 
     def __call__(
         self,
@@ -94,7 +94,7 @@ class Processor:
             project(states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for project, states in ((attn.to_q, x), (attn.to_k, context), (attn.to_v, context))
         )
-        layer = Layer(self.name, encoder_hidden_states is None, layer_size(self.latent, q.shape[2]), attn.scale)
+        layer = Layer(self.part, encoder_hidden_states is None, layer_size(self.latent, q.shape[2]), attn.scale)
         both = (*self.hooks, *hooks)
         out: Tensor = attn.to_out[0](_with_hooks(q, k, v, layer, both).transpose(1, 2).flatten(2))
         for hook in both:
@@ -146,7 +146,7 @@ def install(unet: Any, hooks: Sequence[AttentionHook], latent: tuple[int, int]) 
         latent: (h,w) of the latents that come.
     """
     before: dict[str, nn.Module] = dict(unet.attn_processors)
-    unet.set_attn_processor({name: Processor(name, hooks, latent) for name in before})
+    unet.set_attn_processor({name: Processor(name.partition("_")[0], hooks, latent) for name in before})
     try:
         yield
     finally:

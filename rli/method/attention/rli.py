@@ -23,7 +23,7 @@ class RLI(AttentionHook):
 
     # In [0,1]; 0 leaves attention as it is.
     alpha: float = 0.1
-    # The UNet's blocks where it acts: up (the paper's), mid or down.
+    # The UNet's part where it acts: up (the paper's), mid or down.
     location: str = "up"
 
     def __post_init__(self) -> None:
@@ -32,5 +32,5 @@ class RLI(AttentionHook):
 
     def output(self, x: Tensor, out: Tensor, layer: Layer) -> Tensor:
         """Interpolates where it acts; `x` and `out` are (B,n,D)."""
-        acts = self.alpha and layer.is_self and layer.name.startswith(f"{self.location}_block")
+        acts = self.alpha and layer.is_self and layer.part == self.location
         return torch.lerp(out, x, self.alpha) if acts else out
