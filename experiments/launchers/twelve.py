@@ -52,18 +52,28 @@ class Outcome:
 
 def sweep(launcher: str, folder: Path, *arguments: str) -> Outcome:
     """One command, `main.py -m` with the arguments, in `folder`; its cache is empty at first if the folder is."""
-    command = harness.command(*QUICK, *LAUNCHERS[launcher], *arguments)
-    where = ["hydra.sweep.dir=sweep", "runtime.cache=cache", "-m"]
+    command = harness.command(*typed(launcher, *arguments))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("w") as log:
-        status = subprocess.run([*command, *where], cwd=folder, stdout=log, stderr=log).returncode
+        status = subprocess.run(command, cwd=folder, stdout=log, stderr=log).returncode
+    return outcome(launcher, folder, status, (folder / "log.txt").read_text())
+
+
+def typed(launcher: str, *arguments: str) -> tuple[str, ...]:
+    """The command's arguments, with which everything that it writes lies in the folder that it is given in."""
+    where = ("hydra.sweep.dir=sweep", "runtime.cache=cache", "-m")
+    return (*QUICK, *LAUNCHERS[launcher], *arguments, *where)
+
+
+def outcome(launcher: str, folder: Path, status: int, log: str) -> Outcome:
+    """What lies in the folder after such a command."""
     return Outcome(
         launcher,
         status,
         _table(folder / "sweep" / "results.csv"),
         _table(folder / "sweep" / "failed.csv"),
         len(list((folder / "cache").glob("*.safetensors"))),
-        (folder / "log.txt").read_text(),
+        log,
     )
 
 
