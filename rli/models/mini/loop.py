@@ -120,7 +120,7 @@ class Stage(Generic[Trained]):
 
 
 def bfloat16(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Autocast: on a CPU 1.8 times faster with plain memory layout, and no worse; float32 where it would be emulated."""
+    """Autocast: on a CPU 1.8 times faster with plain memory layout, and no worse; none where it would be emulated."""
     return torch.autocast(device.type, torch.bfloat16, enabled=drawback(torch.bfloat16, device) is None)
 
 
