@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from shortcuts import shortcuts
 
 from rli.cli.app import command
 from rli.cli.errors import FULL_ERROR, HYDRA_FULL_ERROR
@@ -55,7 +56,7 @@ class Answer:
 
 def run(*arguments: str) -> Answer:
     """One command in this process, where the imports are done and parts may be patched."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, shortcuts():
         for name in TRACES:
             patch.delenv(name, raising=False)
         patch.setattr("sys.argv", ["rli"])

@@ -15,7 +15,7 @@ does not have: generators on CUDA.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -182,7 +182,7 @@ def _moved(func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 def _called(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Any other call, and marks on the storages that it made."""
-    given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    given = [*_tensors(args), *_tensors(kwargs.values())]
     wanted = None if kwargs.get("device") is None else _device(kwargs["device"])
     simulated = {place(tensor) for tensor in given} - {torch.device("meta")}
     where: Any = wanted or (CUDA if CUDA in simulated else CPU)
@@ -193,12 +193,21 @@ def _called(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if wanted == CUDA:
         kwargs = {**kwargs, "device": CPU}
     out = func(*args, **kwargs)
-    leaves = tree_leaves(out)
-    places = tree_leaves(where)
+    leaves = [out] if isinstance(out, Tensor) else tree_leaves(out)
+    places = [where] if isinstance(where, torch.device) else tree_leaves(where)
     for k, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor) and leaf.device == CPU and not any(_same_storage(leaf, one) for one in given):
             _mark(leaf, places[k if len(places) == len(leaves) else 0] == CUDA)
     return out
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Those among the values and in their lists, as torch's calls take them. (tree_leaves took a third of the time.)"""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)
 
 
 def _judged(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -110,7 +110,7 @@ def test_a_photograph_s_key_follows_from_its_own_prompts(tmp_path):
     ("name", "text", "problem"),
     [
         ("p.yaml", "good: [1, 2", "cannot be read as YAML"),
-        ("p.yaml", "[" * 5000, "cannot be read as YAML"),
+        ("p.yaml", "[" * 2000, "cannot be read as YAML"),
         ("p.yaml", "", "expected a group of prompts for each class"),
         ("p.yaml", "good: text", "“good”: expected a group of source and targets"),
         ("p.yaml", "good: {sorce: text}", "“good”: expected a group of source and targets"),

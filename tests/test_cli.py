@@ -4,12 +4,13 @@ import errno
 import os
 import re
 from importlib import import_module
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
 import pytest
 from builders import box, write_surface
-from command import CONF, QUICK, ROOT, Answer, composed, run
+from command import CONF, QUICK, ROOT, SMALL, Answer, composed, run
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -43,14 +44,27 @@ def photo(tmp_path):
     return write_surface(tmp_path / "photo.png", 5, size=(128, 128))
 
 
+# Their files choose files of other groups: composed alone; and such as choose different ones, or do not go with every
+# file of the other groups: composed with each other.
+ALONE, CHOOSING = ("experiment", "speed"), ("edit", "method", "model")
+
+
 def test_every_configuration_file_composes():
-    files = [f for f in CONF.glob("*/*.yaml") if f.parent.name != "base"]
-    assert len(files) > 40
-    for file in files:
-        group = file.parent.name
-        options = {"custom": ['defect.target="photo of a crack hole image"'], "image": ["data.path=x.png"]}
-        overrides = [f'{group}="{file.stem}"', *options.get(file.stem, [])]
-        cfg = composed(*(overrides if group in ("model", "experiment") else ["model=mini", *overrides]))
+    groups: dict[str, list[str]] = {}
+    for file in sorted(CONF.glob("*/*.yaml")):
+        if file.parent.name != "base":
+            groups.setdefault(file.parent.name, []).append(f'{file.parent.name}="{file.stem}"')
+    assert sum(map(len, groups.values())) > 40
+    alone = [[choice] for group in ALONE for choice in groups.pop(group)]
+    # The first of each group, then the second, and so on.
+    choosing = [[*filter(None, choices)] for choices in zip_longest(*(groups.pop(group) for group in CHOOSING))]
+    together = [["model=mini", *filter(None, choices)] for choices in zip_longest(*groups.values())]
+    needs = {
+        'defect="custom"': 'defect.target="photo of a crack hole image"',
+        'data="image"': "data.path=x.png",
+    }
+    for choices in (*alone, *choosing, *together):
+        cfg = composed(*choices, *(needs[choice] for choice in choices if choice in needs))
         job_of(OmegaConf.to_container(cfg, resolve=True))
 
 
@@ -63,12 +77,13 @@ def test_the_miniature_has_its_own_resolution_and_the_command_line_the_last_word
 
 
 def test_one_run_leaves_what_the_contract_says(place, photo):
-    answer = done(*QUICK, "data=image", f"data.path={photo}", "defect=all", "hydra.run.dir=out", "tracking=wandb")
+    image = ("data=image", f"data.path={photo}")
+    answer = done(*QUICK, *SMALL, *image, "defect=all", "hydra.run.dir=out", "tracking=wandb")
     frame = pd.read_csv("out/results.csv")
     assert tuple(frame.columns) == NAMES
     assert list(frame["defect"]) == "original blistering dent rust peeling corrosion wear degradation".split()
     assert frame["psnr_recon"].isna().tolist() == [True] + [False] * 7
-    assert (frame["resolution"] == 256).all()
+    assert (frame["resolution"] == 64).all()
     images = place / "out" / "images" / "photo"
     assert {p.name for p in images.iterdir()} == {"input.png", "reconstruction.png", "window"} | {
         f"{d}{kind}.png" for d in frame["defect"][1:] for kind in ("", "_mask")
@@ -82,7 +97,7 @@ def test_one_run_leaves_what_the_contract_says(place, photo):
 
 
 def test_a_second_defect_does_not_invert_again_and_runs_repeat_exactly(inversions, place, photo):
-    options = [*QUICK, "data=image", f"data.path={photo}"]
+    options = [*QUICK, *SMALL, "data=image", f"data.path={photo}"]
     for k, defect in enumerate(["rust", "dent", "rust"]):
         done(*options, f"defect={defect}", f"hydra.run.dir=run{k}")
     done(*options, "defect=rust", "hydra.run.dir=run3", "runtime.cache=other")
@@ -93,7 +108,7 @@ def test_a_second_defect_does_not_invert_again_and_runs_repeat_exactly(inversion
 
 
 def test_memory_savings_change_no_picture(place, photo):
-    options = [*QUICK, "data=image", f"data.path={photo}", "defect=rust"]
+    options = [*QUICK, *SMALL, "data=image", f"data.path={photo}", "defect=rust"]
     for memory in ("high", "low"):
         answer = done(*options, f"runtime.memory={memory}", f"hydra.run.dir={memory}", f"runtime.cache=c{memory}")
         assert ("memory: low turned on: gradient checkpointing" in answer.stderr) == (memory == "low")
@@ -105,7 +120,7 @@ def test_memory_savings_change_no_picture(place, photo):
 def test_photographs_together_are_photographs_alone(place):
     for k in range(3):
         write_surface(place / "in" / f"{k}.png", k)
-    options = [*QUICK, "data=folder", "data.path=in", "defect=rust"]
+    options = [*QUICK, *SMALL, "data=folder", "data.path=in", "defect=rust"]
     done(*options, "hydra.run.dir=a", "runtime.cache=ca")
     done(*options, "hydra.run.dir=b", "runtime.cache=cb", "inversion.batch_size=3")
     a, b = (pd.read_csv(f"{name}/results.csv")["psnr"] for name in "ab")
@@ -115,7 +130,7 @@ def test_photographs_together_are_photographs_alone(place):
 def test_a_folder_goes_on_after_a_bad_file(place):
     write_surface(place / "in" / "good.png")
     (place / "in" / "bad.png").write_text("no image")
-    answer = done(*QUICK, "data=folder", "data.path=in", "hydra.run.dir=out")
+    answer = done(*QUICK, *SMALL, "data=folder", "data.path=in", "hydra.run.dir=out")
     assert "skipped: in/bad.png cannot be read" in answer.stderr
     assert pd.read_csv("out/failed.csv")["name"].tolist() == ["bad"]
     assert pd.read_csv("out/results.csv")["image"].tolist() == ["good"]
@@ -136,19 +151,18 @@ def test_photographs_need_not_be_square_and_masks_may_be_given(place, photo):
     assert worked[30, 48] == 255
 
 
-@pytest.mark.parametrize("kind", ["I;16", "P", "RGBA"])
-def test_unusual_files_work(place, kind):
-    image = Image.fromarray(surface(UNSEEN, ("crack",)).image)
-    if kind == "I;16":
-        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-    else:
-        image = image.convert(kind)
-    image.save("x.png")
-    done(*QUICK, "data=image", "data.path=x.png", "hydra.run.dir=out")
+def test_unusual_files_work(place):
+    image = Image.fromarray(surface(UNSEEN, ("crack",), 64, 64).image)
+    (place / "in").mkdir()
+    Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save("in/deep.png")
+    for mode in ("P", "RGBA"):
+        image.convert(mode).save(f"in/{mode}.png")
+    done(*QUICK, *SMALL, "data=folder", "data.path=in", "hydra.run.dir=out")
+    assert pd.read_csv("out/results.csv")["image"].tolist() == ["deep", "P", "RGBA"]
 
 
 def test_a_sweep_gathers_its_jobs_and_says_which_failed(place):
-    answer = run("-m", *QUICK, "defect=rust,original", "edit.replace=0.4,8.2", "hydra.sweep.dir=sweep")
+    answer = run("-m", *QUICK, *SMALL, "defect=rust,original", "edit.replace=0.4,8.2", "hydra.sweep.dir=sweep")
     assert "edit.replace=8.2: out of range" in answer.error
     frame = pd.read_csv("sweep/results.csv")
     assert sorted(frame["defect"]) == ["original", "rust"]
@@ -159,7 +173,7 @@ def test_a_sweep_gathers_its_jobs_and_says_which_failed(place):
 
 
 def test_the_reference_preset_runs(place):
-    done(*QUICK, "experiment=reference", "hydra.run.dir=out")
+    done(*QUICK, *SMALL, "experiment=reference", "hydra.run.dir=out")
 
 
 BAD = {
@@ -257,7 +271,7 @@ def test_a_bug_shows_its_traceback_and_is_no_user_error(monkeypatch):
 def test_the_command_s_tools_take_arguments_of_their_own(place, capsys):
     for module in TOOLS.values():
         assert callable(import_module(module).main)
-    done(*QUICK, "defect=rust", "hydra.run.dir=one")
+    done(*QUICK, *SMALL, "defect=rust", "hydra.run.dir=one")
     assert command(["gather", "one", "--out", "all"]) == 0
     assert (place / "all" / "report.html").is_file()
     assert command(["gather", "nowhere"]) == 2
@@ -268,5 +282,6 @@ def test_the_readme_s_five_lines_run(place, photo):
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("import", "from", "#"))]
     assert len(lines) <= 5
-    exec(code, {})
+    assert "256, 256" in code
+    exec(code.replace("256, 256", "64, 64"), {})  # as it is printed but for the size, which is quick
     assert (place / "corrosion.png").exists()

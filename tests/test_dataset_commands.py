@@ -116,8 +116,11 @@ def test_pycocotools_reads_what_was_made(original):
         classes = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
         assert [*classes.values()] == told_classes(data)
         images = coco.loadImgs(coco.getImgIds())
+        # A defect whose place nobody knows, as of an edit that changes too little to be seen, is left out.
         assert {Path(one["file_name"]).stem for one in images} == {
-            stem for stem, row in rows.items() if row["split"] == split
+            stem
+            for stem, row in rows.items()
+            if row["split"] == split and (row["label"] == "good" or masks(original, row))
         }
         for image in images:
             read: dict[str, np.ndarray] = {}

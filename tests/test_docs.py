@@ -52,13 +52,12 @@ def commands(page: Path) -> list[list[str]]:
 
 def compositions(arguments: list[str]) -> list[list[str]]:
     """The overrides of a command: one list, or for a multirun one for each value that it goes through."""
-    overrides = [word for word in arguments if word != "-m"]
-    lists = [overrides]
-    for k, parsed in enumerate(OverridesParser.create().parse_overrides(overrides)):
-        if parsed.is_sweep_override():
-            choices = [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
-            lists = [[*one[:k], choice, *one[k + 1 :]] for choice in choices for one in lists]
-    return lists
+    choices = []
+    for word in (word for word in arguments if word != "-m"):
+        (parsed,) = OverridesParser.create().parse_overrides([word])
+        values = parsed.sweep_string_iterator() if parsed.is_sweep_override() else ()
+        choices.append([f"{parsed.get_key_element()}={value}" for value in values] or [word])
+    return [[own[k % len(own)] for own in choices] for k in range(max(map(len, choices)))]
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +92,13 @@ def options(page: Path) -> set[str]:
     return {word for word in spans if re.match(r"[a-z_.]+=\S+$", word) and not word.startswith("hydra.")}
 
 
+@pytest.fixture(scope="module")
+def default(configured):
+    return configured([])
+
+
 @pytest.mark.parametrize("page", [page for page in TYPED if options(page)], ids=named)
-def test_every_setting_that_is_named_exists(page, configured):
-    default = configured([])
+def test_every_setting_that_is_named_exists(page, default):
     for option in options(page):
         key, _, value = option.partition("=")
         if (CONF / key).is_dir():

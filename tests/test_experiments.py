@@ -13,6 +13,7 @@ import pytest
 from experiments import harness
 from experiments.classification import task as classification
 from experiments.cost import kernels, memory, profile, savings, solvers
+from experiments.datasets import evidence
 from experiments.edit_quality import run as edit_quality
 from experiments.edit_quality import where
 from experiments.evaluate import __main__ as evaluation
@@ -66,6 +67,13 @@ def typed(monkeypatch):
     return run
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """The experiments of one size at a quarter of its side."""
+    for module in (edit_quality, evidence, peers, labels):
+        monkeypatch.setattr(module, "SIDE", 64)
+
+
 @pytest.mark.parametrize(("folder", "name"), PAGES)
 def test_a_page_shows_what_was_kept(folder, name):
     shown = PAGES[folder, name](pd.read_csv(FOLDER / folder / f"{name}.csv")).splitlines()
@@ -74,7 +82,7 @@ def test_a_page_shows_what_was_kept(folder, name):
 
 
 def test_reconstruction(tmp_path, typed):
-    typed(reconstruction, "--surfaces", 1, "--side", 64, "--steps", 3, "--out", tmp_path)
+    typed(reconstruction, "--surfaces", 1, "--side", 64, "--steps", 2, "--out", tmp_path)
     table = pd.read_csv(tmp_path / "results.csv").set_index(["kind", "method"])
     assert len(table) == 2 * len(reconstruction.SETTINGS)
     assert np.allclose(table.loc[("surface", "direct"), "below_vae"], 0)
@@ -82,7 +90,7 @@ def test_reconstruction(tmp_path, typed):
     assert table.loc[("surface", "guidance 1, aligned"), "photos"] == 1
 
 
-def test_edit_quality(tmp_path, typed):
+def test_edit_quality(tmp_path, typed, small):
     typed(edit_quality, "--surfaces", 2, "--steps", 5, "--settings", "direct", "--out", tmp_path)
     rows, table = pd.read_csv(tmp_path / "edits.csv"), pd.read_csv(tmp_path / "results.csv")
     assert len(rows) == 2 * len(edit_quality.WANTED)
@@ -104,7 +112,7 @@ def test_a_crack_is_found_better_late_on_the_way_from_noise(tmp_path, typed):
     assert table.loc[("as edited", 0.1), "share"] >= late["share"]
 
 
-def test_peers_and_their_labels(tmp_path, typed):
+def test_peers_and_their_labels(tmp_path, typed, small):
     methods = ("masked inpainting", "LEDITS++", "cross 0.4, replace 0, fresh 1")
     where = ("--steps", 4, "--out", tmp_path, "--cache", tmp_path / "cache", "--work", tmp_path / "work", "--methods")
     typed(peers, "--surfaces", 1, "--variants", 0, *where, *methods)
@@ -129,7 +137,7 @@ def test_example(tmp_path, typed, monkeypatch):
     assert (tmp_path / "pairs.png").exists()
 
 
-def test_contours(tmp_path, typed):
+def test_contours(tmp_path, typed, small):
     typed(contours, "--surfaces", 1, "--steps", 3, "--out", tmp_path)
     rows = pd.read_csv(tmp_path / "contours.csv").set_index("way")
     assert [*rows.index] == [*contours.WAYS]
@@ -285,7 +293,7 @@ def test_savings(typed, tmp_path, capsys):
 
 def test_speed(tmp_path, typed):
     ways = ("null_text, 20 steps", "direct, 15 steps")
-    typed(speed, "--surfaces", 1, "--side", 128, "--divide", 5, "--out", tmp_path, "--ways", *ways)
+    typed(speed, "--surfaces", 1, "--side", 64, "--divide", 5, "--out", tmp_path, "--ways", *ways)
     rows = pd.read_csv(tmp_path / "results.csv").set_index(["edits", "way"])
     moves, edits = 15 // 5 - 1, 1 + 2 * len(speed.WANTED)
     passes = rows.loc[("loose", "direct, 15 steps"), ["inversion_passes", "edit_passes"]]

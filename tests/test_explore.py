@@ -227,21 +227,21 @@ def listed(page):
 
 def test_the_best_settings_are_those_of_python(open_page, frame):
     page = open_page()
-    goals = ("strength", "seconds_edit", "psnr_background")
+    goals, floors = ("strength", "seconds_edit", "psnr_background"), itertools.cycle((30, 33, 35.5, 33))
     for statistic, defect, goal in itertools.product(("median", "mean"), ("all defects", "rust"), goals):
         page.select_option("#explore-statistic", statistic)
         page.select_option("#explore-defect", label=defect)
         page.select_option("#explore-goal", goal)
         own = frame if defect == "all defects" else frame[frame["defect"] == defect]
         table = settings_table(own, list(KNOBS), statistic)
-        for floor in (30, 33, 35.5):
-            page.fill("#explore-condition-list input", str(floor))
-            constraints = {"psnr_background": ("min", floor)}
-            expected = best(table, constraints, goal)
-            assert len(expected) > 0
-            assert listed(page) == typed(expected[list(KNOBS)].to_dict("records"))
-            count = len(best(table, constraints, goal, count=99))
-            assert page.locator("#explore-best-told").text_content().startswith(f"{count} of 12 settings")
+        floor = next(floors)  # with three goals in turn, each goal meets each floor
+        page.fill("#explore-condition-list input", str(floor))
+        constraints = {"psnr_background": ("min", floor)}
+        expected = best(table, constraints, goal)
+        assert len(expected) > 0
+        assert listed(page) == typed(expected[list(KNOBS)].to_dict("records"))
+        count = len(best(table, constraints, goal, count=99))
+        assert page.locator("#explore-best-told").text_content().startswith(f"{count} of 12 settings")
 
 
 def test_conditions_are_added_and_removed(open_page, frame):

@@ -5,6 +5,7 @@ import os
 import random
 
 import pytest
+from shortcuts import shortcuts
 
 from experiments.faults import damage, failing
 from experiments.faults.trial import SETTINGS, finished, not_healed, restored, run
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
+    with shortcuts(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("rli.metrics.lpips.load_lpips", lambda: None)
         yield finished(tmp_path_factory.mktemp("faults"), photographs=1)
 

@@ -107,20 +107,17 @@ TEXTS = (
 
 
 def test_texts_are_what_was_typed(asked):
-    custom = (*QUICK, "defect=custom", "defect.name=no")
-    for text in TEXTS:
-        assert run(*custom, f"defect.target={text}").status == 0, text
-    assert [config.job.targets[0].prompt for config in asked] == [*TEXTS]
-    assert {config.job.targets[0].name for config in asked} == {"no"}
+    prompts = {f"no{k}": text for k, text in enumerate(TEXTS)}
+    all_of_them = [f"+defect.all.{name}={text}" for name, text in prompts.items()]
+    assert run(*QUICK, "defect=custom", "defect.name=no", "defect.target=true", *all_of_them).status == 0
+    assert {target.name: target.prompt for target in asked[0].job.targets} == {"no": "true", **prompts}
 
 
 def test_quotes_of_hydra_and_paths_that_look_like_numbers_work(asked, tmp_path):
     for name in ("2024_01_15", "304", "1e3", "true", "lot,5", "lot[5]"):
         write_png(tmp_path / name / "a.png", np.full((32, 32, 3), 90, np.uint8))
-        assert run(*QUICK, "data=folder", f"data.path={name}").status == 0, name
-        assert run(*QUICK, "data=folder", f"data.path='{name}'").status == 0, name
-        assert asked[-1].source.reader.path == asked[-2].source.reader.path
-        assert asked[-1].source.reader.path.name == name
+        assert run(*QUICK, "data=folder", f"data.path={name}", f"runtime.cache='{name}'").status == 0, name
+        assert asked[-1].source.reader.path.name == asked[-1].job.cache.name == name
 
 
 def test_null_lifts_every_limit_of_the_quality_gate(asked):

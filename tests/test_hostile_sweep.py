@@ -46,32 +46,40 @@ def failed(out):
 
 
 def test_a_name_of_results_csv_that_leads_out_writes_nothing_outside(folder, tmp_path):
-    """An image named a/../../../../home/.ssh, with a link of that name among the job's images."""
-    home, evil = tmp_path / "home", folder / "1" / "images"
+    """An image named a/../../../../home/.ssh, with a folder a among the job's images; and other ways there."""
+    home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "key").write_text("mine")
-    (evil / "a").mkdir()
-    for name in ("a/../../../../home/.ssh", "../../../../../home/.ssh", str(home / ".ssh"), "C:/home"):
-        rows = read_results(folder / "1" / "results.csv").assign(image=name)
-        write_results(rows, folder / "1" / "results.csv")
-        before = files_of(tmp_path)
-        write_sweep([folder], tmp_path / "deep" / "out")
-        after = {k: v for k, v in files_of(tmp_path).items() if not k.startswith("deep/out")}
-        assert after == before
-        assert "its record is missing" in failed(tmp_path / "deep" / "out")[f"1/{name}"]
-        shutil.rmtree(tmp_path / "deep" / "out")
+    names = ("a/../../../../home/.ssh", "../../../../../home/.ssh", str(home / ".ssh"), "C:/home")
+    evil = {str(k): name for k, name in enumerate(names, start=3)}
+    for own, name in evil.items():
+        place = job(folder, own)
+        (place / "images" / "a").mkdir()
+        write_results(read_results(place / "results.csv").assign(image=name), place / "results.csv")
+    before = files_of(tmp_path)
+    write_sweep([folder], tmp_path / "deep" / "out")
+    after = {k: v for k, v in files_of(tmp_path).items() if not k.startswith("deep/out")}
+    assert after == before
+    lost = failed(tmp_path / "deep" / "out")
+    assert lost.keys() == {f"{own}/{name}" for own, name in evil.items()}
+    assert all("its record is missing" in reason for reason in lost.values())
 
 
-@pytest.mark.parametrize("link", "images images/plate images/plate/rust.png records results.csv .hydra".split())
-def test_links_that_lead_out_are_not_read(folder, tmp_path, link):
-    elsewhere, place = tmp_path / "elsewhere", folder / "1" / link
-    elsewhere.parent.mkdir(exist_ok=True)
-    place.rename(elsewhere)
-    place.symlink_to(elsewhere)
+def test_links_that_lead_out_are_not_read(folder, tmp_path):
+    """One in each of six jobs."""
+    links = "images images/plate images/plate/rust.png records results.csv .hydra".split()
+    jobs = {str(k): link for k, link in enumerate(links, start=3)}
+    for own, link in jobs.items():
+        elsewhere, place = tmp_path / f"elsewhere-{own}", job(folder, own) / link
+        place.rename(elsewhere)
+        place.symlink_to(elsewhere)
     write_sweep([folder], tmp_path / "out")
-    assert any("leads out" in reason or "missing" in reason for reason in failed(tmp_path / "out").values())
-    assert (tmp_path / "out" / "images" / "2" / "plate" / "rust.png").is_file()
-    assert not (tmp_path / "out" / "images" / "1" / "plate" / "rust.png").exists()
+    told = {
+        name.split("/")[0] for name, why in failed(tmp_path / "out").items() if "leads out" in why or "missing" in why
+    }
+    assert told == jobs.keys()
+    found = {path.parent.parent.name for path in (tmp_path / "out" / "images").glob("*/plate/rust.png")}
+    assert found == {"1", "2"}
 
 
 def test_links_in_the_sweep_s_own_folder_are_not_written_through(folder, tmp_path):
@@ -117,7 +125,7 @@ def other_cells(column, value):
 DAMAGES = {
     "no configuration": lambda place: (place / ".hydra" / "config.yaml").unlink(),
     "a configuration that is no mapping": lambda place: (place / ".hydra" / "config.yaml").write_text("[1"),
-    "a configuration without end": lambda place: (place / ".hydra" / "config.yaml").write_text("[" * 20000),
+    "a configuration without end": lambda place: (place / ".hydra" / "config.yaml").write_text("[" * 2000),
     "a configuration of references": big_yaml,
     "overrides that are no text": lambda place: (place / ".hydra" / "overrides.yaml").write_bytes(b"\xff\xfe\0"),
     "a status that is none": lambda place: (place / "status.json").write_text("[1]"),
@@ -141,13 +149,15 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_one_damaged_job_does_not_end_the_gathering_of_all(folder, tmp_path, damage):
-    DAMAGES[damage](folder / "1")
+def test_damaged_jobs_do_not_end_the_gathering_of_all(folder, tmp_path):
+    damaged = {str(k): damage for k, damage in enumerate(DAMAGES, start=3)}
+    for own, damage in damaged.items():
+        DAMAGES[damage](job(folder, own))
     write_sweep([folder], tmp_path / "out")
-    lost = failed(tmp_path / "out")
-    assert lost and all(name.split("/")[0] == "1" for name in lost)
-    assert "2" in set(read_results(tmp_path / "out" / "results.csv")["job"].astype(str))
+    lost = {name.split("/")[0] for name in failed(tmp_path / "out")}
+    assert [damage for own, damage in damaged.items() if own not in lost] == []
+    assert not lost & {"1", "2"}
+    assert {"1", "2"} <= set(read_results(tmp_path / "out" / "results.csv")["job"].astype(str))
     assert (tmp_path / "out" / "report.html").is_file()
 
 

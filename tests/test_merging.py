@@ -14,7 +14,17 @@ pytestmark = pytest.mark.integration
 
 LOOSE = ["dataset.threshold=1", "dataset.smallest=1", "inversion=ddim"]
 # The miniature's quickest: one edit of each photograph.
-MADE = [*QUICK, *OPEN, *LOOSE, "data=folder", "data.path=photos", "data.good=true", "out=run", "export=[yolo,coco]"]
+MADE = [
+    *QUICK,
+    *OPEN,
+    *LOOSE,
+    "inversion.batch_size=7",
+    "data=folder",
+    "data.path=photos",
+    "data.good=true",
+    "out=run",
+    "export=[yolo,coco]",
+]
 
 
 @pytest.fixture

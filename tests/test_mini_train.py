@@ -6,7 +6,7 @@ import torch
 from rli.method.sampler import inversion_steps, move
 from rli.models.base_models import BASE_MODELS
 from rli.models.loading import load
-from rli.models.mini import WEIGHTS, inverted, soften, train
+from rli.models.mini import WEIGHTS, autoencode, inverted, soften, train
 from rli.models.mini.latents import Batch, Captions, mixed, noised
 from rli.models.mini.networks import Denoiser, scheduler
 from rli.models.mini.tokenizer import PIECES, tokenizers
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 
 SMALL = ["--soft-steps", "1", "--vae-steps", "2", "--pictures", "5", "--pools", "6", "3", "3", "3"]
 SMALL += ["--inverted", "1", "--inverted-steps", "1", "--batch", "2"]
+SIZES = ((64, 64), (64, 128), (128, 64), (64, 64))
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,9 @@ def trained(tmp_path_factory):
             places = ["--out", str(folder / "out"), "--work", str(folder / "work")]
             patch.setattr("sys.argv", ["train", *places, "--steps", str(steps), *SMALL])
             patch.setattr(inverted, "STEPS", (3, 4))
+            for module in (train, inverted):
+                patch.setattr(module, "SIZES", SIZES)
+            patch.setattr(autoencode, "CROP", 32)
             train.main()
         fingerprints.append(load("mini", str(folder / "out"), device="cpu").fingerprint)
     return folder, fingerprints

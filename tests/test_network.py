@@ -58,9 +58,7 @@ def test_a_server_on_this_machine_may_be_asked(network_log, tmp_path):
 
 def test_a_test_that_swallows_the_error_fails_all_the_same(tmp_path):
     """Pytest in a process of its own, with this folder's guard."""
-    (tmp_path / "conftest.py").write_text("from conftest_of_ours import network_log, no_network\n")
-    ours = Path(network.__file__).with_name("conftest.py").read_text()
-    (tmp_path / "conftest_of_ours.py").write_text(ours)
+    (tmp_path / "conftest.py").write_text("from network_fixtures import network_log, no_network\n")
     (tmp_path / "test_it.py").write_text(
         "import contextlib, socket\n"
         "def test_it():\n"

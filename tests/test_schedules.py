@@ -1,6 +1,7 @@
 """Noise schedules and scalings of latents as the weights say: the same as in diffusers, or refused in one line."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -12,15 +13,24 @@ from experiments.exact import schedules
 from experiments.exact.schedules import COSINE, LINEAR, SCHEDULES, STABLE_DIFFUSION, ZERO_SNR
 from rli.errors import RLIError
 from rli.method import editing, inversion
+from rli.method.inversion.null_text import NullText
 from rli.method.inversion.settings import InversionSettings
 from rli.method.sampler import check_steps
+from rli.method.solvers.gauss_newton import GaussNewton
 from rli.models import vae as codec
 from rli.models.loading import assemble, load
 from rli.models.noise_schedule import PREDICTIONS, read_schedule
+from rli.models.parts import Parts
 from rli.models.random import random_parts
 
 CPU = torch.device("cpu")
 SOURCE = "photo of a crack defect image"
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    """The tiny model's."""
+    return random_parts("tiny", torch.float32)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -30,8 +40,9 @@ def test_every_level_is_diffusers_own(name):
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_whole_guided_sampling_is_diffusers_own(name, prediction):
-    assert schedules.samplings_apart(SCHEDULES[name], prediction, steps=6) > schedules.LEAST_DB
+def test_a_whole_guided_sampling_is_diffusers_own(name, prediction, parts, monkeypatch):
+    monkeypatch.setattr(schedules, "random_parts", lambda shape, dtype: parts)
+    assert schedules.samplings_apart(SCHEDULES[name], prediction, steps=4) > schedules.LEAST_DB
 
 
 def test_the_comparison_is_a_command(monkeypatch, capsys):
@@ -97,9 +108,9 @@ def test_every_scheduler_that_diffusers_has_is_equal_or_refused(name):
         ({"trained_betas": [0.1, float("nan")], "num_train_timesteps": 2}, "trained_betas must lie from 0 to 1"),
     ],
 )
-def test_configurations_that_are_refused(config, said):
+def test_configurations_that_are_refused(config, said, parts):
     with pytest.raises(RLIError, match=said) as error:
-        assemble("tiny", replace(random_parts("tiny", torch.float32), scheduler=config), CPU)
+        assemble("tiny", replace(parts, scheduler=config), CPU)
     assert "\n" not in str(error.value)
 
 
@@ -118,7 +129,8 @@ def test_steps_that_a_schedule_does_not_allow(photo):
 def test_a_photograph_is_inverted_and_edited_down_from_zero_terminal_snr(photo, alignment):
     """The reference's alignment goes up to the last level, which is noise alone, and comes down from one below."""
     model = schedules.random_model_of(STABLE_DIFFUSION | ZERO_SNR, "v_prediction")
-    done = inversion.invert(model, photo, SOURCE, InversionSettings(steps=4, alignment=alignment))
+    settings = InversionSettings(NullText(GaussNewton(inner_steps=1)), steps=3, alignment=alignment)
+    done = inversion.invert(model, photo, SOURCE, settings)
     edited = editing.edit(model, done, ["photo of a crack rust image"])[0]
     assert torch.isfinite(done.source_latents).all() and torch.isfinite(edited.image).all()
 
@@ -161,11 +173,16 @@ def test_a_scheduler_that_diffusers_does_not_know_is_one_line(folder):
 MEAN, DEVIATION = [0.5, -1.0, 2.0, 0.0], [8.0, 4.0, 0.5, 1.0]
 
 
-def with_vae(**config):
-    """The tiny model, its VAE configured otherwise."""
-    parts = random_parts("tiny", torch.float32)
-    parts.vae.register_to_config(**config)
-    return assemble("tiny", parts, CPU)
+@pytest.fixture(scope="module")
+def with_vae(parts):
+    """Makes the tiny model, its VAE configured otherwise."""
+
+    def make(**config):
+        vae = deepcopy(parts.vae)
+        vae.register_to_config(**config)
+        return assemble("tiny", replace(parts, vae=vae), CPU)
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -180,7 +197,7 @@ def with_vae(**config):
         ),
     ],
 )
-def test_latents_are_shifted_and_scaled_as_the_vae_s_configuration_says(photo, config, shift, scale):
+def test_latents_are_shifted_and_scaled_as_the_vae_s_configuration_says(photo, with_vae, config, shift, scale):
     """diffusers' pipelines: (z - mean)·factor/std to the UNet, z·std/factor + mean back."""
     model = with_vae(**config)
     with torch.no_grad():
@@ -191,16 +208,15 @@ def test_latents_are_shifted_and_scaled_as_the_vae_s_configuration_says(photo, c
     assert relative(codec.decode(model, latent), picture) < 1e-4
 
 
-def test_inversions_are_kept_apart_by_schedule_and_by_scaling():
+def test_inversions_are_kept_apart_by_schedule_and_by_scaling(parts, with_vae):
     """The fingerprint is part of the cache's key."""
-    parts = random_parts("tiny", torch.float32)
     models = [assemble("tiny", replace(parts, scheduler=scheduler), CPU) for scheduler in (STABLE_DIFFUSION, COSINE)]
     models += [with_vae(shift_factor=0.5), with_vae(scaling_factor=0.5)]
     models.append(with_vae(latents_mean=MEAN, latents_std=DEVIATION))
     assert len({model.fingerprint for model in models}) == len(models)
 
 
-def test_gain_is_of_the_picture_wherever_the_latents_lie(photo):
+def test_gain_is_of_the_picture_wherever_the_latents_lie(photo, with_vae):
     plain, shifted = (codec.gain(m, codec.encode(m, photo)) for m in (with_vae(), with_vae(shift_factor=0.5)))
     assert relative(shifted, plain) < 1e-3
 
@@ -219,14 +235,13 @@ def test_gain_is_of_the_picture_wherever_the_latents_lie(photo):
         ({"shift_factor": "a"}, "shift_factor=a: out of range"),
     ],
 )
-def test_latents_that_are_refused(config, said):
+def test_latents_that_are_refused(config, said, with_vae):
     with pytest.raises(RLIError, match=said) as error:
         with_vae(**config)
     assert "\n" not in str(error.value)
 
 
-def test_parts_that_do_not_fit_each_other_are_refused():
-    parts = random_parts("tiny", torch.float32)
+def test_parts_that_do_not_fit_each_other_are_refused(parts):
     with pytest.raises(RLIError, match="the VAE is of class AutoencoderTiny"):
         assemble("tiny", replace(parts, vae=AutoencoderTiny()), CPU)
     inpainting = UNet2DConditionModel(sample_size=8, block_out_channels=(32,) * 4, in_channels=9, cross_attention_dim=8)

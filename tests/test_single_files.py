@@ -36,15 +36,13 @@ def modules(parts: Parts) -> tuple:
 
 def same(found: Parts, wanted: Parts, dtype: torch.dtype = torch.float32) -> bool:
     """Whether all parts have the same tensors, the VAE in float32."""
-    pairs = zip(modules(found), modules(wanted), strict=True)
-    return all(
-        one.state_dict().keys() == other.state_dict().keys()
-        and all(
-            torch.equal(value, other.state_dict()[name].to(torch.float32 if one is found.vae else dtype))
-            for name, value in one.state_dict().items()
-        )
-        for one, other in pairs
-    )
+
+    def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+        kind = torch.float32 if one is found.vae else dtype
+        have, want = one.state_dict(), other.state_dict()
+        return have.keys() == want.keys() and all(torch.equal(have[name], want[name].to(kind)) for name in have)
+
+    return all(equal(one, other) for one, other in zip(modules(found), modules(wanted), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_nothing_is_pickled_or_trusted():
 
 # Private names of other libraries for which there are no public ones.
 OTHERS_PRIVATE = {
-    *("_spec", "_target_"),
+    *("_dynamo", "_spec", "_target_"),
     *("_C", "_allowed_determinism_checks_to_fns", "_cdata", "_has_compatible_shallow_copy_type", "_nn", "_parse_to"),
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,7 @@ def _legend() -> dict[str, Any]:
     }
 
 
+@cache  # a template is compiled once in a process, and not for each of a sweep's pages
 def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def coloured(values: np.ndarray, colormap: str) -> np.ndarray:
     """Values (H,W), clipped to [0,1], as (H,W,3) uint8."""
-    return (matplotlib.colormaps[colormap](np.clip(values, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+    return (_colormap(colormap)(np.clip(values, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+
+
+@cache  # matplotlib gives a copy each time, which makes its table of colours anew
+def _colormap(name: str) -> Any:
+    return matplotlib.colormaps[name]
 
 
 def fitted(shape: tuple[int, ...], side: int, enlarge: bool = False) -> tuple[int, int]:
