@@ -1,7 +1,7 @@
 # demo        the main job on the embedded miniature
 # test        what must hold before a change is merged: lint and all tests but the slow ones
 # unit        the tests of functions; no inversion, command or training: under a minute
-# test-slow   full-size shapes, and sweeps in many processes
+# test-slow   full-size shapes, sweeps in many processes, and a whole edit compiled
 # test-latest the same as test, with the newest versions of all libraries: by hand, once a week
 # constraints the versions that test-latest passed with, for all others
 # lint        style, formatting and types
